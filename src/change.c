@@ -1,0 +1,982 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <float.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "buf.h"
+#include "change.h"
+#include "cleanup.h"
+#include "json.h"
+#include "text.h"
+
+#define REPO_MAX 1024
+#define VECTOR_MAX 65536
+#define NUMBER_MAX INT64_C(9007199254740991)	/* Weaviate rounds integers beyond 2^53 */
+
+enum field {
+	F_REPO, F_OP, F_PATH, F_OLD_PATH, F_CONTENT, F_CONTENT_BASE64, F_CONTENT_REF,
+	F_CONTENT_HASH, F_SIZE, F_MIME, F_CHARSET, F_IS_TRUNCATED, F_LINE_COUNT, F_SKIP_INDEX,
+	F_SKIP_REASON, F_CONTENT_ERROR, F_UNCOMMITTED, F_VECTOR, F_METADATA, F_NEW_CHANGESET,
+	F_COUNT
+};
+
+#define T_STRING (1u << json_type_string)
+#define T_INT (1u << json_type_int)
+#define T_BOOL (1u << json_type_boolean)
+#define T_OBJECT (1u << json_type_object)
+#define T_ARRAY (1u << json_type_array)
+
+static const struct field_name {
+	const char *name;
+	enum field field;
+	unsigned types;
+	const char *type_name;
+} fields[] = {
+	{ "repo", F_REPO, T_STRING, "a string" },
+	{ "op", F_OP, T_STRING, "a string" },
+	{ "path", F_PATH, T_STRING, "a string" },
+	{ "old_path", F_OLD_PATH, T_STRING, "a string" },
+	{ "content", F_CONTENT, T_STRING, "a string" },
+	{ "content_base64", F_CONTENT_BASE64, T_STRING, "a string" },
+	{ "content_ref", F_CONTENT_REF, T_STRING, "a string" },
+	{ "content_hash", F_CONTENT_HASH, T_STRING, "a string" },
+	{ "content_error", F_CONTENT_ERROR, T_STRING | T_BOOL, "a string or a boolean" },
+	{ "size", F_SIZE, T_INT, "an integer" },
+	{ "size_bytes", F_SIZE, T_INT, "an integer" },
+	{ "line_count", F_LINE_COUNT, T_INT, "an integer" },
+	{ "mime", F_MIME, T_STRING, "a string" },
+	{ "mime_type", F_MIME, T_STRING, "a string" },
+	{ "charset", F_CHARSET, T_STRING, "a string" },
+	{ "is_truncated", F_IS_TRUNCATED, T_BOOL, "a boolean" },
+	{ "skip_index", F_SKIP_INDEX, T_BOOL, "a boolean" },
+	{ "skip_reason", F_SKIP_REASON, T_STRING, "a string" },
+	{ "uncommitted", F_UNCOMMITTED, T_BOOL, "a boolean" },
+	{ "vector", F_VECTOR, T_ARRAY, "an array" },
+	{ "metadata", F_METADATA, T_OBJECT, "an object" },
+	{ "new_changeset", F_NEW_CHANGESET, T_OBJECT, "an object" },
+};
+#define NFIELDS (sizeof(fields) / sizeof(fields[0]))
+
+/* For json_check(): the names above, and those of new_changeset. */
+static const char *const known[] = {
+	"repo", "op", "path", "old_path", "content", "content_base64", "content_ref",
+	"content_hash", "content_error", "size", "size_bytes", "line_count", "mime", "mime_type",
+	"charset", "is_truncated", "skip_index", "skip_reason", "uncommitted", "vector",
+	"metadata", "new_changeset", "commit", "branch", "parent", "since", "tree_hash",
+	"timestamp", "complete", NULL
+};
+
+/* A record that json-c has parsed, by field; null, absent and (but for content) "" are NULL. */
+struct record {
+	const char *line;	/* the object's text, from its '{' */
+	size_t n;
+	struct json_object *v[F_COUNT];
+	const struct field_name *bad_type;	/* the first field of a wrong type, or NULL */
+	bool bad_repo;
+};
+
+const char *op_name(enum change_op op)
+{
+	static const char *const names[] = {
+		[OP_ADD] = "add", [OP_MODIFY] = "modify", [OP_DELETE] = "delete",
+		[OP_RENAME] = "rename", [OP_CHANGESET] = "changeset",
+	};
+
+	return (size_t)op < sizeof(names) / sizeof(names[0]) ? names[op] : NULL;
+}
+
+void change_release(struct change *c)
+{
+	free(c->repo);
+	free(c->path);
+	free(c->old_path);
+	free(c->text);
+	free(c->content_hash);
+	free(c->mime);
+	free(c->charset);
+	free(c->skip_reason);
+	free(c->error_text);
+	free(c->vector);
+	free(c->metadata);
+	free(c->commit);
+	free(c->since);
+	free(c->changeset);
+	free(c->message);
+	memset(c, 0, sizeof(*c));
+}
+
+bool change_carries_all(const struct change *c)
+{
+	if (c->kind != CHANGE_DOCUMENT)
+		return true;
+	return c->op == OP_DELETE || c->skip_index || c->content_error ||
+	       c->source == CONTENT_TEXT || c->source == CONTENT_BYTES;
+}
+
+const char *change_path_fault(const char *p, size_t n)
+{
+	if (n == 0)
+		return "is empty";
+	if (n > CHANGE_PATH_MAX)
+		return "is longer than 4096 bytes";
+	if (memchr(p, '\0', n))
+		return "holds a NUL";
+	if (utf8_check(p, n) != n)
+		return "is not UTF-8";
+	return NULL;
+}
+
+/* Returns -1, so that it can be returned. */
+static int __attribute__((format(printf, 3, 4)))
+bad(struct change *c, enum error_code code, const char *fmt, ...)
+{
+	auto_buf struct buf b = BUF_INIT;
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	text_printable(&b, text, strlen(text), sizeof(text));
+	free(c->message);
+	c->message = buf_detach(&b);
+	c->kind = CHANGE_BAD;
+	c->error = code;
+	return -1;
+}
+
+static int bad_quoting(struct change *c, enum error_code code, const char *what,
+		       const char *p, size_t n)
+{
+	return bad(c, code, "%s: '%.*s%s'", what, n < 200 ? (int)n : 200, p, n > 200 ? "..." : "");
+}
+
+static int skip(struct change *c)
+{
+	c->kind = CHANGE_SKIP;
+	c->reason = REASON_NOT_A_CHANGE;
+	c->op = OP_NONE;
+	return -1;
+}
+
+static bool is_blank(char ch)
+{
+	return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n';
+}
+
+static bool is_digit(char ch)
+{
+	return ch >= '0' && ch <= '9';
+}
+
+/* --- what mgit prints beside its records ------------------------------------------------------ */
+
+/* mgit (0.13) prints everything for people on standard output as well, through a library that draws
+ * "Detecting changes... <bar>  42% 0:00:07"; on a pipe the bar is blank, only the last state is
+ * drawn, and the time left is "-:--:--" or H:MM:SS.  The words before the bar belong to mgit and the
+ * bar to the library, so the end of the line is what tells it: blank, 1-3 digits, "% ", a time. */
+static bool is_progress_bar(const char *p, size_t n)
+{
+	const char *s = p + n;
+	size_t digits;
+
+	if (n < 10 || s[-3] != ':' || s[-6] != ':')
+		return false;
+	s -= 7;
+	if (*s == '-') {
+		if (memcmp(s, "-:--:--", 7) != 0)
+			return false;
+	} else {
+		if (!is_digit(s[0]) || !is_digit(s[2]) || !is_digit(s[3]) || !is_digit(s[5]) ||
+		    !is_digit(s[6]))
+			return false;
+		while (s > p && is_digit(s[-1]))
+			s--;
+	}
+	if (s - p < 3 || s[-1] != ' ' || s[-2] != '%')
+		return false;
+	s -= 2;
+	for (digits = 0; s > p && is_digit(s[-1]) && digits < 4; digits++)
+		s--;
+	return digits >= 1 && digits <= 3 && (s == p || s[-1] == ' ');
+}
+
+static bool is_text(const char *p, size_t n, const char *s)
+{
+	return n == strlen(s) && memcmp(p, s, n) == 0;
+}
+
+static bool starts_with(const char *p, size_t n, const char *s)
+{
+	return n >= strlen(s) && memcmp(p, s, strlen(s)) == 0;
+}
+
+/* 0: the line is none of mgit's messages.  They are compared whole, or from their start up to what
+ * varies, so that no likely file name is taken for one. */
+static int parse_mgit(struct change *c, const char *p, size_t n)
+{
+	while (n > 0 && is_blank(p[n - 1]))
+		n--;
+	if (is_progress_bar(p, n) ||
+	    is_text(p, n, "No repositories found in the specified path."))
+		return skip(c);
+	if (starts_with(p, n, "Error during change detection: ") ||
+	    is_text(p, n, "Operation cancelled by user")) {
+		c->repo_known = false;
+		return bad_quoting(c, ERR_PRODUCER, "the producer failed", p, n);
+	}
+	return 0;
+}
+
+/* --- paths and name-status -------------------------------------------------------------------- */
+
+static int bad_path(struct change *c, const char *name, const char *p, size_t n, const char *fault)
+{
+	if (n == 0)
+		return bad(c, ERR_NO_PATH, "%s is empty", name);
+	return bad_quoting(c, ERR_BAD_PATH, fault, p, n);
+}
+
+/* Takes n bytes as a path; unquote: a whole git C-quoted name is undone. */
+static int take_path(struct change *c, char **out, const char *name, const char *p, size_t n,
+		     bool unquote, bool *quoted)
+{
+	auto_buf struct buf b = BUF_INIT;
+	autofree char *what = NULL;
+	const char *fault;
+
+	if (unquote && n > 1 && p[0] == '"' && cquote_decode(&b, p, n) == n) {
+		if (quoted)
+			*quoted = true;
+		if (!b.data)
+			buf_adds(&b, "");
+		p = b.data;
+		n = b.len;
+	}
+	fault = change_path_fault(p, n);
+	if (fault) {
+		what = xasprintf("%s %s", name, fault);
+		return bad_path(c, name, p, n, what);
+	}
+	free(*out);
+	*out = p == b.data ? buf_detach(&b) : xmemdup0(p, n);
+	return 0;
+}
+
+static const char *blank_skip(const char *p, const char *end)
+{
+	while (p < end && is_blank(*p))
+		p++;
+	return p;
+}
+
+/* One tokener for the process: a new one for each line costs a fifth more.  json_check() has judged
+ * the depth; json-c counts a level for the value inside and one for itself. */
+static struct json_object *json_c_parse(const char *p, size_t n)
+{
+	static struct json_tokener *tok;
+	struct json_object *o;
+
+	if (!tok) {
+		tok = json_tokener_new_ex(JSON_MAX_DEPTH + 2);
+		if (!tok)
+			return NULL;
+		json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	}
+	if (n > INT_MAX)
+		return NULL;
+	json_tokener_reset(tok);
+	o = json_tokener_parse_ex(tok, p, (int)n);
+	if (json_tokener_get_error(tok) != json_tokener_success) {
+		json_object_put(o);
+		return NULL;
+	}
+	return o;
+}
+
+static void cleanup_json(struct json_object **o)
+{
+	json_object_put(*o);
+}
+#define auto_json __attribute__((cleanup(cleanup_json)))
+
+/* 1: it was a JSON string. */
+static int take_json_string(struct change *c, const char *p, size_t n, int *result)
+{
+	auto_json struct json_object *o = NULL;
+	struct json_fault f;
+
+	if (json_check(p, n, NULL, &f) < 0)
+		return 0;
+	while (n > 0 && is_blank(p[n - 1]))
+		n--;
+	o = json_c_parse(p, n);
+	if (!o || !json_object_is_type(o, json_type_string))
+		return 0;
+	*result = take_path(c, &c->path, "path", json_object_get_string(o),
+			    (size_t)json_object_get_string_len(o), false, NULL);
+	return 1;
+}
+
+static void parse_path(struct change *c, const char *p, size_t n, bool cut, bool *needs_file,
+		       bool literal)
+{
+	int result;
+
+	c->op = OP_MODIFY;
+	c->is_plain_path = true;
+	if (!literal && p[0] == '"' && take_json_string(c, p, n, &result))
+		return;
+	*needs_file = cut;
+	take_path(c, &c->path, "path", p, n, !literal, &c->path_was_quoted);
+}
+
+struct span {
+	const char *p;
+	size_t n;
+};
+
+/* Splits at sep into at most max spans; more fields than that give max + 1. */
+static int split(struct span *s, int max, const char *p, size_t n, char sep)
+{
+	const char *end = p + n, *next;
+	int count = 0;
+
+	for (;; p = next + 1) {
+		next = memchr(p, sep, (size_t)(end - p));
+		if (count == max)
+			return max + 1;
+		s[count].p = p;
+		s[count++].n = (size_t)((next ? next : end) - p);
+		if (!next)
+			return count;
+	}
+}
+
+/* A letter of git's name-status with its digits, if it has any (R100, M075). */
+static bool is_status(const char *p, size_t n)
+{
+	size_t i;
+
+	if (n == 0 || n > 4 || !memchr("AMDTRC", p[0], 6))
+		return false;
+	for (i = 1; i < n; i++)
+		if (!is_digit(p[i]))
+			return false;
+	return true;
+}
+
+static bool looks_name_status(const char *p, size_t n)
+{
+	const char *tab = memchr(p, '\t', n < 5 ? n : 5);
+
+	return tab && is_status(p, (size_t)(tab - p));
+}
+
+static enum change_op status_op(char letter)
+{
+	switch (letter) {
+	case 'A':
+	case 'C':	/* a copy leaves the old file alone */
+		return OP_ADD;
+	case 'D':
+		return OP_DELETE;
+	case 'R':
+		return OP_RENAME;
+	default:
+		return OP_MODIFY;
+	}
+}
+
+static int take_status_path(struct change *c, char **out, const char *name, const struct span *s,
+			    bool literal, bool *quoted)
+{
+	bool q = false;
+
+	if (take_path(c, out, name, s->p, s->n, !literal, &q) < 0)
+		return -1;
+	/* git quotes every name that holds a quote. */
+	if (!literal && !q && s->p[0] == '"')
+		return bad_quoting(c, ERR_BAD_PATH, "quoted name is not well formed", s->p, s->n);
+	if (quoted)
+		*quoted = q;
+	return 0;
+}
+
+static int parse_name_status(struct change *c, const char *p, size_t n, bool cut, bool nul)
+{
+	struct span s[3];
+	int want, got = split(s, 3, p, n, nul ? '\0' : '\t');
+
+	if (cut)
+		return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+	if (!is_status(s[0].p, s[0].n))
+		return bad_quoting(c, ERR_BAD_FORM, "not a name-status line (A, M, D, T, R or C, "
+				   "then a TAB and the path)", p, nul ? s[0].n : n);
+	want = s[0].p[0] == 'R' || s[0].p[0] == 'C' ? 3 : 2;
+	if (got != want)
+		return bad(c, ERR_BAD_FORM, "name-status line: %c takes %s", s[0].p[0],
+			   want == 3 ? "two paths" : "one path");
+	c->op = status_op(s[0].p[0]);
+	if (c->op == OP_RENAME &&
+	    take_status_path(c, &c->old_path, "old path", &s[1], nul, NULL) < 0)
+		return -1;
+	return take_status_path(c, &c->path, "path", &s[want - 1], nul, &c->path_was_quoted);
+}
+
+/* --- JSON records ----------------------------------------------------------------------------- */
+
+/* p is at the opening quote; the line passed json_check(), so the closing one is there. */
+static const char *after_string(const char *p, const char *end)
+{
+	const char *q = p, *b;
+
+	do {
+		q = memchr(q + 1, '"', (size_t)(end - q - 1));
+		for (b = q; b[-1] == '\\'; b--)
+			;
+	} while ((q - b) % 2);
+	return q + 1;
+}
+
+static const char *after_value(const char *p, const char *end)
+{
+	int depth = 0;
+
+	while (p < end) {
+		switch (*p) {
+		case '"':
+			p = after_string(p, end);
+			if (depth == 0)
+				return p;
+			continue;
+		case '{':
+		case '[':
+			depth++;
+			break;
+		case '}':
+		case ']':
+			if (depth <= 1)
+				return depth ? p + 1 : p;
+			depth--;
+			break;
+		case ',':
+			if (depth == 0)
+				return p;
+			break;
+		}
+		p++;
+	}
+	return end;
+}
+
+/* The member called name as it stands in the line, or NULL if it is spelled with escapes there. */
+static const char *raw_member(const struct record *r, const char *name, size_t *n)
+{
+	const char *p = r->line + 1, *end = r->line + r->n, *key, *v;
+	size_t len = strlen(name);
+
+	for (;;) {
+		key = memchr(p, '"', (size_t)(end - p));
+		if (!key)
+			return NULL;
+		p = after_string(key, end);
+		v = blank_skip(blank_skip(p, end) + 1, end);
+		if ((size_t)(p - key) == len + 2 && memcmp(key + 1, name, len) == 0) {
+			*n = (size_t)(after_value(v, end) - v);
+			return v;
+		}
+		p = after_value(v, end);
+	}
+}
+
+/* An object as compact text, from the line itself: json-c changes the spelling of some numbers and
+ * clamps integers beyond 64 bits. */
+static char *compact(const struct record *r, const char *name, struct json_object *o)
+{
+	size_t n, len;
+	const char *p = raw_member(r, name, &n), *end, *q;
+	auto_buf struct buf b = BUF_INIT;
+
+	if (!p) {
+		p = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN |
+						      JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+		return xmemdup0(p, len);
+	}
+	buf_reserve(&b, n + 1);
+	for (end = p + n; p < end; p = q) {
+		q = p + 1;
+		if (*p == '"')
+			q = after_string(p, end);
+		if (!is_blank(*p))
+			buf_add(&b, p, (size_t)(q - p));
+	}
+	return buf_detach(&b);
+}
+
+static const struct field_name *find_field(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < NFIELDS; i++)
+		if (fields[i].name[0] == name[0] && strcmp(fields[i].name, name) == 0)
+			return &fields[i];
+	return NULL;
+}
+
+static void sort_fields(struct change *c, struct record *r, struct json_object *o)
+{
+	json_object_object_foreach(o, name, v) {
+		const struct field_name *f = find_field(name);
+		enum json_type type = json_object_get_type(v);
+
+		if (!f)
+			continue;
+		if (type == json_type_null) {
+			if (f->field == F_CONTENT)
+				c->content_null = true;
+			continue;
+		}
+		if (type == json_type_string && f->field != F_CONTENT &&
+		    json_object_get_string_len(v) == 0)
+			continue;
+		if (f->types & 1u << type) {
+			r->v[f->field] = v;
+			continue;
+		}
+		r->bad_repo |= f->field == F_REPO;
+		if (!r->bad_type)
+			r->bad_type = f;
+	}
+}
+
+static int take_string(struct change *c, struct record *r, enum field field, const char *name,
+		       char **out)
+{
+	struct json_object *v = r->v[field];
+	const char *s;
+	size_t n;
+
+	if (!v)
+		return 0;
+	s = json_object_get_string(v);
+	n = (size_t)json_object_get_string_len(v);
+	if (memchr(s, '\0', n))
+		return bad(c, ERR_BAD_FIELD, "%s holds a NUL", name);
+	*out = xmemdup0(s, n);
+	return 0;
+}
+
+static char *join_repo(const struct change_options *o, const char *repo)
+{
+	if (!o->namespace || !*o->namespace)
+		return xstrdup(repo);
+	if (!*repo)
+		return xstrdup(o->namespace);
+	return xasprintf("%s/%s", o->namespace, repo);
+}
+
+static int take_repo(struct change *c, struct record *r, const struct change_options *o)
+{
+	autofree char *repo = NULL;
+
+	if (r->bad_repo)
+		c->repo_known = false;
+	if (!r->v[F_REPO])
+		return 0;
+	c->repo_known = false;
+	if (json_object_get_string_len(r->v[F_REPO]) > REPO_MAX)
+		return bad(c, ERR_BAD_FIELD, "repo is longer than %d bytes", REPO_MAX);
+	if (take_string(c, r, F_REPO, "repo", &repo) < 0)
+		return -1;
+	free(c->repo);
+	c->repo = join_repo(o, repo);
+	c->repo_given = c->repo_known = true;
+	return 0;
+}
+
+static int take_json_path(struct change *c, struct record *r, enum field field, const char *name,
+			  char **out, bool *quoted)
+{
+	struct json_object *v = r->v[field];
+
+	return take_path(c, out, name, json_object_get_string(v),
+			 (size_t)json_object_get_string_len(v), true, quoted);
+}
+
+/* A bad record's result names its document all the same, where it can. */
+static void note_path(struct change *c, struct record *r)
+{
+	if (r->v[F_PATH])
+		take_json_path(c, r, F_PATH, "path", &c->path, NULL);
+}
+
+static int take_op(struct change *c, struct record *r)
+{
+	static const struct {
+		const char *name;
+		enum change_op op;
+	} ops[] = {
+		{ "add", OP_ADD }, { "modify", OP_MODIFY }, { "update", OP_MODIFY },
+		{ "delete", OP_DELETE }, { "rename", OP_RENAME },
+	};
+	struct json_object *v = r->v[F_OP];
+	const char *s;
+	size_t n, i;
+
+	c->op = OP_MODIFY;
+	if (!v)
+		return 0;
+	s = json_object_get_string(v);
+	n = (size_t)json_object_get_string_len(v);
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (is_text(s, n, ops[i].name)) {
+			c->op = ops[i].op;
+			return 0;
+		}
+	}
+	c->op = OP_NONE;
+	note_path(c, r);
+	return bad_quoting(c, ERR_BAD_OP, "op is none of add, modify, update, delete, rename",
+			   s, n);
+}
+
+static int take_paths(struct change *c, struct record *r)
+{
+	bool arrow;
+
+	if (!r->v[F_PATH])
+		return bad(c, ERR_NO_PATH, "there is no path");
+	if (take_json_path(c, r, F_PATH, "path", &c->path, &c->path_was_quoted) < 0)
+		return -1;
+	arrow = !c->path_was_quoted && !r->v[F_CONTENT] && !r->v[F_CONTENT_BASE64] &&
+		!r->v[F_CONTENT_REF] && strstr(c->path, " -> ");
+	if (c->op == OP_RENAME && r->v[F_OLD_PATH])
+		return take_json_path(c, r, F_OLD_PATH, "old_path", &c->old_path, NULL);
+	if (c->op == OP_RENAME && !arrow)
+		return bad(c, ERR_BAD_FIELD, "a rename needs old_path");
+	if (c->op == OP_RENAME)
+		c->op = OP_MODIFY;
+	c->path_may_be_arrow = arrow && c->op != OP_DELETE;
+	return 0;
+}
+
+static int take_number(struct change *c, struct record *r, enum field field, const char *name,
+		       bool *has, int64_t *out)
+{
+	struct json_object *v = r->v[field];
+
+	if (!v)
+		return 0;
+	/* json-c clamps what is beyond 64 bits, so the ends of the range are refused with it. */
+	*out = json_object_get_int64(v);
+	if (*out < 0 || *out > NUMBER_MAX)
+		return bad(c, ERR_BAD_FIELD, "%s is out of range", name);
+	*has = true;
+	return 0;
+}
+
+static int take_hash(struct change *c, struct record *r)
+{
+	struct json_object *v = r->v[F_CONTENT_HASH];
+	uint8_t sum[32];
+
+	if (!v)
+		return 0;
+	if (json_object_get_string_len(v) != 64 ||
+	    hex_decode(sum, json_object_get_string(v), sizeof(sum)) < 0)
+		return bad(c, ERR_BAD_FIELD, "content_hash is not a SHA-256 in 64 hex digits");
+	c->content_hash = xmalloc(65);
+	hex_encode(c->content_hash, sum, sizeof(sum));
+	return 0;
+}
+
+static int take_base64(struct change *c, struct json_object *v)
+{
+	auto_buf struct buf b = BUF_INIT;
+	size_t n = (size_t)json_object_get_string_len(v), at = 0;
+
+	buf_reserve(&b, n / 4 * 3 + 4);
+	if (base64_decode(&b, json_object_get_string(v), n, &at) < 0)
+		return bad(c, ERR_BAD_BASE64, "content_base64 is wrong at its byte %zu", at);
+	c->source = CONTENT_BYTES;
+	c->text_len = b.len;
+	c->text = buf_detach(&b);
+	return 0;
+}
+
+static int take_content(struct change *c, struct record *r)
+{
+	struct json_object *v = r->v[F_CONTENT];
+	const char *fault;
+
+	if (v) {
+		c->source = CONTENT_TEXT;
+		c->text_len = (size_t)json_object_get_string_len(v);
+		c->text = xmemdup0(json_object_get_string(v), c->text_len);
+		return 0;
+	}
+	if (r->v[F_CONTENT_BASE64])
+		return take_base64(c, r->v[F_CONTENT_BASE64]);
+	v = r->v[F_CONTENT_REF];
+	if (!v)
+		return 0;
+	c->source = CONTENT_REF;
+	c->text_len = (size_t)json_object_get_string_len(v);
+	fault = change_path_fault(json_object_get_string(v), c->text_len);
+	if (fault)
+		return bad(c, ERR_BAD_FIELD, "content_ref %s", fault);
+	c->text = xmemdup0(json_object_get_string(v), c->text_len);
+	return 0;
+}
+
+static int take_content_error(struct change *c, struct record *r)
+{
+	struct json_object *v = r->v[F_CONTENT_ERROR];
+
+	if (!v)
+		return 0;
+	if (json_object_is_type(v, json_type_boolean)) {
+		c->content_error = json_object_get_boolean(v);
+		return 0;
+	}
+	c->content_error = true;
+	return take_string(c, r, F_CONTENT_ERROR, "content_error", &c->error_text);
+}
+
+static int take_vector(struct change *c, struct record *r)
+{
+	struct json_object *v = r->v[F_VECTOR], *e;
+	size_t n, i;
+	bool any = false;
+
+	if (!v)
+		return 0;
+	n = json_object_array_length(v);
+	if (n < 1 || n > VECTOR_MAX)
+		return bad(c, ERR_BAD_VECTOR, "vector has %zu numbers, not 1 to %d", n, VECTOR_MAX);
+	c->vector = xmalloc(n * sizeof(*c->vector));
+	c->nvector = n;
+	for (i = 0; i < n; i++) {
+		double d;
+
+		e = json_object_array_get_idx(v, i);
+		if (!json_object_is_type(e, json_type_double) &&
+		    !json_object_is_type(e, json_type_int))
+			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is not a number", i);
+		d = json_object_get_double(e);
+		if (!isfinite(d) || fabs(d) > (double)FLT_MAX)
+			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is beyond a float", i);
+		c->vector[i] = (float)d;
+		any |= c->vector[i] != 0;
+	}
+	return any ? 0 : bad(c, ERR_BAD_VECTOR, "vector is all zero and points nowhere");
+}
+
+static bool take_bool(const struct record *r, enum field field)
+{
+	return r->v[field] && json_object_get_boolean(r->v[field]);
+}
+
+static int take_document(struct change *c, struct record *r)
+{
+	c->is_truncated = take_bool(r, F_IS_TRUNCATED);
+	c->skip_index = take_bool(r, F_SKIP_INDEX);
+	c->uncommitted = take_bool(r, F_UNCOMMITTED);
+	if (take_paths(c, r) < 0 || take_hash(c, r) < 0 ||
+	    take_number(c, r, F_SIZE, "size", &c->has_size, &c->size) < 0 ||
+	    take_number(c, r, F_LINE_COUNT, "line_count", &c->has_line_count, &c->line_count) < 0 ||
+	    take_string(c, r, F_MIME, "mime", &c->mime) < 0 ||
+	    take_string(c, r, F_CHARSET, "charset", &c->charset) < 0 ||
+	    take_string(c, r, F_SKIP_REASON, "skip_reason", &c->skip_reason) < 0 ||
+	    take_content_error(c, r) < 0 || take_vector(c, r) < 0)
+		return -1;
+	if (r->v[F_METADATA])
+		c->metadata = compact(r, "metadata", r->v[F_METADATA]);
+	return take_content(c, r);
+}
+
+static bool is_commit(const char *s, size_t n)
+{
+	size_t i;
+
+	if (n < 1 || n > 128)
+		return false;
+	for (i = 0; i < n; i++) {
+		if ((s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= 'a' && s[i] <= 'z') || is_digit(s[i]))
+			continue;
+		if (i == 0 || !memchr("._/-", s[i], 4))
+			return false;
+	}
+	return true;
+}
+
+/* *out stays NULL where the member is absent, null or "". */
+static int take_commit(struct change *c, struct json_object *o, const char *name, char **out)
+{
+	struct json_object *v;
+	const char *s;
+	size_t n;
+
+	if (!json_object_object_get_ex(o, name, &v) || !v)
+		return 0;
+	if (!json_object_is_type(v, json_type_string))
+		return bad(c, ERR_BAD_FIELD, "new_changeset.%s is not a string", name);
+	s = json_object_get_string(v);
+	n = (size_t)json_object_get_string_len(v);
+	if (n == 0)
+		return 0;
+	if (!is_commit(s, n))
+		return bad_quoting(c, ERR_BAD_COMMIT,
+				   "no name of a commit ([A-Za-z0-9][A-Za-z0-9._/-]{0,127})", s, n);
+	*out = xmemdup0(s, n);
+	return 0;
+}
+
+static int take_changeset(struct change *c, struct record *r)
+{
+	struct json_object *o = r->v[F_NEW_CHANGESET], *v;
+
+	c->op = OP_CHANGESET;
+	c->kind = CHANGE_CHANGESET;
+	if (take_commit(c, o, "commit", &c->commit) < 0 ||
+	    take_commit(c, o, "since", &c->since) < 0)
+		return -1;
+	if (json_object_object_get_ex(o, "complete", &v) && v) {
+		if (!json_object_is_type(v, json_type_boolean))
+			return bad(c, ERR_BAD_FIELD, "new_changeset.complete is not a boolean");
+		c->complete = json_object_get_boolean(v);
+	}
+	c->changeset = compact(r, "new_changeset", o);
+	if (!c->commit) {
+		c->kind = CHANGE_SKIP;
+		c->reason = REASON_NO_COMMIT;
+	}
+	return 0;
+}
+
+static int bad_json(struct change *c, const struct json_fault *f)
+{
+	c->has_offset = true;
+	c->offset = f->offset;
+	return bad(c, error_by_name(f->code), "not valid JSON at byte %zu: %s", f->offset, f->what);
+}
+
+static int parse_record(struct change *c, const char *line, size_t n, bool cut,
+			const struct change_options *o)
+{
+	auto_json struct json_object *json = NULL;
+	struct record r = { NULL, 0, { NULL }, NULL, false };
+	struct json_fault f;
+
+	c->is_json = true;
+	if (json_check(line, n, known, &f) < 0) {
+		c->repo_known = false;
+		if (cut)
+			return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+		return bad_json(c, &f);
+	}
+	r.line = blank_skip(line, line + n);
+	for (r.n = (size_t)(line + n - r.line); is_blank(r.line[r.n - 1]); r.n--)
+		;
+	json = json_c_parse(r.line, r.n);
+	if (!json) {
+		c->repo_known = false;
+		return bad(c, ERR_BAD_JSON, "json-c cannot read this line");
+	}
+	sort_fields(c, &r, json);
+	if (take_repo(c, &r, o) < 0)
+		return -1;
+	if (r.bad_type) {
+		note_path(c, &r);
+		return bad(c, ERR_BAD_FIELD, "%s is not %s", r.bad_type->name,
+			   r.bad_type->type_name);
+	}
+	if (r.v[F_NEW_CHANGESET])
+		return take_changeset(c, &r);
+	if (take_op(c, &r) < 0)
+		return -1;
+	return take_document(c, &r);
+}
+
+/* --- telling the forms apart ------------------------------------------------------------------ */
+
+static int parse_as_json(struct change *c, const char *line, size_t n, bool cut,
+			 const struct change_options *o)
+{
+	const char *p = blank_skip(line, line + n);
+	int result;
+
+	if (p < line + n && *p == '{')
+		return parse_record(c, line, n, cut, o);
+	c->op = OP_MODIFY;
+	c->is_plain_path = true;
+	if (p < line + n && *p == '"' && take_json_string(c, line, n, &result))
+		return result;
+	c->is_plain_path = false;
+	c->op = OP_NONE;
+	if (parse_mgit(c, line, n) < 0)
+		return -1;
+	c->repo_known = false;
+	if (cut)
+		return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+	return bad_quoting(c, ERR_BAD_FORM, "neither a JSON object nor a JSON string", line, n);
+}
+
+static void parse_nul(struct change *c, const char *line, size_t n, bool cut, bool *needs_file,
+		      const struct change_options *o)
+{
+	if (o->format == FORMAT_NAME_STATUS)
+		parse_name_status(c, line, n, cut, true);
+	else
+		parse_path(c, line, n, cut, needs_file, true);
+}
+
+static void parse_auto(struct change *c, const char *line, size_t n, bool cut, bool *needs_file,
+		       const struct change_options *o)
+{
+	const char *p = blank_skip(line, line + n);
+
+	if (*p == '{')
+		parse_record(c, line, n, cut, o);
+	else if (looks_name_status(line, n))
+		parse_name_status(c, line, n, cut, false);
+	else if (parse_mgit(c, line, n) == 0)
+		parse_path(c, line, n, cut, needs_file, false);
+}
+
+void change_parse(struct change *c, const char *line, size_t n, bool last_without_newline,
+		  bool *needs_file, const struct change_options *o)
+{
+	bool cut = last_without_newline;
+
+	memset(c, 0, sizeof(*c));
+	*needs_file = false;
+	c->kind = CHANGE_DOCUMENT;
+	c->repo = join_repo(o, o->repo ? o->repo : "");
+	c->repo_known = true;
+	if (blank_skip(line, line + n) == line + n && !o->nul_terminated)
+		skip(c);
+	else if (n == 0)
+		skip(c);
+	else if (o->nul_terminated)
+		parse_nul(c, line, n, cut, needs_file, o);
+	else if (o->format == FORMAT_JSON)
+		parse_as_json(c, line, n, cut, o);
+	else if (o->format == FORMAT_PATHS && parse_mgit(c, line, n) == 0)
+		parse_path(c, line, n, cut, needs_file, false);
+	else if (o->format == FORMAT_NAME_STATUS && (looks_name_status(line, n) ||
+						     parse_mgit(c, line, n) == 0))
+		parse_name_status(c, line, n, cut, false);
+	else if (o->format == FORMAT_AUTO)
+		parse_auto(c, line, n, cut, needs_file, o);
+}

@@ -1,0 +1,99 @@
+/* Any bytes as input, read in pieces of two sizes: both must give the same lines, and all bytes. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "digest.h"
+#include "input.h"
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			abort();                                                                   \
+	} while (0)
+
+struct feed {
+	int fd[2];
+	const uint8_t *p;
+	size_t left, piece;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void feed_some(struct feed *f)
+{
+	size_t n = f->left < f->piece ? f->left : f->piece;
+
+	CHECK(n == 0 || write(f->fd[1], f->p, n) == (ssize_t)n);
+	f->p += n;
+	f->left -= n;
+	if (n == 0 && f->fd[1] >= 0) {
+		close(f->fd[1]);
+		f->fd[1] = -1;
+	}
+}
+
+static void check_line(const struct line *line, size_t max, bool nul, struct digest *all)
+{
+	CHECK(line->data[line->n] == '\0');
+	CHECK(line->too_long ? line->n <= 1024 && line->bytes > max : line->n <= max);
+	CHECK(nul || !memchr(line->data, '\n', line->n));
+	CHECK(line->too_long || line->digest == digest_64(line->data, line->n));
+	digest_field(all, line->data, line->n);
+	digest_field(all, &line->number, sizeof(line->number));
+	digest_field(all, &line->bytes, sizeof(line->bytes));
+	digest_field(all, &line->digest, sizeof(line->digest));
+	digest_field(all, &line->too_long, 1);
+	digest_field(all, &line->unterminated, 1);
+}
+
+static void run(const uint8_t *data, size_t size, size_t piece, size_t max, bool nul, bool status,
+		uint8_t sum[DIGEST_SIZE])
+{
+	struct feed f = { { -1, -1 }, data, size, piece };
+	struct digest all;
+	struct input *in;
+	struct line line;
+	enum input_got got;
+	bool only_mark = !nul && size == 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0;
+
+	CHECK(pipe(f.fd) == 0);
+	digest_init(&all);
+	in = input_new(f.fd[0], max, nul, status);
+	while ((got = input_next(in, &line)) != INPUT_END) {
+		if (got == INPUT_LINE) {
+			check_line(&line, max, nul, &all);
+			continue;
+		}
+		feed_some(&f);
+		CHECK(input_read(in) >= 0);
+	}
+	CHECK(input_bytes(in) == size || only_mark);
+	input_free(in);
+	digest_done(&all, sum);
+	close(f.fd[0]);
+	if (f.fd[1] >= 0)
+		close(f.fd[1]);
+}
+
+/* The first two bytes choose the options and the size of the pieces. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t one[DIGEST_SIZE], other[DIGEST_SIZE];
+	size_t max, piece;
+	bool nul, status;
+
+	if (size < 2 || size > 32768)
+		return 0;
+	nul = data[0] & 1;
+	status = data[0] & 2;
+	max = 1 + (data[0] >> 2) * (data[0] & 4 ? 64u : 1u);
+	piece = 1 + data[1];
+	run(data + 2, size - 2, 32768, max, nul, status, one);
+	run(data + 2, size - 2, piece, max, nul, status, other);
+	CHECK(memcmp(one, other, sizeof(one)) == 0);
+	return 0;
+}

@@ -1,0 +1,172 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "object.h"
+#include "tap.h"
+#include "text.h"
+
+static struct change c;
+static struct content k;
+
+static void make(const char *line, const char *text)
+{
+	struct change_options o = { FORMAT_AUTO, false, NULL, NULL };
+	bool needs_file;
+
+	content_release(&k);
+	change_release(&c);
+	change_parse(&c, line, strlen(line), false, &needs_file, &o);
+	k.got = CONTENT_OK;
+	k.text = xstrdup(text);
+	k.len = strlen(text);
+	digest_of(k.text, k.len, k.sha256);
+	hex_encode(k.hash_hex, k.sha256, sizeof(k.sha256));
+}
+
+static bool str_is(const struct prop *p, const char *name, const char *want)
+{
+	if (strcmp(p->name, name) != 0)
+		return false;
+	if (!want)
+		return p->type == PROP_NULL;
+	return p->type == PROP_STR && p->n == strlen(want) && memcmp(p->s, want, p->n) == 0;
+}
+
+static bool int_is(const struct prop *p, const char *name, int64_t want)
+{
+	return strcmp(p->name, name) == 0 && p->type == PROP_INT && p->i == want;
+}
+
+static void test_ids(void)
+{
+	char id[37];
+
+	object_id(id, "Code", "ServiceA", "src/main.py", 0);
+	ok(strcmp(id, "e417b55a-2ea2-5a2a-9306-c568b130e26b") == 0, "an id: %s", id);
+	object_id(id, "Code", "team/ServiceA", "caf\xc3\xa9 menu.txt", 3);
+	ok(strcmp(id, "02c8f33a-02dd-512e-81e3-64a0c03bb0dc") == 0, "an id with escapes: %s", id);
+}
+
+static void test_full(void)
+{
+	uint8_t digest[SYNC_DIGEST_SIZE] = { 0xab, 0xcd };
+	struct object *o;
+	struct prop *p;
+
+	make("{\"repo\":\"A\",\"path\":\"src/Main.PY\",\"size\":99,\"mime\":\"text/x\",\"charset\":\"utf-8\","
+	     "\"line_count\":7,\"metadata\":{\"a\":1},\"vector\":[1,2]}", "a\nb\nc");
+	o = object_new("Code", &c, &k, digest, "2026-11-21T10:20:30Z");
+	p = o->props;
+	ok(strlen(o->id) == 36 && o->text_len == 5 && strcmp(o->text, "a\nb\nc") == 0 && !k.text,
+	   "the text, moved");
+	ok(o->dim == 2 && o->vector[1] == 2 && !c.vector, "the vector, moved");
+	ok(str_is(&p[0], "file_path", "src/Main.PY") && str_is(&p[1], "file_name", "Main.PY") &&
+	   str_is(&p[2], "repository", "A"), "names");
+	ok(p[3].type == PROP_STR && strcmp(p[3].name, "language") == 0, "language");
+	ok(str_is(&p[4], "extension", "py") && str_is(&p[5], "mime_type", "text/x"), "kinds");
+	ok(int_is(&p[6], "size_bytes", 99) && int_is(&p[7], "line_count", 7), "the record's numbers");
+	ok(str_is(&p[8], "content_hash", k.hash_hex), "hash");
+	ok(strcmp(p[9].name, "truncated") == 0 && p[9].type == PROP_BOOL && p[9].i == 0, "truncated");
+	ok(int_is(&p[10], "chunk_index", 0) && int_is(&p[11], "chunk_count", 1) &&
+	   int_is(&p[12], "start_line", 1) && int_is(&p[13], "end_line", 3), "chunk");
+	ok(str_is(&p[14], "charset", "utf-8") && str_is(&p[15], "synced_at", "2026-11-21T10:20:30Z") &&
+	   str_is(&p[16], "metadata", "{\"a\":1}"), "the rest");
+	ok(str_is(&p[17], "sync_digest", "abcd0000000000000000000000000000"), "digest");
+	ok(object_size(o) > sizeof(*o) + 5 + 8 && object_size(o) < sizeof(*o) + 1000, "size");
+	object_free(o);
+}
+
+static void test_sparse(void)
+{
+	uint8_t digest[SYNC_DIGEST_SIZE] = { 0 };
+	static const char *const none[] = { ".gitignore", "Makefile2", "a.d/name", "name." };
+	struct object *o;
+	size_t i;
+
+	for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		make(none[i], "x\n");
+		o = object_new("Code", &c, &k, digest, "t");
+		ok(str_is(&o->props[4], "extension", NULL), "no extension: %s", none[i]);
+		ok(str_is(&o->props[2], "repository", "") && str_is(&o->props[14], "charset", NULL) &&
+		   str_is(&o->props[16], "metadata", NULL) && int_is(&o->props[6], "size_bytes", 2) &&
+		   int_is(&o->props[7], "line_count", 1) && !o->vector && o->dim == 0, "what is absent");
+		object_free(o);
+	}
+	make("dir.x/a.py", "x\n");
+	o = object_new("Code", &c, &k, digest, "t");
+	ok(o->props[5].type == PROP_STR && str_is(&o->props[1], "file_name", "a.py"), "a known type");
+	object_free(o);
+	object_free(NULL);
+}
+
+static void digest_line(uint8_t out[SYNC_DIGEST_SIZE], const char *line, const char *text,
+			bool truncated, const char *settings)
+{
+	make(line, text);
+	k.truncated = truncated;
+	object_digest(out, &c, &k, settings);
+}
+
+static void test_digest(void)
+{
+	static const struct {
+		const char *line, *text, *settings;
+		bool truncated;
+	} rows[] = {
+		{ "a.py", "x", "s", false },
+		{ "a.py", "y", "s", false },
+		{ "a.py", "x", "s", true },
+		{ "a.py", "x", "s2", false },
+		{ "a.c", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"charset\":\"x\"}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"mime\":\"x\"}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"size\":2}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"line_count\":0}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"metadata\":{}}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"vector\":[1]}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"vector\":[2]}", "x", "s", false },
+		{ "{\"path\":\"a.py\",\"vector\":[1,2]}", "x", "s", false },
+	};
+	enum { N = sizeof(rows) / sizeof(rows[0]) };
+	uint8_t d[N][SYNC_DIGEST_SIZE], again[SYNC_DIGEST_SIZE];
+	size_t i, j;
+	bool differ = true;
+
+	for (i = 0; i < N; i++)
+		digest_line(d[i], rows[i].line, rows[i].text, rows[i].truncated, rows[i].settings);
+	for (i = 0; i < N; i++)
+		for (j = 0; j < i; j++)
+			differ = differ && memcmp(d[i], d[j], sizeof(d[i])) != 0;
+	ok(differ, "whatever is stored is in the digest");
+	digest_line(again, "{\"path\":\"a.py\",\"size\":1,\"line_count\":1}", "x", false, "s");
+	ok(memcmp(d[0], again, sizeof(again)) == 0, "numbers that say nothing new change nothing");
+}
+
+static void test_long_vector(void)
+{
+	uint8_t a[SYNC_DIGEST_SIZE], b[SYNC_DIGEST_SIZE];
+	size_t i;
+
+	make("a", "x");
+	c.nvector = 200;
+	c.vector = xcalloc(c.nvector, sizeof(*c.vector));
+	for (i = 0; i < c.nvector; i++)
+		c.vector[i] = (float)i;
+	object_digest(a, &c, &k, "s");
+	c.vector[199] = 0;
+	object_digest(b, &c, &k, "s");
+	ok(memcmp(a, b, sizeof(a)) != 0, "a long vector to its end");
+}
+
+int main(void)
+{
+	test_ids();
+	test_full();
+	test_sparse();
+	test_digest();
+	test_long_vector();
+	content_release(&k);
+	change_release(&c);
+	return tap_done();
+}
