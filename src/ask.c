@@ -1,0 +1,89 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <poll.h>
+#include <string.h>
+
+#include "ask.h"
+#include "clock.h"
+#include "log.h"
+#include "retry.h"
+
+static int ask_reply(struct store *s, struct http *h, struct ask *a, int stop_fd, long *retry_after_s)
+{
+	struct request r = { 0 };
+	struct reply reply;
+
+	while (s->driver->build(s, a, &r) == 1) {
+		if (http_once(h, &r, &reply, stop_fd) != 0)
+			return -1;
+		s->driver->judge(s, a, &reply);
+		*retry_after_s = reply.retry_after_s;
+		reply_release(&reply);
+		memset(&r, 0, sizeof r);
+	}
+	return 0;
+}
+
+int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd)
+{
+	long retry_after_s = -1;
+
+	return ask_reply(s, h, a, stop_fd, &retry_after_s);
+}
+
+static bool is_transient(enum verdict_scope scope)
+{
+	return scope == VERDICT_UNKNOWN || scope == VERDICT_ATTEMPT || scope == VERDICT_STORE;
+}
+
+static int final_status(const struct store *s, const struct verdict *v, const char *what)
+{
+	const char *why = v->text[0] ? v->text : "no clear answer";
+
+	switch (v->scope) {
+	case VERDICT_OK:
+		return 0;
+	case VERDICT_AUTH:
+		log_err("cannot %s: the store refuses access: %s; give a valid key by --api-key-file", what,
+			why);
+		return 77;
+	case VERDICT_UNKNOWN:
+	case VERDICT_ATTEMPT:
+	case VERDICT_STORE:
+		log_err("cannot %s: the store at '%s' is away: %s; is it running, and --store right? the "
+			"same command tries again", what, s->url.base, why);
+		return 75;
+	default:
+		log_err("cannot %s: %s", what, why);
+		return 78;
+	}
+}
+
+int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		  const char *what, int stop_fd)
+{
+	int64_t start = clock_ms(), wait;
+	struct pollfd fd = { .fd = stop_fd, .events = POLLIN };
+	struct ask fresh = *a;
+
+	for (unsigned failures = 1;; failures++) {
+		long retry_after_s = -1;
+
+		if (ask_reply(s, h, a, stop_fd, &retry_after_s) != 0)
+			return 75;
+		if (!is_transient(a->verdict.scope) || clock_ms() - start >= o->give_up_ms)
+			return final_status(s, &a->verdict, what);
+		wait = retry_wait_ms(failures, o->retry_wait_ms, o->retry_max_wait_ms, clock_random());
+		if (retry_after_s >= 0)
+			wait = retry_after_s * 1000;
+		log_info("cannot %s yet: %s; trying again in %.1f s", what, a->verdict.text,
+			 (double)wait / 1000);
+		http_wait(h, &fd, 1, clock_ms() + wait);
+		if (fd.revents != 0)
+			return 75;
+		ask_release(a);
+		*a = fresh;
+	}
+}

@@ -1,0 +1,23 @@
+/* ask: one question to the store, waited for: for opening, reading and commands, while no batch is
+ * under way. */
+#ifndef LINESYNC_ASK_H
+#define LINESYNC_ASK_H
+
+#include "driver.h"
+#include "http.h"
+
+/* Builds, sends and judges until the driver has no more to ask.  Returns 0 with a->verdict filled in,
+ * or -1 if stop_fd became readable. */
+int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd);
+
+struct ask_patience {
+	int64_t retry_wait_ms, retry_max_wait_ms, give_up_ms;
+};
+
+/* The same, again and again while the verdict is transient, until give_up_ms have passed.  Returns 0 if
+ * the store said yes; else an exit status (75 away or stopped, 77, 78) with the reason logged, saying
+ * what was being done ("open the collection"). */
+int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		  const char *what, int stop_fd);
+
+#endif

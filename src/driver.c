@@ -1,0 +1,42 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+
+static const struct driver *const drivers[] = {
+	&drv_chroma,
+	NULL
+};
+
+const struct driver *const *driver_all(void)
+{
+	return drivers;
+}
+
+const struct driver *driver_find(const char *name)
+{
+	for (const struct driver *const *d = drivers; *d; d++)
+		if (!strcmp((*d)->name, name))
+			return *d;
+	return NULL;
+}
+
+void store_release(struct store *s)
+{
+	store_url_release(&s->url);
+	free(s->collection);
+	free(s->collection_id);
+	free(s->version);
+	*s = (struct store){ 0 };
+}
+
+void ask_release(struct ask *a)
+{
+	for (size_t i = 0; i < a->nfound; i++) {
+		free(a->found[i].repo);
+		free(a->found[i].path);
+	}
+	free(a->found);
+	a->found = NULL;
+	a->nfound = 0;
+}

@@ -1,0 +1,123 @@
+/* driver: the contract of a store's translator.
+ *
+ * A driver turns an ask into requests and judges replies, object by object.  It opens no socket,
+ * reads no clock and keeps no state of its own: struct store holds what opening taught.  The lane
+ * owns time, retries, halving, counting and the network.
+ *
+ * One ask can take several requests (paging, delete before sending again): build() and judge() are
+ * called in turn until build() says that there is nothing more to ask.  Verdicts are preset to
+ * VERDICT_UNKNOWN before the first build(); success must be proved for each object. */
+#ifndef LINESYNC_DRIVER_H
+#define LINESYNC_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http.h"
+#include "object.h"
+#include "store_url.h"
+
+enum ask_kind {
+	ASK_READY,	/* reachable, ready, which version */
+	ASK_OPEN,	/* find or (create) make the collection; fills struct store */
+	ASK_LOOKUP,	/* find it again by name after an OPENING verdict; never creates */
+	ASK_UPSERT,
+	ASK_DELETE,	/* by id; a missing object counts as deleted */
+	ASK_TOUCH,	/* the smallest write that changes nothing: the witness */
+	ASK_COUNT,	/* number -> ask.count */
+	ASK_LIST,	/* one page of names from ask.cursor on -> ask.found; cursor moves; done at end.
+			 * The next page is another ask, begun at that cursor */
+	ASK_FETCH	/* objects by id -> ask.found, with sync_digest */
+};
+
+enum verdict_scope {
+	VERDICT_UNKNOWN,	/* nothing proved: treated as VERDICT_ATTEMPT with kept_nothing false */
+	VERDICT_OK,
+	VERDICT_OBJECT,		/* this object is refused */
+	VERDICT_REQUEST,	/* the request is refused as a whole: halve it, charged to nobody */
+	VERDICT_ATTEMPT,	/* transient, may be this object's fault (500): try again */
+	VERDICT_STORE,		/* transient, the store's state (429, 503, refused): back off */
+	VERDICT_OPENING,	/* the collection is not where it was (404): look it up again */
+	VERDICT_AUTH,		/* 401, 403: stop, 77 */
+	VERDICT_RUN		/* configuration (redirect, wrong metric): stop, 78 */
+};
+
+struct verdict {
+	enum verdict_scope scope;
+	bool kept_nothing;	/* this attempt is known to have stored nothing of the object */
+	bool wrong_shape;	/* refused for dimension or schema: three batches of it stop the run */
+	long http;		/* status, 0 if none */
+	char text[160];		/* the store's words, printable */
+};
+
+struct ask_object {
+	const char *id;			/* 36 characters */
+	const struct object *object;	/* ASK_UPSERT; else NULL */
+	bool again;			/* an earlier attempt may have arrived, or may yet */
+	struct verdict verdict;
+};
+
+struct found {			/* ASK_LIST, ASK_FETCH: one stored object */
+	char id[37];
+	char *repo, *path;	/* owned; NULL where the object is not linesync's */
+	uint32_t chunk;
+	char digest[33];	/* sync_digest in hex, "" if it has none */
+};
+
+struct ask {
+	enum ask_kind kind;
+	struct ask_object *objects;	/* n of them, borrowed */
+	size_t n;
+	bool create;			/* ASK_OPEN */
+	struct verdict verdict;		/* for asks without objects, and what spoils the whole request */
+	int step;			/* driver's cursor within the ask; 0 at start */
+	uint64_t cursor;		/* ASK_LIST: where the next page begins */
+	bool end;			/* ASK_LIST: that was the last page */
+	uint64_t count;			/* ASK_COUNT */
+	struct found *found;		/* owned by the ask: ask_release() */
+	size_t nfound;
+};
+void ask_release(struct ask *a);	/* frees found; objects are the caller's */
+
+struct store {
+	const struct driver *driver;
+	struct store_url url;
+	char *collection;		/* owned */
+	char *collection_id;		/* owned; NULL until known */
+	char *version;			/* owned; NULL until known */
+	size_t dimension;		/* 0: not fixed yet */
+	bool existed;			/* ASK_OPEN found it: it was not made now */
+	size_t max_batch;		/* what the server says it takes at once; 0: unknown */
+	bool base64;			/* ASK_READY: it reads vectors as base64 of little-endian floats */
+};
+void store_release(struct store *s);
+
+struct driver {
+	const char *name;		/* "chroma" */
+	const char *example;		/* "chroma:http://localhost:8000[/TENANT/DATABASE]" */
+	const char *key_names[3];	/* environment variables for its key, NULL-terminated */
+	const char *key_header;		/* "x-chroma-token: " */
+	size_t batch_size, batch_bytes;
+	int connections;
+	long timeout_ms, idle_s;
+	long late_s;			/* how long an unanswered request may still be applied */
+	bool lasts_after_next;		/* an acknowledged write lasts only after the next one (I1) */
+	bool again_is_upsert;		/* sending again is one upsert: need not wait for late attempts */
+	bool first_write_alone;
+
+	/* Checks a collection's name; *changed is NULL, or the name that the store would make of it
+	 * (owned).  Returns 0, or -1 with *why (owned) saying what would work. */
+	int (*check_name)(const char *collection, char **changed, char **why);
+	/* 1: send *r next (r was zeroed; filled in by the driver).  0: nothing more to ask. */
+	int (*build)(const struct store *s, struct ask *a, struct request *r);
+	/* Judges the reply to what build() last made; r->end may be any. */
+	void (*judge)(struct store *s, struct ask *a, const struct reply *r);
+};
+
+extern const struct driver drv_chroma;
+
+const struct driver *driver_find(const char *name);	/* NULL if unknown */
+const struct driver *const *driver_all(void);		/* NULL-terminated */
+
+#endif

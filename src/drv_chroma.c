@@ -1,0 +1,713 @@
+/* Chroma, HTTP API v2 (/api/v2); answers as seen from server 1.4.4 and 1.5.9.
+ *
+ * Writes are all or nothing: Chroma checks a whole request before it stores any of it, and its
+ * answer names no object.  So every object of a request shares one verdict.  An upsert merges into
+ * what is stored: a property that is left out would keep its old value, so each is always sent.
+ *
+ * /api/v2/version answers "1.0.0" on every release, so the version is never known. */
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "buf.h"
+#include "cleanup.h"
+#include "driver.h"
+#include "json.h"
+#include "text.h"
+
+#define METRIC "cosine"
+#define PAGE 1000
+#define TOUCH_ID "00000000-0000-5000-8000-000000000000"	/* no UUIDv5 of ours */
+
+enum { STEP_FIRST, STEP_SECOND, STEP_END };
+
+static void cleanup_json(json_object **o)
+{
+	json_object_put(*o);
+}
+#define auto_json __attribute__((cleanup(cleanup_json)))
+
+static bool alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static int check_name(const char *name, char **changed, char **why)
+{
+	size_t n = strlen(name), i;
+
+	*changed = NULL;
+	*why = NULL;
+	for (i = 0; i < n; i++)
+		if (!alnum(name[i]) && !strchr("._-", name[i]))
+			break;
+	if (i == n && n >= 3 && n <= 512 && alnum(name[0]) && alnum(name[n - 1]))
+		return 0;
+	*why = xasprintf("Chroma wants a collection's name of 3 to 512 letters, digits, '.', '_' "
+			 "and '-', with a letter or digit at both ends");
+	return -1;
+}
+
+/* Requests */
+
+/* The address of the database's collections; store_url has already percent-encoded its path. */
+static void url_collections(struct buf *out, const struct store *s)
+{
+	const char *path = *s->url.path ? s->url.path : "/default_tenant/default_database";
+	const char *database = strchr(path + 1, '/');
+	size_t tenant = database ? (size_t)(database - path) : strlen(path);
+
+	buf_addf(out, "%s/api/v2/tenants%.*s/databases%s/collections", s->url.base, (int)tenant,
+		 path, database ? database : "/default_database");
+}
+
+static char *url_by_name(const struct store *s)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	url_collections(&out, s);
+	buf_addc(&out, '/');
+	percent_encode(&out, s->collection, strlen(s->collection));
+	return buf_detach(&out);
+}
+
+static char *url_by_id(const struct store *s, const char *call)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	url_collections(&out, s);
+	buf_addc(&out, '/');
+	percent_encode(&out, s->collection_id, strlen(s->collection_id));
+	buf_addc(&out, '/');
+	buf_adds(&out, call);
+	return buf_detach(&out);
+}
+
+static void build_create(const struct store *s, struct request *r)
+{
+	auto_buf struct buf url = BUF_INIT;
+
+	url_collections(&url, s);
+	r->method = "POST";
+	r->url = buf_detach(&url);
+	buf_adds(&r->body, "{\"name\":");
+	json_cstr(&r->body, s->collection);
+	buf_adds(&r->body, ",\"get_or_create\":true,\"configuration\":"
+			   "{\"hnsw\":{\"space\":\"" METRIC "\"}}}");
+}
+
+static void add_ids(struct buf *b, const struct ask *a)
+{
+	buf_adds(b, "{\"ids\":[");
+	for (size_t i = 0; i < a->n; i++) {
+		if (i)
+			buf_addc(b, ',');
+		json_cstr(b, a->objects[i].id);
+	}
+	buf_addc(b, ']');
+}
+
+/* Byte by byte, so that it is little-endian on every machine.  192 floats are whole groups of
+ * three bytes: only the last piece is padded. */
+static void add_base64(struct buf *b, const float *v, size_t n)
+{
+	unsigned char bytes[192 * 4];
+	uint32_t u;
+
+	buf_addc(b, '"');
+	for (size_t at = 0, k; at < n; at += k) {
+		k = n - at < 192 ? n - at : 192;
+		for (size_t i = 0; i < k; i++) {
+			memcpy(&u, v + at + i, 4);
+			bytes[i * 4] = u & 0xff;
+			bytes[i * 4 + 1] = u >> 8 & 0xff;
+			bytes[i * 4 + 2] = u >> 16 & 0xff;
+			bytes[i * 4 + 3] = u >> 24;
+		}
+		base64_encode(b, bytes, k * 4);
+	}
+	buf_addc(b, '"');
+}
+
+/* 9 digits bring every float back exactly. */
+static void add_numbers(struct buf *b, const float *v, size_t n)
+{
+	buf_addc(b, '[');
+	for (size_t i = 0; i < n; i++)
+		buf_addf(b, i ? ",%.9g" : "%.9g", (double)v[i]);
+	buf_addc(b, ']');
+}
+
+static void add_props(struct buf *b, const struct object *o)
+{
+	bool first = true;
+
+	buf_addc(b, '{');
+	for (size_t i = 0; i < OBJECT_PROPS; i++) {
+		const struct prop *p = &o->props[i];
+
+		if (!p->name)
+			continue;
+		json_name(b, &first, p->name);
+		switch (p->type) {
+		case PROP_NULL: buf_add(b, "null", 4); break;
+		case PROP_STR: json_str(b, p->s, p->n); break;
+		case PROP_INT: buf_addf(b, "%lld", (long long)p->i); break;
+		case PROP_BOOL: buf_adds(b, p->i ? "true" : "false"); break;
+		}
+	}
+	buf_addc(b, '}');
+}
+
+/* A little above what is needed for most texts; escapes beyond that make the buffer grow. */
+static size_t upsert_size(const struct store *s, const struct ask *a)
+{
+	size_t n = 128;
+
+	for (size_t i = 0; i < a->n; i++) {
+		const struct object *o = a->objects[i].object;
+
+		n += 80 + o->text_len + o->text_len / 8 + o->dim * (s->base64 ? 6 : 14);
+		for (size_t k = 0; k < OBJECT_PROPS; k++)
+			if (o->props[k].name)
+				n += strlen(o->props[k].name) + 28 + o->props[k].n;
+	}
+	return n;
+}
+
+static void add_vectors(const struct store *s, const struct ask *a, struct buf *b)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		const struct object *o = a->objects[i].object;
+
+		if (i)
+			buf_addc(b, ',');
+		if (s->base64)
+			add_base64(b, o->vector, o->dim);
+		else
+			add_numbers(b, o->vector, o->dim);
+	}
+}
+
+static void build_upsert(const struct store *s, const struct ask *a, struct buf *b)
+{
+	buf_reserve(b, upsert_size(s, a));
+	add_ids(b, a);
+	buf_adds(b, ",\"embeddings\":[");
+	add_vectors(s, a, b);
+	buf_adds(b, "],\"documents\":[");
+	for (size_t i = 0; i < a->n; i++) {
+		if (i)
+			buf_addc(b, ',');
+		json_str(b, a->objects[i].object->text, a->objects[i].object->text_len);
+	}
+	buf_adds(b, "],\"metadatas\":[");
+	for (size_t i = 0; i < a->n; i++) {
+		if (i)
+			buf_addc(b, ',');
+		add_props(b, a->objects[i].object);
+	}
+	buf_adds(b, "]}");
+}
+
+/* What goes to the collection itself, by its id. */
+static void build_records(const struct store *s, const struct ask *a, struct request *r)
+{
+	r->method = "POST";
+	switch (a->kind) {
+	case ASK_UPSERT:
+		r->url = url_by_id(s, "upsert");
+		build_upsert(s, a, &r->body);
+		break;
+	case ASK_DELETE:
+		r->url = url_by_id(s, "delete");
+		add_ids(&r->body, a);
+		buf_addc(&r->body, '}');
+		break;
+	case ASK_TOUCH:
+		r->url = url_by_id(s, "delete");
+		buf_adds(&r->body, "{\"ids\":[\"" TOUCH_ID "\"]}");
+		break;
+	case ASK_LIST:
+		r->url = url_by_id(s, "get");
+		buf_addf(&r->body, "{\"limit\":%d,\"offset\":%llu,\"include\":[\"metadatas\"]}",
+			 PAGE, (unsigned long long)a->cursor);
+		break;
+	case ASK_FETCH:
+		r->url = url_by_id(s, "get");
+		add_ids(&r->body, a);
+		buf_adds(&r->body, ",\"include\":[\"metadatas\"]}");
+		break;
+	default:
+		r->method = "GET";
+		r->url = url_by_id(s, "count");
+		break;
+	}
+}
+
+static void set_all(struct ask *a, const struct verdict *v)
+{
+	a->verdict = *v;
+	for (size_t i = 0; i < a->n; i++)
+		a->objects[i].verdict = *v;
+}
+
+static int build(const struct store *s, struct ask *a, struct request *r)
+{
+	static const struct verdict unopened = {
+		.scope = VERDICT_OPENING, .kept_nothing = true,
+		.text = "the collection's id is not known"
+	};
+
+	if (a->step == STEP_END)
+		return 0;
+	r->method = "GET";
+	switch (a->kind) {
+	case ASK_READY:
+		r->url = xasprintf("%s/api/v2/%s", s->url.base,
+				   a->step == STEP_FIRST ? "heartbeat" : "pre-flight-checks");
+		return 1;
+	case ASK_OPEN:
+	case ASK_LOOKUP:
+		if (a->step == STEP_SECOND)
+			build_create(s, r);
+		else
+			r->url = url_by_name(s);
+		return 1;
+	default:
+		break;
+	}
+	if (!s->collection_id) {
+		set_all(a, &unopened);
+		a->step = STEP_END;
+		return 0;
+	}
+	build_records(s, a, r);
+	return 1;
+}
+
+/* Verdicts */
+
+static void say(struct verdict *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct verdict *v, const char *fmt, ...)
+{
+	char s[1024];	/* longer than any text that is kept */
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s, sizeof(s), fmt, ap);
+	va_end(ap);
+	reply_text(v->text, sizeof(v->text), s, strlen(s));
+}
+
+/* The whole body as JSON, or NULL; also for null, which no answer is. */
+static json_object *reply_json(const struct reply *r)
+{
+	struct json_tokener *tok;
+	struct json_fault fault;
+	json_object *o;
+
+	if (!r->body.len || r->body.len >= INT_MAX ||
+	    json_check(r->body.data, r->body.len, NULL, &fault) < 0)
+		return NULL;
+	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
+	if (!tok)
+		return NULL;
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	/* With the NUL after it, without which a bare number never ends. */
+	o = json_tokener_parse_ex(tok, r->body.data, (int)r->body.len + 1);
+	if (json_tokener_get_error(tok) != json_tokener_success) {
+		json_object_put(o);
+		o = NULL;
+	}
+	json_tokener_free(tok);
+	return o;
+}
+
+static json_object *member(json_object *o, const char *name, json_type type)
+{
+	json_object *m = NULL;
+
+	if (!json_object_is_type(o, json_type_object) ||
+	    !json_object_object_get_ex(o, name, &m) || !json_object_is_type(m, type))
+		return NULL;
+	return m;
+}
+
+/* The string at the end of a path of names, or NULL. */
+static const char *dig(json_object *o, const char *const *names)
+{
+	for (; *names; names++)
+		if (!json_object_is_type(o, json_type_object) ||
+		    !json_object_object_get_ex(o, *names, &o))
+			return NULL;
+	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
+}
+
+/* A page from a proxy is many lines: runs of blanks and controls become one blank. */
+static char *squeeze(const char *p, size_t n)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	for (size_t i = 0; i < n && out.len < 400; i++)
+		if ((unsigned char)p[i] > 0x20)
+			buf_addc(&out, p[i]);
+		else if (out.len && out.data[out.len - 1] != ' ')
+			buf_addc(&out, ' ');
+	if (out.len && out.data[out.len - 1] == ' ')
+		out.data[--out.len] = '\0';
+	return buf_detach(&out);
+}
+
+/* The store's own words: message, error, or the body as plain text.  The caller frees. */
+static char *words(const struct reply *r)
+{
+	static const char *const message[] = { "message", NULL }, *const error[] = { "error", NULL };
+	auto_json json_object *o = reply_json(r);
+	const char *s = dig(o, message);
+
+	if (!s || !*s)
+		s = dig(o, error);
+	if (s && *s)
+		return squeeze(s, strlen(s));
+	if (!r->body.len)
+		return xasprintf("HTTP %ld without a text", r->status);
+	return squeeze(r->body.data, r->body.len);
+}
+
+static void unclear(struct verdict *v, const struct reply *r)
+{
+	autofree char *s = words(r);
+
+	v->scope = VERDICT_UNKNOWN;
+	v->kept_nothing = false;
+	say(v, "not an answer of Chroma's: %s", s);
+}
+
+/* 4xx: a request is refused whole, before anything is stored. */
+static void judge_refused(struct verdict *v, const struct ask *a, const char *text)
+{
+	if (a->n > 1)
+		v->scope = VERDICT_REQUEST;
+	else
+		v->scope = a->n ? VERDICT_OBJECT : VERDICT_RUN;
+	v->kept_nothing = true;
+	v->wrong_shape = strstr(text, "imension") != NULL;
+}
+
+static void judge_status(struct verdict *v, const struct ask *a, const struct reply *r)
+{
+	autofree char *text = words(r);
+
+	say(v, "%s", text);
+	switch (r->status) {
+	case 401: case 403:
+		v->scope = VERDICT_AUTH;
+		v->kept_nothing = true;
+		return;
+	case 404:
+		v->scope = VERDICT_OPENING;
+		v->kept_nothing = true;
+		return;
+	case 425: case 429:
+		v->scope = VERDICT_STORE;
+		v->kept_nothing = true;
+		return;
+	case 502: case 503: case 504:
+		v->scope = VERDICT_STORE;
+		return;
+	case 408: case 500:
+		/* With a full disk, Chroma answers 500 and has stored the batch. */
+		v->scope = VERDICT_ATTEMPT;
+		return;
+	}
+	if (r->status >= 400 && r->status < 500)
+		judge_refused(v, a, text);
+	else if (r->status >= 300 && r->status < 400) {
+		v->scope = VERDICT_RUN;
+		say(v, "the store redirects (HTTP %ld) to '%s'", r->status, r->location);
+	}
+}
+
+static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = reply_json(r);
+	json_object *m;
+
+	if (a->step == STEP_FIRST) {
+		if (!member(o, "nanosecond heartbeat", json_type_int)) {
+			unclear(v, r);
+			return;
+		}
+		a->step = STEP_SECOND;
+		return;
+	}
+	v->scope = VERDICT_OK;
+	m = member(o, "supports_base64_encoding", json_type_boolean);
+	s->base64 = m && json_object_get_boolean(m);
+	m = member(o, "max_batch_size", json_type_int);
+	s->max_batch = m && json_object_get_int64(m) > 0 ? (size_t)json_object_get_int64(m) : 0;
+}
+
+/* hnsw is null on a distributed Chroma, and both may be where only the schema says it. */
+static const char *metric(json_object *o)
+{
+	static const char *const paths[][8] = {
+		{ "configuration_json", "hnsw", "space" },
+		{ "configuration_json", "spann", "space" },
+		{ "schema", "keys", "#embedding", "float_list", "vector_index", "config", "space" },
+		{ "schema", "defaults", "float_list", "vector_index", "config", "space" },
+	};
+	const char *s = NULL;
+
+	for (size_t i = 0; !s && i < sizeof(paths) / sizeof(paths[0]); i++)
+		s = dig(o, paths[i]);
+	return s ? s : "unknown";
+}
+
+static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
+			     const struct reply *r)
+{
+	auto_json json_object *o = reply_json(r);
+	json_object *id = member(o, "id", json_type_string);
+	json_object *dim = member(o, "dimension", json_type_int);
+
+	if (!id || !json_object_get_string_len(id)) {
+		unclear(v, r);
+		return;
+	}
+	if (strcmp(metric(o), METRIC)) {
+		v->scope = VERDICT_RUN;
+		say(v, "collection '%s' has the metric '%s', not '%s'", s->collection, metric(o),
+		    METRIC);
+		return;
+	}
+	free(s->collection_id);
+	s->collection_id = xstrdup(json_object_get_string(id));
+	s->dimension = dim && json_object_get_int64(dim) > 0 ? (size_t)json_object_get_int64(dim) : 0;
+	if (a->kind == ASK_OPEN)
+		s->existed = a->step == STEP_FIRST;
+	v->scope = VERDICT_OK;
+}
+
+/* Finding and making the collection: what would spoil one request there spoils the run. */
+static void judge_open_refused(struct verdict *v, const struct store *s, struct ask *a,
+			       const struct reply *r)
+{
+	const char *where = *s->url.path ? s->url.path : "/default_tenant/default_database";
+	autofree char *text = words(r);
+	bool missing = r->status == 404 && a->step == STEP_FIRST;
+
+	if (missing && a->kind == ASK_OPEN && a->create) {
+		a->step = STEP_SECOND;
+		*v = (struct verdict){ 0 };
+		return;
+	}
+	if (v->scope != VERDICT_OPENING && v->scope != VERDICT_RUN)
+		return;
+	if (r->status >= 300 && r->status < 400)
+		return;
+	v->scope = VERDICT_RUN;
+	if (missing && a->kind == ASK_LOOKUP)
+		say(v, "collection '%s' is gone", s->collection);
+	else if (a->step == STEP_FIRST)
+		say(v, "cannot open collection '%s' in '%s': %s", s->collection, where + 1, text);
+	else
+		say(v, "cannot create collection '%s' in '%s': %s", s->collection, where + 1, text);
+}
+
+static void judge_ready_refused(struct verdict *v, struct store *s, struct ask *a,
+				const struct reply *r)
+{
+	autofree char *text = NULL;
+
+	if (v->scope != VERDICT_OPENING && v->scope != VERDICT_RUN)
+		return;
+	if (a->step == STEP_SECOND && r->status >= 400) {
+		/* A server without this call works, with plain numbers. */
+		s->base64 = false;
+		s->max_batch = 0;
+		v->scope = VERDICT_OK;
+		v->text[0] = '\0';
+	} else if (r->status >= 400) {
+		text = words(r);
+		v->scope = VERDICT_RUN;
+		say(v, "no Chroma with API v2 at '%s': %s", s->url.base, text);
+	}
+}
+
+static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = reply_json(r);
+
+	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0) {
+		unclear(v, r);
+		return;
+	}
+	a->count = (uint64_t)json_object_get_int64(o);
+	v->scope = VERDICT_OK;
+}
+
+static char *string_of(json_object *o, const char *name)
+{
+	json_object *m = member(o, name, json_type_string);
+	const char *s = m ? json_object_get_string(m) : NULL;
+	size_t n = m ? (size_t)json_object_get_string_len(m) : 0;
+
+	/* With a NUL inside it is nothing that was stored from here. */
+	return s && strlen(s) == n && utf8_check(s, n) == n ? xstrdup(s) : NULL;
+}
+
+/* An object that was made by others has neither repo nor path; an id that is longer than ours is
+ * left out, since it cannot be. */
+static void take_found(struct found *f, const char *id, size_t idlen, json_object *meta)
+{
+	json_object *chunk = member(meta, "chunk_index", json_type_int);
+	int64_t index = chunk ? json_object_get_int64(chunk) : -1;
+	autofree char *digest = string_of(meta, "sync_digest");
+
+	*f = (struct found){ 0 };
+	if (idlen < sizeof(f->id) && strlen(id) == idlen)
+		memcpy(f->id, id, idlen);
+	f->repo = string_of(meta, "repository");
+	f->path = string_of(meta, "file_path");
+	if (!f->repo || !f->path || index < 0 || index > UINT32_MAX ||
+	    idlen != sizeof(f->id) - 1) {
+		free(f->repo);
+		free(f->path);
+		f->repo = f->path = NULL;
+		return;
+	}
+	f->chunk = (uint32_t)index;
+	if (digest && strlen(digest) < sizeof(f->digest))
+		memcpy(f->digest, digest, strlen(digest));
+}
+
+static bool asked_for(const struct ask *a, const char *id)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (!strcmp(a->objects[i].id, id))
+			return true;
+	return false;
+}
+
+static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = reply_json(r);
+	json_object *ids = member(o, "ids", json_type_array);
+	json_object *metas = member(o, "metadatas", json_type_array);
+	size_t n = ids ? json_object_array_length(ids) : 0;
+
+	if (!ids || !metas || json_object_array_length(metas) != n) {
+		unclear(v, r);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!json_object_is_type(json_object_array_get_idx(ids, i), json_type_string)) {
+			unclear(v, r);
+			return;
+		}
+	a->found = xrealloc(a->found, (a->nfound + n) * sizeof(*a->found));
+	for (size_t i = 0; i < n; i++) {
+		json_object *id = json_object_array_get_idx(ids, i);
+
+		/* Chroma answers in its own order, and leaves out what it does not have. */
+		if (a->kind == ASK_FETCH && !asked_for(a, json_object_get_string(id)))
+			continue;
+		take_found(&a->found[a->nfound++], json_object_get_string(id),
+			   (size_t)json_object_get_string_len(id),
+			   json_object_array_get_idx(metas, i));
+	}
+	if (a->kind == ASK_LIST) {
+		a->cursor += n;
+		a->end = n < PAGE;
+	}
+	v->scope = VERDICT_OK;
+}
+
+/* {} or {"deleted":n}: proof that Chroma itself took the request, which a page from a proxy is not. */
+static void judge_write(struct verdict *v, const struct reply *r)
+{
+	static const char *const error[] = { "error", NULL };
+	auto_json json_object *o = reply_json(r);
+
+	if (json_object_is_type(o, json_type_object) && !dig(o, error))
+		v->scope = VERDICT_OK;
+	else
+		unclear(v, r);
+}
+
+static void judge_good(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
+{
+	switch (a->kind) {
+	case ASK_READY: judge_ready(v, s, a, r); break;
+	case ASK_OPEN:
+	case ASK_LOOKUP: judge_collection(v, s, a, r); break;
+	case ASK_UPSERT:
+	case ASK_DELETE:
+	case ASK_TOUCH: judge_write(v, r); break;
+	case ASK_COUNT: judge_count(v, a, r); break;
+	case ASK_LIST:
+	case ASK_FETCH: judge_get(v, a, r); break;
+	}
+}
+
+static void judge_answer(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
+{
+	v->http = r->status;
+	if (r->status == 200) {
+		judge_good(v, s, a, r);
+		return;
+	}
+	judge_status(v, a, r);
+	if (a->kind == ASK_READY)
+		judge_ready_refused(v, s, a, r);
+	else if (a->kind == ASK_OPEN || a->kind == ASK_LOOKUP)
+		judge_open_refused(v, s, a, r);
+}
+
+static void judge(struct store *s, struct ask *a, const struct reply *r)
+{
+	struct verdict v = { 0 };
+	int step = a->step;
+
+	switch (r->end) {
+	case HTTP_ANSWERED:
+		judge_answer(&v, s, a, r);
+		break;
+	case HTTP_NOT_SENT:
+		v.scope = VERDICT_STORE;
+		v.kept_nothing = true;
+		say(&v, "%s", r->error);
+		break;
+	case HTTP_LOST:
+		v.scope = VERDICT_ATTEMPT;
+		say(&v, "%s", r->error);
+		break;
+	}
+	if (a->step == step)
+		a->step = STEP_END;
+	set_all(a, &v);
+}
+
+const struct driver drv_chroma = {
+	.name = "chroma",
+	.example = "chroma:http://localhost:8000[/TENANT/DATABASE]",
+	.key_names = { "CHROMA_TOKEN" },
+	.key_header = "x-chroma-token: ",
+	.batch_size = 250,
+	.batch_bytes = 8 << 20,
+	.connections = 1,
+	.timeout_ms = 60000,
+	.idle_s = 30,
+	.late_s = 10,
+	.again_is_upsert = true,
+	.first_write_alone = true,
+	.check_name = check_name,
+	.build = build,
+	.judge = judge,
+};

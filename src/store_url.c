@@ -1,0 +1,229 @@
+/* The canonical form names a store in its checkpoint file: two spellings of one address must meet
+ * in the same file, or documents would be stored by two states that do not know of each other. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "alloc.h"
+#include "buf.h"
+#include "cleanup.h"
+#include "store_url.h"
+#include "text.h"
+
+struct host {
+	char *given;		/* owned; lower case, brackets included */
+	char *canonical;	/* owned */
+	bool loopback;
+};
+
+static int refuse(char **why, char *text)
+{
+	*why = text;
+	return -1;
+}
+
+static void lower(char *s)
+{
+	for (; *s; s++)
+		if (*s >= 'A' && *s <= 'Z')
+			*s += 'a' - 'A';
+}
+
+/* Refused before anything is taken apart, so that a message never repeats a password. */
+static int check_bytes(const char *s, char **why)
+{
+	const char *slashes = strstr(s, "//");
+
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p <= 0x20 || *p == 0x7f || *p == '\\')
+			return refuse(why, xstrdup("a store's URL holds no blanks, backslashes "
+						   "or control characters"));
+	if (utf8_check(s, strlen(s)) != strlen(s))
+		return refuse(why, xstrdup("the store's URL is not valid UTF-8"));
+	if (slashes && memchr(slashes + 2, '@', strcspn(slashes + 2, "/?#")))
+		return refuse(why, xstrdup("the store's URL holds a user name; give a key "
+					   "with --api-key-file or in the environment"));
+	if (strpbrk(s, "?#"))
+		return refuse(why, xasprintf("store '%s' holds a query or fragment; it ends "
+					     "after host, port and path", s));
+	return 0;
+}
+
+static const char *scheme_end(const char *s, bool *tls)
+{
+	*tls = !strncasecmp(s, "https://", 8);
+	if (*tls)
+		return s + 8;
+	return strncasecmp(s, "http://", 7) ? NULL : s + 7;
+}
+
+static bool parse_ipv6(struct host *h)
+{
+	size_t n = strlen(h->given);
+	char text[INET6_ADDRSTRLEN];
+	autofree char *bare = NULL;
+	struct in6_addr a;
+
+	if (n < 4 || h->given[n - 1] != ']')
+		return false;
+	bare = xmemdup0(h->given + 1, n - 2);
+	if (inet_pton(AF_INET6, bare, &a) != 1)
+		return false;
+	h->loopback = IN6_IS_ADDR_LOOPBACK(&a);
+	if (h->loopback)
+		h->canonical = xstrdup("localhost");
+	else if (inet_ntop(AF_INET6, &a, text, sizeof(text)))
+		h->canonical = xasprintf("[%s]", text);
+	return h->canonical != NULL;
+}
+
+static bool name_ok(const char *s)
+{
+	static const char set[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+
+	return *s && *s != '.' && *s != '-' && !strstr(s, "..") && s[strspn(s, set)] == '\0';
+}
+
+static bool parse_host(struct host *h)
+{
+	struct in_addr a;
+	size_t n;
+
+	if (h->given[0] == '[')
+		return parse_ipv6(h);
+	if (!name_ok(h->given))
+		return false;
+	n = strlen(h->given);
+	h->canonical = xmemdup0(h->given, h->given[n - 1] == '.' ? n - 1 : n);
+	/* Only what inet_pton reads is an address: "127.example.org" is another machine. */
+	if (inet_pton(AF_INET, h->canonical, &a) == 1)
+		h->loopback = ntohl(a.s_addr) >> 24 == 127;
+	else
+		h->loopback = !strcmp(h->canonical, "localhost");
+	if (!strcmp(h->canonical, "127.0.0.1")) {
+		free(h->canonical);
+		h->canonical = xstrdup("localhost");
+	}
+	return true;
+}
+
+/* n bytes of HOST[:PORT]. */
+static int parse_authority(struct store_url *u, struct host *h, const char *s, size_t n,
+			   uint64_t *port, char **why)
+{
+	autofree char *all = xmemdup0(s, n);
+	char *name_end = *all == '[' ? strchr(all, ']') : all;
+	char *colon = name_end ? strchr(name_end, ':') : NULL;
+
+	*port = u->tls ? 443 : 80;
+	if (colon) {
+		*colon = '\0';
+		if (parse_uint(port, colon + 1, 1, 65535) < 0)
+			return refuse(why, xasprintf("'%s' is no port (1 to 65535)", colon + 1));
+	}
+	lower(all);
+	h->given = xstrdup(all);
+	if (!parse_host(h))
+		return refuse(why, xasprintf("'%s' is no host name or address", all));
+	return 0;
+}
+
+/* Appends n bytes of one path segment, %XX read and everything but unreserved bytes written as
+ * %XX again.  0, or -1 if it is not well formed. */
+static int add_segment(struct buf *out, const char *s, size_t n)
+{
+	auto_buf struct buf plain = BUF_INIT;
+	unsigned char c;
+
+	for (size_t i = 0; i < n; i++) {
+		c = (unsigned char)s[i];
+		if (c == '%') {
+			if (n - i < 3 || hex_decode(&c, s + i + 1, 1) < 0)
+				return -1;
+			i += 2;
+			if (c < 0x20 || c == 0x7f || c == '/')
+				return -1;
+		}
+		buf_addc(&plain, (char)c);
+	}
+	if (!plain.len || !strcmp(plain.data, ".") || !strcmp(plain.data, "..") ||
+	    utf8_check(plain.data, plain.len) != plain.len)
+		return -1;
+	buf_addc(out, '/');
+	percent_encode(out, plain.data, plain.len);
+	return 0;
+}
+
+static int parse_path(struct store_url *u, const char *s, char **why)
+{
+	auto_buf struct buf out = BUF_INIT;
+	size_t n = strlen(s), len;
+	int segments = 0;
+
+	while (n && s[n - 1] == '/')
+		n--;
+	for (size_t i = 0; i < n; i += len, segments++) {
+		i++;
+		for (len = 0; i + len < n && s[i + len] != '/'; len++)
+			;
+		if (add_segment(&out, s + i, len) < 0)
+			return refuse(why, xasprintf("'%s' is no path for a store", s));
+	}
+	if (segments != 0 && segments != 2)
+		return refuse(why, xasprintf("a store's URL ends after the port or with "
+					     "/TENANT/DATABASE, not with '%s'", s));
+	u->path = buf_detach(&out);
+	return 0;
+}
+
+static int parse(struct store_url *u, struct host *h, const char *s, char **why)
+{
+	const char *colon = strchr(s, ':'), *authority;
+	uint64_t port;
+	size_t n;
+
+	if (check_bytes(s, why) < 0)
+		return -1;
+	authority = colon ? scheme_end(colon + 1, &u->tls) : NULL;
+	if (!authority || colon == s)
+		return refuse(why, xasprintf("store '%s' is not DRIVER:URL, as in "
+					     "chroma:http://localhost:8000", s));
+	u->driver = xmemdup0(s, (size_t)(colon - s));
+	lower(u->driver);
+	n = strcspn(authority, "/");
+	if (parse_authority(u, h, authority, n, &port, why) < 0 ||
+	    parse_path(u, authority + n, why) < 0)
+		return -1;
+	u->loopback = h->loopback;
+	u->base = xasprintf("%s://%s:%u", u->tls ? "https" : "http", h->given, (unsigned)port);
+	u->canonical = xasprintf("%s:%s://%s:%u%s", u->driver, u->tls ? "https" : "http",
+				 h->canonical, (unsigned)port, u->path);
+	return 0;
+}
+
+int store_url_parse(struct store_url *u, const char *s, char **why)
+{
+	struct host h = { NULL, NULL, false };
+	int r;
+
+	*u = (struct store_url){ 0 };
+	*why = NULL;
+	r = parse(u, &h, s, why);
+	free(h.given);
+	free(h.canonical);
+	if (r < 0)
+		store_url_release(u);
+	return r;
+}
+
+void store_url_release(struct store_url *u)
+{
+	free(u->driver);
+	free(u->base);
+	free(u->path);
+	free(u->canonical);
+	*u = (struct store_url){ 0 };
+}

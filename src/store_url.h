@@ -1,0 +1,23 @@
+/* store_url: --store DRIVER:URL to its canonical parts. */
+#ifndef LINESYNC_STORE_URL_H
+#define LINESYNC_STORE_URL_H
+
+#include <stdbool.h>
+
+struct store_url {
+	char *driver;		/* owned: "chroma" */
+	char *base;		/* owned: "http://localhost:8000", lower case, port always there, no path */
+	char *path;		/* owned: "" or "/tenant/database", no trailing slash; each part is
+				 * percent-encoded, ready to stand in a URL */
+	char *canonical;	/* owned: DRIVER:BASE PATH; 127.0.0.1, [::1] and localhost are "localhost" */
+	bool loopback;		/* the host is this machine: a key may travel over plain http */
+	bool tls;
+};
+
+/* Parses s.  Returns 0, or -1 with a message (owned by the caller) in *why.  User names in URLs,
+ * queries, fragments, control characters and other schemes are refused.  base keeps the host as it
+ * was given (127.0.0.1 stays), canonical does not. */
+int store_url_parse(struct store_url *u, const char *s, char **why);
+void store_url_release(struct store_url *u);
+
+#endif

@@ -1,0 +1,697 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/alloc.h"
+#include "../../src/driver.h"
+#include "tap.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define ID0 "e417b55a-2ea2-5a2a-9306-c568b130e26b"
+#define ID1 "02c8f33a-02dd-512e-81e3-64a0c03bb0dc"
+#define UUID "2e586de9-54d1-4727-82e4-a13df1138a64"
+#define DB "http://localhost:8000/api/v2/tenants/default_tenant/databases/default_database"
+
+static const char *const scopes[] = {
+	"unknown", "ok", "object", "request", "attempt", "store", "opening", "auth", "run"
+};
+
+static float vector[2] = { 1.0f, -0.1f };
+static struct object objects[2];
+static struct ask_object asked[2];
+static struct store store;
+
+static void set_up(const char *url)
+{
+	char *why;
+
+	store_release(&store);
+	store.driver = driver_find("chroma");
+	if (store_url_parse(&store.url, url, &why) < 0)
+		printf("Bail out! %s\n", why);
+	store.collection = xstrdup("Code");
+	store.collection_id = xstrdup(UUID);
+	memset(asked, 0, sizeof(asked));
+	for (size_t i = 0; i < 2; i++) {
+		asked[i].id = i ? ID1 : ID0;
+		asked[i].object = &objects[i];
+	}
+}
+
+static void make_objects(void)
+{
+	static char first[] = "say \"hi\"\n\tback\\slash caf\xc3\xa9 \x01/", second[] = "";
+
+	objects[0].text = first;
+	objects[0].text_len = sizeof(first) - 1;
+	objects[0].vector = vector;
+	objects[0].dim = 2;
+	objects[0].props[0] = (struct prop){ "file_path", PROP_STR, "a\"b.c", 5, 0 };
+	objects[0].props[1] = (struct prop){ "size_bytes", PROP_INT, NULL, 0, -9007199254740993 };
+	objects[0].props[2] = (struct prop){ "truncated", PROP_BOOL, NULL, 0, 1 };
+	objects[0].props[3] = (struct prop){ "charset", PROP_NULL, NULL, 0, 0 };
+	objects[1] = objects[0];
+	objects[1].text = second;
+	objects[1].text_len = 0;
+	objects[1].props[0] = (struct prop){ "file_path", PROP_STR, "n\0ul", 4, 0 };
+	objects[1].props[2] = (struct prop){ "truncated", PROP_BOOL, NULL, 0, 0 };
+}
+
+/* Golden requests */
+
+static void want_request(struct ask *a, const char *method, const char *url, const char *body,
+			 const char *what)
+{
+	struct request r = { 0 };
+	int built = store.driver->build(&store, a, &r);
+
+	ok(built == 1 && !strcmp(r.method, method), "%s: %s", what, method);
+	ok(built && !strcmp(r.url, url), "%s: %s", what, r.url ? r.url : "no URL");
+	ok(built && !strcmp(r.body.data ? r.body.data : "", body), "%s: body", what);
+	if (built && strcmp(r.body.data ? r.body.data : "", body))
+		printf("# got  %s\n# want %s\n", r.body.data, body);
+	request_release(&r);
+}
+
+static void want_end(struct ask *a, const char *what)
+{
+	struct request r = { 0 };
+
+	ok(store.driver->build(&store, a, &r) == 0 && !r.url, "%s: nothing more to ask", what);
+}
+
+static const struct reply *answer(long status, const char *body)
+{
+	static struct reply r;
+
+	buf_release(&r.body);
+	r = (struct reply){ .end = HTTP_ANSWERED, .status = status, .retry_after_s = -1 };
+	if (body)
+		buf_adds(&r.body, body);
+	return &r;
+}
+
+static void test_upsert_request(void)
+{
+	struct ask a = { .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+	static const char tail[] =
+		",\"documents\":[\"say \\\"hi\\\"\\n\\tback\\\\slash caf\xc3\xa9 \\u0001/\",\"\"],"
+		"\"metadatas\":[{\"file_path\":\"a\\\"b.c\",\"size_bytes\":-9007199254740993,"
+		"\"truncated\":true,\"charset\":null},{\"file_path\":\"n\\u0000ul\","
+		"\"size_bytes\":-9007199254740993,\"truncated\":false,\"charset\":null}]}";
+	char *want;
+
+	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
+			 "[[1,-0.100000001],[1,-0.100000001]]%s", tail);
+	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, numbers");
+	free(want);
+	store.base64 = true;
+	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
+			 "[\"AACAP83MzL0=\",\"AACAP83MzL0=\"]%s", tail);
+	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, base64");
+	free(want);
+	store.driver->judge(&store, &a, answer(200, "{}"));
+	want_end(&a, "upsert");
+}
+
+/* A vector longer than one piece of the encoder: padding only at its very end. */
+static void test_long_vector(void)
+{
+	static float v[500];
+	struct object o = { .text = (char *)"", .vector = v, .dim = 500 };
+	struct ask_object one = { .id = ID0, .object = &o };
+	struct ask a = { .kind = ASK_UPSERT, .objects = &one, .n = 1 };
+	struct request r = { 0 };
+	const char *p, *end;
+
+	store.base64 = true;
+	v[191] = v[192] = v[499] = 1.0f;
+	store.driver->build(&store, &a, &r);
+	p = strstr(r.body.data, "embeddings\":[\"") + 14;
+	end = strchr(p, '"');
+	ok((size_t)(end - p) == (500 * 4 + 2) / 3 * 4, "base64 of 500 numbers has its length");
+	ok(strcspn(p, "=") == (size_t)(end - p) - 1, "padded at the end only");
+	ok(!strncmp(p + 1020, "AIA/AACAPwAA", 12), "no seam between pieces");
+	request_release(&r);
+}
+
+static void test_record_requests(void)
+{
+	struct ask a = { .kind = ASK_DELETE, .objects = asked, .n = 2 };
+
+	want_request(&a, "POST", DB "/collections/" UUID "/delete",
+		     "{\"ids\":[\"" ID0 "\",\"" ID1 "\"]}", "delete");
+	a = (struct ask){ .kind = ASK_TOUCH };
+	want_request(&a, "POST", DB "/collections/" UUID "/delete",
+		     "{\"ids\":[\"00000000-0000-5000-8000-000000000000\"]}", "touch");
+	a = (struct ask){ .kind = ASK_COUNT };
+	want_request(&a, "GET", DB "/collections/" UUID "/count", "", "count");
+	a = (struct ask){ .kind = ASK_LIST, .cursor = 3000 };
+	want_request(&a, "POST", DB "/collections/" UUID "/get",
+		     "{\"limit\":1000,\"offset\":3000,\"include\":[\"metadatas\"]}", "list");
+	a = (struct ask){ .kind = ASK_FETCH, .objects = asked, .n = 1 };
+	want_request(&a, "POST", DB "/collections/" UUID "/get",
+		     "{\"ids\":[\"" ID0 "\"],\"include\":[\"metadatas\"]}", "fetch");
+}
+
+static void test_unopened(void)
+{
+	struct ask a = { .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+
+	free(store.collection_id);
+	store.collection_id = NULL;
+	want_end(&a, "upsert before opening");
+	ok(a.verdict.scope == VERDICT_OPENING && asked[1].verdict.scope == VERDICT_OPENING &&
+	   asked[1].verdict.kept_nothing, "and the collection is to be opened");
+}
+
+static void test_other_database(void)
+{
+	struct ask a = { .kind = ASK_OPEN };
+
+	set_up("chroma:https://h/my%20tenant/d%c3%a9");
+	free(store.collection);
+	store.collection = xstrdup("a/b c");
+	want_request(&a, "GET", "https://h:443/api/v2/tenants/my%20tenant/databases/d%C3%A9"
+				"/collections/a%2Fb%20c", "", "another database");
+}
+
+/* Opening */
+
+static void test_ready(void)
+{
+	struct ask a = { .kind = ASK_READY };
+
+	want_request(&a, "GET", "http://localhost:8000/api/v2/heartbeat", "", "ready");
+	store.driver->judge(&store, &a, answer(200, "{\"nanosecond heartbeat\":1795}"));
+	ok(a.verdict.scope == VERDICT_UNKNOWN, "not ready by half");
+	want_request(&a, "GET", "http://localhost:8000/api/v2/pre-flight-checks", "", "ready");
+	store.driver->judge(&store, &a, answer(200, "{\"max_batch_size\":5461,"
+						    "\"supports_base64_encoding\":true}"));
+	ok(a.verdict.scope == VERDICT_OK && store.base64 && store.max_batch == 5461, "ready");
+	want_end(&a, "ready");
+	a = (struct ask){ .kind = ASK_READY, .step = 1 };
+	store.driver->judge(&store, &a, answer(404, ""));
+	ok(a.verdict.scope == VERDICT_OK && !store.base64 && !store.max_batch,
+	   "a server without pre-flight checks is ready, with numbers");
+}
+
+static const struct {
+	long status;
+	const char *body;
+	enum verdict_scope scope;
+} heartbeats[] = {
+	{ 200, "<html>hello</html>", VERDICT_UNKNOWN },
+	{ 200, "{}", VERDICT_UNKNOWN },
+	{ 200, "", VERDICT_UNKNOWN },
+	{ 404, "404 page not found", VERDICT_RUN },
+	{ 410, "{\"error\":\"Unimplemented\",\"message\":\"gone\"}", VERDICT_RUN },
+	{ 301, "", VERDICT_RUN },
+	{ 401, "", VERDICT_AUTH },
+	{ 403, "", VERDICT_AUTH },
+	{ 500, "", VERDICT_ATTEMPT },
+	{ 503, "", VERDICT_STORE },
+};
+
+static void test_not_ready(void)
+{
+	for (size_t i = 0; i < COUNT(heartbeats); i++) {
+		struct ask a = { .kind = ASK_READY };
+
+		store.driver->judge(&store, &a, answer(heartbeats[i].status, heartbeats[i].body));
+		ok(a.verdict.scope == heartbeats[i].scope && *a.verdict.text,
+		   "heartbeat %ld '%s': %s", heartbeats[i].status, heartbeats[i].body,
+		   scopes[a.verdict.scope]);
+		want_end(&a, "heartbeat");
+	}
+}
+
+#define COLLECTION(config, dim) \
+	"{\"id\":\"" UUID "\",\"name\":\"Code\"," config ",\"dimension\":" dim "}"
+#define HNSW(space) "\"configuration_json\":{\"hnsw\":{\"space\":\"" space "\"},\"spann\":null}"
+
+static void forget_collection(void)
+{
+	free(store.collection_id);
+	store.collection_id = NULL;
+	store.dimension = 7;
+	store.existed = false;
+}
+
+static void test_open(void)
+{
+	struct ask a = { .kind = ASK_OPEN, .create = true };
+
+	forget_collection();
+	want_request(&a, "GET", DB "/collections/Code", "", "open");
+	store.driver->judge(&store, &a, answer(404, "{\"error\":\"NotFoundError\"}"));
+	ok(a.verdict.scope == VERDICT_UNKNOWN && !*a.verdict.text, "missing: not yet open");
+	want_request(&a, "POST", DB "/collections",
+		     "{\"name\":\"Code\",\"get_or_create\":true,"
+		     "\"configuration\":{\"hnsw\":{\"space\":\"cosine\"}}}", "create");
+	store.driver->judge(&store, &a, answer(200, COLLECTION(HNSW("cosine"), "null")));
+	ok(a.verdict.scope == VERDICT_OK && !strcmp(store.collection_id, UUID) &&
+	   store.dimension == 0 && !store.existed, "created");
+	want_end(&a, "open");
+	forget_collection();
+	a = (struct ask){ .kind = ASK_OPEN, .create = true };
+	store.driver->judge(&store, &a, answer(200, COLLECTION(HNSW("cosine"), "384")));
+	ok(a.verdict.scope == VERDICT_OK && store.dimension == 384 && store.existed, "found");
+	want_end(&a, "open");
+}
+
+static const struct {
+	const char *config;
+	const char *metric;	/* NULL: cosine */
+} metrics[] = {
+	{ HNSW("cosine"), NULL },
+	{ HNSW("l2"), "'l2'" },
+	{ "\"configuration_json\":{\"hnsw\":null,\"spann\":{\"space\":\"cosine\"}}", NULL },
+	{ "\"configuration_json\":{\"hnsw\":null,\"spann\":{\"space\":\"ip\"}}", "'ip'" },
+	{ "\"configuration_json\":{},\"schema\":{\"keys\":{\"#embedding\":{\"float_list\":"
+	  "{\"vector_index\":{\"config\":{\"space\":\"cosine\"}}}}}}", NULL },
+	{ "\"schema\":{\"defaults\":{\"float_list\":"
+	  "{\"vector_index\":{\"config\":{\"space\":\"l2\"}}}}}", "'l2'" },
+	{ "\"configuration_json\":null", "'unknown'" },
+	{ "\"configuration_json\":{\"hnsw\":{\"space\":1}}", "'unknown'" },
+};
+
+static void test_metrics(void)
+{
+	for (size_t i = 0; i < COUNT(metrics); i++) {
+		struct ask a = { .kind = i % 2 ? ASK_LOOKUP : ASK_OPEN };
+		char *body = xasprintf("{\"id\":\"" UUID "\",%s,\"dimension\":3}",
+				       metrics[i].config);
+
+		forget_collection();
+		store.driver->judge(&store, &a, answer(200, body));
+		if (metrics[i].metric)
+			ok(a.verdict.scope == VERDICT_RUN && !store.collection_id &&
+			   strstr(a.verdict.text, metrics[i].metric) &&
+			   strstr(a.verdict.text, "'cosine'"), "metric: %s", a.verdict.text);
+		else
+			ok(a.verdict.scope == VERDICT_OK && store.collection_id, "cosine %zu", i);
+		free(body);
+	}
+}
+
+static const struct {
+	enum ask_kind kind;
+	bool create;
+	int step;
+	long status;
+	const char *body;
+	enum verdict_scope scope;
+	const char *says;
+} openings[] = {
+	{ ASK_OPEN, false, 0, 404, "{\"error\":\"E\",\"message\":\"Collection [Code] no\"}",
+	  VERDICT_RUN, "'Code' in 'default_tenant/default_database': Collection" },
+	{ ASK_OPEN, true, 1, 400, "{\"error\":\"E\",\"message\":\"Database [nodb] does not exist\"}",
+	  VERDICT_RUN, "Database [nodb] does not exist" },
+	{ ASK_OPEN, true, 1, 404, "{\"error\":\"E\",\"message\":\"Tenant [t] not found\"}",
+	  VERDICT_RUN, "Tenant [t] not found" },
+	{ ASK_OPEN, true, 1, 409, "", VERDICT_RUN, "409" },
+	{ ASK_OPEN, true, 0, 400, "", VERDICT_RUN, "400" },
+	{ ASK_OPEN, true, 0, 401, "who?", VERDICT_AUTH, "who?" },
+	{ ASK_OPEN, true, 1, 403, "no", VERDICT_AUTH, "no" },
+	{ ASK_OPEN, true, 0, 503, "later", VERDICT_STORE, "later" },
+	{ ASK_OPEN, true, 1, 500, "oh", VERDICT_ATTEMPT, "oh" },
+	{ ASK_OPEN, true, 0, 200, "<html>", VERDICT_UNKNOWN, "<html>" },
+	{ ASK_OPEN, true, 0, 200, "{\"id\":7}", VERDICT_UNKNOWN, "" },
+	{ ASK_OPEN, true, 0, 200, "{\"id\":\"\"}", VERDICT_UNKNOWN, "" },
+	{ ASK_LOOKUP, true, 0, 404, "", VERDICT_RUN, "'Code' is gone" },
+	{ ASK_LOOKUP, false, 0, 502, "x", VERDICT_STORE, "x" },
+	{ ASK_LOOKUP, false, 0, 429, "x", VERDICT_STORE, "x" },
+};
+
+static void test_openings(void)
+{
+	for (size_t i = 0; i < COUNT(openings); i++) {
+		struct ask a = { .kind = openings[i].kind, .create = openings[i].create,
+				 .step = openings[i].step };
+
+		store.driver->judge(&store, &a, answer(openings[i].status, openings[i].body));
+		ok(a.verdict.scope == openings[i].scope && strstr(a.verdict.text, openings[i].says),
+		   "opening %ld: %s, %s", openings[i].status, scopes[a.verdict.scope],
+		   a.verdict.text);
+		want_end(&a, "opening");
+	}
+}
+
+/* The table of answers, for the two writes.  many and one: the verdict with two objects, with one. */
+static const struct {
+	long status;
+	const char *body;
+	enum verdict_scope many, one;
+	bool kept_nothing, wrong_shape;
+} table[] = {
+	{ 200, "{}", VERDICT_OK, VERDICT_OK, false, false },
+	{ 200, " {\"deleted\":2}\n", VERDICT_OK, VERDICT_OK, false, false },
+	{ 200, "", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "{", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "{}{}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "{} x", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "{'a':1}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "[]", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "null", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "true", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "<!DOCTYPE html><p>Welcome", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "{\"error\":\"InternalError\"}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 200, "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", VERDICT_UNKNOWN,
+	  VERDICT_UNKNOWN, false, false },
+	{ 201, "{}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 202, "{}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 204, "", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 301, "", VERDICT_RUN, VERDICT_RUN, false, false },
+	{ 302, "", VERDICT_RUN, VERDICT_RUN, false, false },
+	{ 307, "", VERDICT_RUN, VERDICT_RUN, false, false },
+	{ 308, "", VERDICT_RUN, VERDICT_RUN, false, false },
+	{ 400, "{\"error\":\"InvalidArgumentError\",\"message\":\"Collection expecting embedding "
+	       "with dimension of 3, got 2\"}", VERDICT_REQUEST, VERDICT_OBJECT, true, true },
+	{ 400, "{\"error\":\"InvalidArgumentError\",\"message\":\"Inconsistent dimensions\"}",
+	  VERDICT_REQUEST, VERDICT_OBJECT, true, true },
+	{ 400, "Failed to parse", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 401, "", VERDICT_AUTH, VERDICT_AUTH, true, false },
+	{ 403, "", VERDICT_AUTH, VERDICT_AUTH, true, false },
+	{ 404, "{\"error\":\"NotFoundError\"}", VERDICT_OPENING, VERDICT_OPENING, true, false },
+	{ 405, "", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 408, "", VERDICT_ATTEMPT, VERDICT_ATTEMPT, false, false },
+	{ 409, "", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 410, "", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 413, "Payload too large", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 415, "", VERDICT_REQUEST, VERDICT_OBJECT, true, false },
+	{ 422, "{\"error\":\"ChromaError\",\"message\":\"data did not match\"}", VERDICT_REQUEST,
+	  VERDICT_OBJECT, true, false },
+	{ 425, "", VERDICT_STORE, VERDICT_STORE, true, false },
+	{ 429, "You have been rate limited.", VERDICT_STORE, VERDICT_STORE, true, false },
+	{ 500, "{\"error\":\"InternalError\",\"message\":\"Error in compaction: dimension\"}",
+	  VERDICT_ATTEMPT, VERDICT_ATTEMPT, false, false },
+	{ 501, "", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+	{ 502, "<html>", VERDICT_STORE, VERDICT_STORE, false, false },
+	{ 503, "{}", VERDICT_STORE, VERDICT_STORE, false, false },
+	{ 504, "", VERDICT_STORE, VERDICT_STORE, false, false },
+	{ 599, "", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
+};
+
+static bool same(const struct verdict *v, size_t i, enum verdict_scope scope)
+{
+	return v->scope == scope && v->kept_nothing == table[i].kept_nothing &&
+	       v->wrong_shape == table[i].wrong_shape && v->http == table[i].status &&
+	       (scope == VERDICT_OK) == !*v->text;
+}
+
+static void test_table(enum ask_kind kind, size_t n)
+{
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct ask a = { .kind = kind, .objects = asked, .n = n };
+		enum verdict_scope want = n > 1 ? table[i].many : table[i].one;
+
+		memset(&asked[0].verdict, 0, sizeof(asked[0].verdict));
+		memset(&asked[1].verdict, 0, sizeof(asked[1].verdict));
+		store.driver->judge(&store, &a, answer(table[i].status, table[i].body));
+		ok(same(&a.verdict, i, want) && same(&asked[0].verdict, i, want) &&
+		   (n < 2 || same(&asked[1].verdict, i, want)), "%s of %zu, %ld '%.30s': %s",
+		   kind == ASK_UPSERT ? "upsert" : "delete", n, table[i].status, table[i].body,
+		   scopes[a.verdict.scope]);
+		want_end(&a, "write");
+	}
+}
+
+static void test_touch(void)
+{
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct ask a = { .kind = ASK_TOUCH };
+		bool refused = table[i].one == VERDICT_OBJECT;
+
+		store.driver->judge(&store, &a, answer(table[i].status, table[i].body));
+		ok(a.verdict.scope == (refused ? VERDICT_RUN : table[i].one), "touch, %ld: %s",
+		   table[i].status, scopes[a.verdict.scope]);
+	}
+}
+
+static void test_no_answer(void)
+{
+	struct reply r = { .end = HTTP_NOT_SENT, .retry_after_s = -1, .error = "refused" };
+	struct ask a = { .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+
+	store.driver->judge(&store, &a, &r);
+	ok(asked[1].verdict.scope == VERDICT_STORE && asked[1].verdict.kept_nothing &&
+	   !asked[1].verdict.http && !strcmp(a.verdict.text, "refused"), "not sent");
+	want_end(&a, "not sent");
+	a = (struct ask){ .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+	r.end = HTTP_LOST;
+	store.driver->judge(&store, &a, &r);
+	ok(asked[1].verdict.scope == VERDICT_ATTEMPT && !asked[1].verdict.kept_nothing, "lost");
+	r.resent = true;
+	r.end = HTTP_ANSWERED;
+	r.status = 200;
+	buf_adds(&r.body, "{}");
+	store.driver->judge(&store, &a, &r);
+	ok(asked[1].verdict.scope == VERDICT_OK, "sent twice, answered: ok all the same");
+	reply_release(&r);
+}
+
+static void test_redirect(void)
+{
+	struct ask a = { .kind = ASK_UPSERT, .objects = asked, .n = 1 };
+	struct reply r = { .end = HTTP_ANSWERED, .status = 308,
+			   .location = "https://elsewhere/" };
+
+	store.driver->judge(&store, &a, &r);
+	ok(a.verdict.scope == VERDICT_RUN && strstr(a.verdict.text, "https://elsewhere/"),
+	   "a redirect names its target");
+}
+
+static void test_texts(void)
+{
+	struct ask a = { .kind = ASK_TOUCH };
+	char body[4000];
+
+	store.driver->judge(&store, &a, answer(500, "<html>\r\n\t<b>no\x1b[31m\x07 entry</b>\n"));
+	ok(!strcmp(a.verdict.text, "<html> <b>no [31m entry</b>"), "text: %s", a.verdict.text);
+	memset(body, 'x', sizeof(body) - 1);
+	body[sizeof(body) - 1] = '\0';
+	store.driver->judge(&store, &a, answer(500, body));
+	ok(strlen(a.verdict.text) < sizeof(a.verdict.text) && strstr(a.verdict.text, "xxx..."),
+	   "a long text is cut");
+	for (size_t i = 0; i + 2 < sizeof(body); i += 2)
+		memcpy(body + i, "\xc3\xa9", 2);
+	body[sizeof(body) - 2] = '\0';
+	store.driver->judge(&store, &a, answer(500, body));
+	ok(strlen(a.verdict.text) < sizeof(a.verdict.text) && !strstr(a.verdict.text, "\\x"),
+	   "and never inside a character");
+	store.driver->judge(&store, &a, answer(500, "{\"error\":\"E\",\"message\":\"a\\u0007b\"}"));
+	ok(!strcmp(a.verdict.text, "a b"), "controls in a message are not printed");
+	store.driver->judge(&store, &a, answer(500, "{\"error\":\"E\"}"));
+	ok(!strcmp(a.verdict.text, "E"), "error without message");
+}
+
+/* Reading */
+
+static const struct {
+	const char *body;
+	bool good;
+	uint64_t count;
+} counts[] = {
+	{ "0", true, 0 }, { "3000", true, 3000 }, { " 7\n", true, 7 }, { "", false, 0 },
+	{ "-1", false, 0 }, { "1.5", false, 0 }, { "\"3\"", false, 0 }, { "{}", false, 0 },
+	{ "3 4", false, 0 }, { "NaN", false, 0 }, { "<html>", false, 0 }, { "null", false, 0 },
+};
+
+static void test_count(void)
+{
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		struct ask a = { .kind = ASK_COUNT };
+
+		store.driver->judge(&store, &a, answer(200, counts[i].body));
+		ok(a.verdict.scope == (counts[i].good ? VERDICT_OK : VERDICT_UNKNOWN) &&
+		   a.count == counts[i].count, "count '%s'", counts[i].body);
+		want_end(&a, "count");
+	}
+}
+
+#define META "{\"repository\":\"R\",\"file_path\":\"a/b\",\"chunk_index\":3," \
+	     "\"sync_digest\":\"00112233445566778899aabbccddeeff\"}"
+
+static void test_list(void)
+{
+	struct ask a = { .kind = ASK_LIST, .cursor = 1000 };
+
+	store.driver->judge(&store, &a, answer(200,
+		"{\"ids\":[\"" ID0 "\",\"foreign\",\"" ID1 "\",\"" ID1 "\",\"" ID1 "x\"],"
+		"\"metadatas\":[" META ",null,{\"repository\":\"R\"},"
+		"{\"repository\":\"R\",\"file_path\":\"n\\u0000\",\"chunk_index\":0}," META "]}"));
+	ok(a.verdict.scope == VERDICT_OK && a.nfound == 5 && a.cursor == 1005 && a.end, "listed");
+	ok(!strcmp(a.found[0].id, ID0) && !strcmp(a.found[0].repo, "R") &&
+	   !strcmp(a.found[0].path, "a/b") && a.found[0].chunk == 3 &&
+	   !strcmp(a.found[0].digest, "00112233445566778899aabbccddeeff"), "one of ours");
+	ok(!strcmp(a.found[1].id, "foreign") && !a.found[1].repo && !a.found[1].path,
+	   "one of others");
+	ok(!a.found[2].repo && !a.found[2].path, "half a name is none");
+	ok(!a.found[3].repo && !a.found[3].path, "nor is one with a NUL");
+	ok(!*a.found[4].id && !a.found[4].repo, "an id that is too long is left out");
+	want_end(&a, "list");
+	ask_release(&a);
+	ok(!a.found && !a.nfound, "released");
+}
+
+static void test_full_page(void)
+{
+	struct ask a = { .kind = ASK_LIST };
+	struct buf b = BUF_INIT;
+
+	buf_adds(&b, "{\"ids\":[");
+	for (int i = 0; i < 1000; i++)
+		buf_adds(&b, i ? ",\"" ID0 "\"" : "\"" ID0 "\"");
+	buf_adds(&b, "],\"metadatas\":[");
+	for (int i = 0; i < 1000; i++)
+		buf_adds(&b, i ? "," META : META);
+	buf_adds(&b, "]}");
+	store.driver->judge(&store, &a, answer(200, b.data));
+	ok(a.nfound == 1000 && a.cursor == 1000 && !a.end, "a full page is not the last");
+	ask_release(&a);
+	a = (struct ask){ .kind = ASK_LIST, .cursor = 1000 };
+	store.driver->judge(&store, &a, answer(200, "{\"ids\":[],\"metadatas\":[]}"));
+	ok(a.verdict.scope == VERDICT_OK && a.end && a.cursor == 1000 && !a.nfound, "an empty one is");
+	ask_release(&a);
+	buf_release(&b);
+}
+
+static void test_fetch(void)
+{
+	struct ask a = { .kind = ASK_FETCH, .objects = asked, .n = 2 };
+
+	store.driver->judge(&store, &a, answer(200, "{\"ids\":[\"" UUID "\",\"" ID1 "\"],"
+						    "\"metadatas\":[null," META "]}"));
+	ok(a.verdict.scope == VERDICT_OK && asked[0].verdict.scope == VERDICT_OK && a.nfound == 1 &&
+	   !strcmp(a.found[0].id, ID1), "fetched by id, what was not asked for is left out");
+	ask_release(&a);
+}
+
+static const char *const garbage[] = {
+	"", "{", "{}", "[]", "null", "0", "\"x\"", "<html>", "{\"ids\":[]}", "{\"metadatas\":[]}",
+	"{\"ids\":null,\"metadatas\":null}", "{\"ids\":[1],\"metadatas\":[null]}",
+	"{\"ids\":[\"a\"],\"metadatas\":[]}", "{\"ids\":{},\"metadatas\":[]}",
+	"{\"ids\":[null],\"metadatas\":[{}]}", "{\"ids\":[\"\xff\"],\"metadatas\":[{}]}",
+	"{\"error\":\"x\",\"message\":7}", "\x1b[2J", "{\"ids\":[NaN],\"metadatas\":[{}]}",
+};
+
+static void test_garbage(void)
+{
+	for (size_t i = 0; i < COUNT(garbage); i++) {
+		struct ask list = { .kind = ASK_LIST }, fetch = { .kind = ASK_FETCH,
+								 .objects = asked, .n = 2 };
+
+		store.driver->judge(&store, &list, answer(200, garbage[i]));
+		store.driver->judge(&store, &fetch, answer(200, garbage[i]));
+		ok(list.verdict.scope == VERDICT_UNKNOWN && !list.nfound && !list.end,
+		   "list: garbage %zu", i);
+		ok(fetch.verdict.scope == VERDICT_UNKNOWN && !fetch.nfound, "fetch: garbage %zu", i);
+	}
+}
+
+/* Every prefix of a good answer: none may pass for the whole. */
+static void test_cut(void)
+{
+	static const char whole[] = "{\"ids\":[\"" ID0 "\"],\"metadatas\":[" META "]}";
+	bool good = true;
+
+	for (size_t n = 0; n < sizeof(whole) - 1; n++) {
+		struct ask a = { .kind = ASK_LIST };
+		char *cut = xmemdup0(whole, n);
+
+		store.driver->judge(&store, &a, answer(200, cut));
+		good &= a.verdict.scope == VERDICT_UNKNOWN && !a.nfound;
+		ask_release(&a);
+		free(cut);
+	}
+	ok(good, "a cut answer is never believed");
+}
+
+static void test_nul_body(void)
+{
+	struct reply r = { .end = HTTP_ANSWERED, .status = 200 };
+	struct ask a = { .kind = ASK_TOUCH };
+
+	buf_add(&r.body, "{}\0{}", 5);
+	store.driver->judge(&store, &a, &r);
+	ok(a.verdict.scope == VERDICT_UNKNOWN, "a NUL does not end an answer");
+	reply_release(&r);
+}
+
+/* Names */
+
+static const struct {
+	const char *name;
+	bool good;
+} names[] = {
+	{ "Code", true }, { "abc", true }, { "a.b_c-d", true }, { "1x2", true }, { "ab", false },
+	{ "", false }, { "_ab", false }, { "abc-", false }, { "a b", false }, { "a/b", false },
+	{ "caf\xc3\xa9", false }, { "a\nb", false },
+};
+
+static void test_names(void)
+{
+	const struct driver *d = driver_find("chroma");
+	char long_name[514], *changed, *why;
+
+	for (size_t i = 0; i < COUNT(names); i++) {
+		int r = d->check_name(names[i].name, &changed, &why);
+
+		ok(names[i].good ? r == 0 && !changed && !why : r == -1 && why && !changed,
+		   "name %zu", i);
+		free(why);
+	}
+	memset(long_name, 'a', 513);
+	long_name[513] = '\0';
+	ok(d->check_name(long_name, &changed, &why) == -1, "513 characters");
+	free(why);
+	ok(d->check_name(long_name + 1, &changed, &why) == 0, "512 characters");
+}
+
+static void test_drivers(void)
+{
+	ok(driver_find("chroma") == &drv_chroma && !driver_find("nosuch") && !driver_find(""),
+	   "drivers are found by name");
+	ok(driver_all()[0] == &drv_chroma, "and listed");
+	for (const struct driver *const *d = driver_all(); *d; d++)
+		ok((*d)->batch_size && (*d)->batch_bytes && (*d)->connections && (*d)->timeout_ms &&
+		   (*d)->idle_s && (*d)->check_name && (*d)->build && (*d)->judge && (*d)->key_header,
+		   "%s is complete", (*d)->name);
+}
+
+int main(void)
+{
+	make_objects();
+	set_up("chroma:http://localhost:8000");
+	test_drivers();
+	test_names();
+	test_upsert_request();
+	test_long_vector();
+	test_record_requests();
+	test_ready();
+	test_not_ready();
+	test_open();
+	test_metrics();
+	test_openings();
+	set_up("chroma:http://localhost:8000");
+	test_table(ASK_UPSERT, 2);
+	test_table(ASK_UPSERT, 1);
+	test_table(ASK_DELETE, 2);
+	test_table(ASK_DELETE, 1);
+	test_touch();
+	test_no_answer();
+	test_redirect();
+	test_texts();
+	test_count();
+	test_list();
+	test_full_page();
+	test_fetch();
+	test_garbage();
+	test_cut();
+	test_nul_body();
+	test_unopened();
+	test_other_database();
+	answer(0, NULL);
+	store_release(&store);
+	return tap_done();
+}

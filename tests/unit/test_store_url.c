@@ -1,0 +1,141 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/store_url.h"
+#include "tap.h"
+
+static const struct {
+	const char *in, *driver, *base, *path, *canonical;
+	bool loopback, tls;
+} good[] = {
+	{ "chroma:http://localhost:8000", "chroma", "http://localhost:8000", "",
+	  "chroma:http://localhost:8000", true, false },
+	{ "chroma:http://127.0.0.1:8000", "chroma", "http://127.0.0.1:8000", "",
+	  "chroma:http://localhost:8000", true, false },
+	{ "chroma:http://[::1]:8000/", "chroma", "http://[::1]:8000", "",
+	  "chroma:http://localhost:8000", true, false },
+	{ "chroma:http://[0:0:0:0:0:0:0:1]:8000//", "chroma", "http://[0:0:0:0:0:0:0:1]:8000", "",
+	  "chroma:http://localhost:8000", true, false },
+	{ "CHROMA:HTTP://LocalHost:08000", "chroma", "http://localhost:8000", "",
+	  "chroma:http://localhost:8000", true, false },
+	{ "chroma:http://127.8.9.10:1", "chroma", "http://127.8.9.10:1", "",
+	  "chroma:http://127.8.9.10:1", true, false },
+	{ "chroma:http://127.example.org", "chroma", "http://127.example.org:80", "",
+	  "chroma:http://127.example.org:80", false, false },
+	{ "chroma:http://localhost.example.org", "chroma", "http://localhost.example.org:80", "",
+	  "chroma:http://localhost.example.org:80", false, false },
+	{ "chroma:http://localhost.:80", "chroma", "http://localhost.:80", "",
+	  "chroma:http://localhost:80", true, false },
+	{ "chroma:https://Example.COM", "chroma", "https://example.com:443", "",
+	  "chroma:https://example.com:443", false, true },
+	{ "qdrant:http://[2001:DB8:0::5]:6333", "qdrant", "http://[2001:db8:0::5]:6333", "",
+	  "qdrant:http://[2001:db8::5]:6333", false, false },
+	{ "chroma:http://h:8000/t/d", "chroma", "http://h:8000", "/t/d",
+	  "chroma:http://h:8000/t/d", false, false },
+	{ "chroma:http://h:8000/my%20t/%64%c3%a9/", "chroma", "http://h:8000", "/my%20t/d%C3%A9",
+	  "chroma:http://h:8000/my%20t/d%C3%A9", false, false },
+	{ "chroma:http://h:8000/a@b/\xc3\xa9", "chroma", "http://h:8000", "/a%40b/%C3%A9",
+	  "chroma:http://h:8000/a%40b/%C3%A9", false, false },
+};
+
+static const struct {
+	const char *in, *says;
+} bad[] = {
+	{ "", "DRIVER:URL" },
+	{ "chroma", "DRIVER:URL" },
+	{ "chroma:", "DRIVER:URL" },
+	{ "http://localhost:8000", "DRIVER:URL" },
+	{ ":http://localhost:8000", "DRIVER:URL" },
+	{ "chroma:localhost:8000", "DRIVER:URL" },
+	{ "chroma:ftp://localhost:8000", "DRIVER:URL" },
+	{ "chroma:file:///etc/passwd", "DRIVER:URL" },
+	{ "chroma:http://", "host" },
+	{ "chroma:http://:8000", "host" },
+	{ "chroma:http://-x:8000", "host" },
+	{ "chroma:http://a..b:8000", "host" },
+	{ "chroma:http://h%41st", "host" },
+	{ "chroma:http://h\xc3\xa9", "host" },
+	{ "chroma:http://[::1", "host" },
+	{ "chroma:http://[::1%25lo]:80", "host" },
+	{ "chroma:http://[zz]:80", "host" },
+	{ "chroma:http://::1:80", "port" },
+	{ "chroma:http://h:", "port" },
+	{ "chroma:http://h:0", "port" },
+	{ "chroma:http://h:65536", "port" },
+	{ "chroma:http://h:80x", "port" },
+	{ "chroma:http://h:+80", "port" },
+	{ "chroma:http://u@h:80", "user name" },
+	{ "chroma:http://u:hunter2@h:80/t/d", "user name" },
+	{ "chroma:http://h:80?x=1", "query" },
+	{ "chroma:http://h:80/t/d#x", "query" },
+	{ "chroma:http://h:80/t", "TENANT" },
+	{ "chroma:http://h:80/t/d/e", "TENANT" },
+	{ "chroma:http://h:80/t//d", "path" },
+	{ "chroma:http://h:80/../d", "path" },
+	{ "chroma:http://h:80/t/%2e", "path" },
+	{ "chroma:http://h:80/t/a%2Fb", "path" },
+	{ "chroma:http://h:80/t/a%00b", "path" },
+	{ "chroma:http://h:80/t/a%0db", "path" },
+	{ "chroma:http://h:80/t/a%4", "path" },
+	{ "chroma:http://h:80/t/a%zz", "path" },
+	{ "chroma:http://h:80/t/a%ff", "path" },
+	{ "chroma:http://h:80/t/a b", "blanks" },
+	{ "chroma:http://h:80\r\nX: y", "control" },
+	{ "chroma:http://h\\@x:80", "backslashes" },
+	{ "chroma:http://h:80/t/\xff", "UTF-8" },
+};
+
+static void test_good(size_t i)
+{
+	struct store_url u;
+	char *why = NULL;
+	int r = store_url_parse(&u, good[i].in, &why);
+
+	ok(r == 0 && !why, "'%s' is read", good[i].in);
+	if (r == 0) {
+		ok(!strcmp(u.driver, good[i].driver), "driver %s", u.driver);
+		ok(!strcmp(u.base, good[i].base), "base %s", u.base);
+		ok(!strcmp(u.path, good[i].path), "path '%s'", u.path);
+		ok(!strcmp(u.canonical, good[i].canonical), "canonical %s", u.canonical);
+		ok(u.loopback == good[i].loopback && u.tls == good[i].tls, "loopback and tls");
+		store_url_release(&u);
+	}
+	store_url_release(&u);
+	free(why);
+}
+
+/* What was written in canonical form is its own canonical form. */
+static void test_again(size_t i)
+{
+	struct store_url u;
+	char *why = NULL;
+
+	ok(store_url_parse(&u, good[i].canonical, &why) == 0 &&
+	   !strcmp(u.canonical, good[i].canonical), "'%s' stays", good[i].canonical);
+	store_url_release(&u);
+	free(why);
+}
+
+static void test_bad(size_t i)
+{
+	struct store_url u;
+	char *why = NULL;
+	int r = store_url_parse(&u, bad[i].in, &why);
+
+	ok(r == -1 && why && strstr(why, bad[i].says), "refused: %zu, for '%s'", i, bad[i].says);
+	ok(why && !strstr(why, "hunter2"), "no password in the message");
+	if (r == 0)
+		store_url_release(&u);
+	free(why);
+}
+
+int main(void)
+{
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		test_good(i);
+		test_again(i);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		test_bad(i);
+	return tap_done();
+}
