@@ -1,0 +1,357 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "changeset.h"
+#include "clock.h"
+
+/* The run that a record stands in, as far as the state still knows it. */
+static void load_run(struct state *s, uint32_t number, struct run_state *r)
+{
+	if (state_run_get(s, number, r) != 0)
+		r->number = number;
+}
+
+static bool named_in(const struct run_state *run, const struct record *r, struct place_in_run last)
+{
+	uint32_t ord = run_own_ord(run, last);
+
+	return ord != 0 && ord < r->at.ord;
+}
+
+bool changeset_names(struct state *s, const struct record *r, struct place_in_run last)
+{
+	struct run_state run;
+	bool named;
+
+	load_run(s, r->at.run, &run);
+	named = named_in(&run, r, last);
+	run_release(&run);
+	return named;
+}
+
+static bool in_tail(const struct repo_state *rs, struct place_in_run last)
+{
+	for (int i = 0; i < rs->ntails; i++) {
+		const struct tail *t = &rs->tails[i];
+
+		if (t->run == 0)	/* tails that were merged: all since the position */
+			return place_compare(last, rs->position) > 0;
+		if (t->run == last.run && last.ord >= t->from && last.ord <= t->to)
+			return true;
+	}
+	return false;
+}
+
+/* True if the document was changed after the position by something that no record has closed, or
+ * that the record's `since` steps back behind, and the block does not name it. */
+static bool is_open(const struct repo_state *rs, const struct run_state *run, const struct record *r,
+		    const struct doc_state *d, bool steps_back)
+{
+	if (d->last.run == 0 || named_in(run, r, d->last))
+		return false;
+	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
+		return true;
+	if (place_compare(d->last, r->at) > 0 && run_own_ord(run, d->last) != 0)
+		return false;	/* a later line of the same run: the next block's */
+	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, rs->position) > 0);
+}
+
+/* A record that says `since POSITION` while another one is held in between lists what changed since
+ * the position: what the held one's block changed and this one does not name was changed back. */
+static bool steps_back(const struct repo_state *rs, const struct record *r)
+{
+	return r->since != NULL && r->since[0] != '\0' && rs->held_commit[0] != '\0' &&
+	       strcmp(r->since, rs->commit) == 0 && strcmp(r->since, rs->held_commit) != 0 &&
+	       place_compare(rs->held, r->at) != 0;
+}
+
+static uint64_t count_open(struct state *s, const struct record *r)
+{
+	struct repo_state *rs = state_repo(s, r->repo);
+	bool back = steps_back(rs, r);
+	struct walk at = { 0 };
+	struct doc_state d;
+	struct run_state run;
+	uint64_t n = 0;
+
+	if (rs->loose == 0 && rs->ntails == 0 && !back)
+		return 0;
+	load_run(s, r->at.run, &run);
+	while (state_walk(s, 'd', r->repo, &at))
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    is_open(rs, &run, r, &d, back))
+			n++;
+	walk_release(&at);
+	run_release(&run);
+	return n;
+}
+
+/* Failed lines of the repository that stand before the record, by the place that they hold. */
+static uint64_t count_failed(struct state *s, const struct record *r, const struct run_state *run)
+{
+	struct repo_state *rs = state_repo(s, r->repo);
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	uint64_t n = 0;
+
+	if (rs->failed == 0)
+		return 0;
+	while (state_failure_next(s, &at, &f)) {
+		struct place_in_run hold = { f.line.run, f.hold };
+		uint32_t own = run_own_ord(run, hold);
+
+		if (!at.repo_known || strcmp(f.repo, r->repo) != 0)
+			continue;
+		if (own != 0 ? own < r->at.ord : place_compare(hold, r->at) < 0)
+			n++;
+	}
+	failure_walk_release(&at);
+	return n;
+}
+
+/* Failed lines of no known repository before the record in its run. */
+static uint64_t count_unknown(struct state *s, const struct record *r, const struct run_state *run)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	uint64_t n = 0;
+	bool any = run->unknown_failures > 0 || run->nancestors > 0;
+
+	while (any && state_failure_next(s, &at, &f))
+		if (!at.repo_known && named_in(run, r, f.line))
+			n++;
+	failure_release(&f);
+	failure_walk_release(&at);
+	return n;
+}
+
+static bool from_here(const struct repo_state *rs, const struct record *r)
+{
+	if (r->since == NULL || r->since[0] == '\0')
+		return true;
+	return strcmp(r->since, rs->commit) == 0 ||
+	       (rs->held_commit[0] != '\0' && rs->held_why == HELD_LINES &&
+		strcmp(r->since, rs->held_commit) == 0);
+}
+
+static void hold_unknown(struct state *s, const char *repo, uint32_t run)
+{
+	struct repo_state *rs = state_repo(s, repo);
+
+	if (rs->unknown_run != 0 || state_run(s) == NULL || state_run(s)->number != run)
+		return;
+	rs->unknown_run = run;
+	state_run(s)->unknown_holding++;
+}
+
+/* A later run closed a block of repo without the lines that held it; when no repository is left that
+ * they hold, they are superseded. */
+static void let_unknown_go(struct state *s, const struct record *r, const struct run_state *run)
+{
+	struct repo_state *rs = state_repo(s, r->repo);
+	uint32_t number = rs->unknown_run;
+	struct run_state old;
+
+	if (number == 0 || run_own_ord(run, (struct place_in_run){ number, 1 }) != 0)
+		return;
+	rs->unknown_run = 0;
+	if (state_run_get(s, number, &old) != 0 || old.unknown_holding <= 1) {
+		old.unknown_holding = old.unknown_failures = 0;
+		state_failures_unknown_del(s, number);
+	} else {
+		old.unknown_holding--;
+	}
+	if (old.number != 0)
+		state_run_put(s, &old);
+	run_release(&old);
+}
+
+enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
+{
+	struct run_state run;
+	uint64_t unknown;
+
+	*waiting = 0;
+	if (!from_here(state_repo(s, r->repo), r))
+		return RECORD_NOT_FROM_HERE;
+	load_run(s, r->at.run, &run);
+	let_unknown_go(s, r, &run);
+	state_failures_closed(s, r->repo, r->at.run);
+	unknown = count_unknown(s, r, &run);
+	if (unknown > 0)
+		hold_unknown(s, r->repo, r->at.run);
+	*waiting = unknown + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts + count_open(s, r);
+	run_release(&run);
+	return *waiting == 0 ? RECORD_ADVANCE : RECORD_HELD;
+}
+
+/* What a retry did has been closed by the record that now counts. */
+static void tighten(struct state *s, const struct record *r)
+{
+	struct walk at = { 0 };
+	struct doc_state d;
+	struct run_state run;
+
+	if (state_repo(s, r->repo)->loose == 0)
+		return;
+	load_run(s, r->at.run, &run);
+	while (state_walk(s, 'd', r->repo, &at))
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    (d.flags & DOC_LOOSE) && named_in(&run, r, d.last)) {
+			d.flags &= (uint8_t)~DOC_LOOSE;
+			state_doc_put(s, at.repo, at.path, &d);
+		}
+	walk_release(&at);
+	run_release(&run);
+}
+
+static void drop_held(struct repo_state *rs)
+{
+	repo_set_text(&rs->held_commit, "");
+	repo_set_text(&rs->held_since, "");
+	repo_set_text(&rs->held_changeset, "");
+	rs->held = (struct place_in_run){ 0, 0 };
+	rs->held_number = rs->held_waiting = 0;
+	rs->held_why = 0;
+}
+
+void changeset_advance(struct state *s, const struct record *r)
+{
+	struct repo_state *rs;
+
+	tighten(s, r);
+	rs = state_repo(s, r->repo);
+	repo_set_text(&rs->commit, r->commit);
+	repo_set_text(&rs->changeset, r->changeset);
+	rs->position = r->at;
+	rs->position_s = clock_unix_s();
+	rs->ntails = 0;
+	if (place_compare(rs->held, r->at) <= 0)
+		drop_held(rs);
+}
+
+void changeset_hold(struct state *s, const struct record *r, enum held_why why, uint64_t waiting)
+{
+	struct repo_state *rs = state_repo(s, r->repo);
+
+	repo_set_text(&rs->held_commit, r->commit);
+	repo_set_text(&rs->held_since, r->since);
+	repo_set_text(&rs->held_changeset, r->changeset);
+	rs->held = r->at;
+	rs->held_number = r->number;
+	rs->held_why = (uint8_t)why;
+	rs->held_waiting = waiting > UINT32_MAX ? UINT32_MAX : (uint32_t)waiting;
+}
+
+bool changeset_release(struct state *s, const char *repo)
+{
+	struct repo_state *rs = state_repo(s, repo);
+	struct record r = { 0 };
+	uint64_t waiting;
+	bool free_now = false;
+	char *commit, *changeset;
+
+	if (rs->held_commit[0] == '\0' || rs->held_why != HELD_LINES)
+		return false;
+	commit = xstrdup(rs->held_commit);
+	changeset = xstrdup(rs->held_changeset);
+	r.repo = repo;
+	r.at = rs->held;
+	r.number = rs->held_number;
+	r.commit = commit;
+	r.changeset = changeset;	/* its since was judged when it was held */
+	free_now = changeset_judge(s, &r, &waiting) == RECORD_ADVANCE;
+	if (free_now)
+		changeset_advance(s, &r);
+	else
+		state_repo(s, repo)->held_waiting = (uint32_t)waiting;
+	free(commit);
+	free(changeset);
+	return free_now;
+}
+
+static void add_tail(struct repo_state *rs, uint32_t run, uint32_t from, uint32_t to)
+{
+	if (from > to)
+		return;
+	if (rs->ntails == REPO_TAILS) {
+		rs->ntails = 1;
+		rs->tails[0] = (struct tail){ 0, 0, UINT32_MAX };
+		return;
+	}
+	rs->tails[rs->ntails++] = (struct tail){ run, from, to };
+}
+
+/* Lines of the run that was last at work here become a tail where no record closed them.  Of a run
+ * that was cut at a difference, those below the cut are this run's own; those from there on changed
+ * the store and were taken back from the input. */
+static void leave_run(struct state *s, struct repo_state *rs)
+{
+	uint32_t cut = run_cut(state_run(s), rs->run), from;
+
+	if (cut == 0) {
+		if (rs->last_ord > rs->block)
+			add_tail(rs, rs->run, rs->block + 1, UINT32_MAX);
+		rs->block = rs->last_ord = 0;
+		return;
+	}
+	if (rs->last_ord >= cut) {
+		from = cut;
+		if (rs->position.run == rs->run && rs->position.ord >= from)
+			from = rs->position.ord + 1;
+		add_tail(rs, rs->run, from, UINT32_MAX);
+		rs->last_ord = cut - 1;
+	}
+	if (rs->block >= cut)	/* which record below the cut was the last is not known any more */
+		rs->block = 0;
+}
+
+static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t run)
+{
+	struct repo_state *rs = state_repo(s, repo);
+
+	if (rs->run != run) {
+		if (rs->run != 0)
+			leave_run(s, rs);
+		rs->run = run;
+	}
+	return rs;
+}
+
+void changeset_line(struct state *s, const char *repo, struct place_in_run at)
+{
+	struct run_state *run = state_run(s);
+	struct repo_state *rs = enter_run(s, repo, run->number);
+	uint32_t ord = state_own_ord(s, at);
+
+	if (ord > rs->last_ord)
+		rs->last_ord = ord;
+}
+
+void changeset_close_block(struct state *s, const char *repo, struct place_in_run at, bool closes)
+{
+	struct repo_state *rs = enter_run(s, repo, state_run(s)->number);
+	uint32_t ord = state_own_ord(s, at);
+
+	if (ord == 0 || ord <= rs->block)
+		return;
+	if (!closes)
+		add_tail(rs, rs->run, rs->block + 1, ord);
+	rs->block = ord;
+}
+
+bool changeset_touched(struct state *s, const char *repo, const struct doc_state *d)
+{
+	const struct repo_state *rs = state_repo(s, repo);
+
+	if (rs->commit[0] == '\0')
+		return true;
+	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
+		return true;
+	return d->last.run != 0 && place_compare(d->last, rs->position) > 0;
+}

@@ -1,0 +1,52 @@
+/* changeset: when a repository's position may move (spec invariant I3).  Rules over the state alone;
+ * the pipeline adds what it has not settled yet. */
+#ifndef LINESYNC_CHANGESET_H
+#define LINESYNC_CHANGESET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "state.h"
+
+/* A changeset record to judge: the line it stands on, and what it says.  since "" or NULL: not given. */
+struct record {
+	const char *repo;
+	struct place_in_run at;
+	uint64_t number;		/* physical line */
+	const char *commit, *since;
+	const char *changeset;		/* JSON */
+};
+
+enum record_verdict {
+	RECORD_ADVANCE,
+	RECORD_HELD,		/* for lines: *waiting says how many stand in its way */
+	RECORD_NOT_FROM_HERE
+};
+
+/* What the state says of r: failures and doubts of its repository, failed lines of no known
+ * repository before it in its run, documents changed after the position that no record closed and
+ * that its block does not name.  Call when every earlier line of the repository is settled. */
+enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting);
+
+/* Moves the position to r.  Part of the next commit. */
+void changeset_advance(struct state *s, const struct record *r);
+/* Records r as the newest held one. */
+void changeset_hold(struct state *s, const struct record *r, enum held_why why, uint64_t waiting);
+
+/* Looks again at a repository's held record, after something was settled; advances it if nothing
+ * stands in its way any more.  True if it did. */
+bool changeset_release(struct state *s, const char *repo);
+
+/* A line of repo at `at` takes part in a run: notes which lines of an earlier run no record closed. */
+void changeset_line(struct state *s, const char *repo, struct place_in_run at);
+/* A record of repo was read at `at` and judged: it closes its block (closes false: it does not, as
+ * not-from-here and too-many-deletes do not). */
+void changeset_close_block(struct state *s, const char *repo, struct place_in_run at, bool closes);
+
+/* True if the block that r closes names a document that was last finished by line last. */
+bool changeset_names(struct state *s, const struct record *r, struct place_in_run last);
+
+/* True if a document counts as changed since its repository's position: for --touched. */
+bool changeset_touched(struct state *s, const char *repo, const struct doc_state *d);
+
+#endif

@@ -1,0 +1,1046 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "lock.h"
+#include "log.h"
+#include "state.h"
+#include "statefile.h"
+#include "tree.h"
+
+#define CHUNK_LINES 512
+#define LINE_BYTES 9
+#define PAYLOAD_MAX 65536
+#define PAYLOADS_MAX (512ull << 20)
+#define REPO_SLOTS 64
+
+struct repo_entry {		/* a repository's record in memory until the next commit */
+	struct repo_entry *next;
+	char *name;
+	struct repo_state state;
+};
+
+struct state {
+	char *path;
+	int lock_fd;
+	struct statefile *file;
+	struct tree tree;
+	struct identity identity;
+	struct head head;
+	bool has_run, write, changed;	/* changed: head or run need writing */
+	struct run_state run;
+	struct repo_entry *repos[REPO_SLOTS];
+	struct buf key, value;		/* scratch */
+};
+
+/* ---- open, commit, close ---- */
+
+static void load_head(struct state *s)
+{
+	size_t n;
+	const uint8_t *p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
+
+	head_release(&s->head);
+	if (p == NULL) {	/* just made */
+		s->head.next_run = 1;
+		s->head.next_page = 1;
+		s->head.collection_id = xstrdup("");
+		s->head.embedder = xstrdup("");
+	} else if (head_decode(&s->head, p, n) != 0) {
+		statefile_damaged(s->file, "its head does not parse");
+	}
+	s->tree.file = s->file;
+	s->tree.root = s->head.root;
+	s->tree.next_page = s->head.next_page;
+}
+
+static int load_identity(struct state *s)
+{
+	size_t n;
+	const uint8_t *p = statefile_get(s->file, KIND_IDENTITY, 0, 0, &n);
+	int got = identity_decode(&s->identity, p, n);
+
+	if (got == 0)
+		return 0;
+	if (got > 0)
+		log_err("state '%s' was written by a newer linesync (layout %u, this one reads %d); "
+			"use that one", s->path, s->identity.layout, STATE_LAYOUT);
+	else
+		log_err("state '%s' is no linesync state; it is left as it is: name another with --state",
+			s->path);
+	return 74;
+}
+
+static int load(struct state *s)
+{
+	int status = load_identity(s);
+
+	if (status != 0)
+		return status;
+	load_head(s);
+	return 0;
+}
+
+static int open_file(struct state *s, bool create, const char *store, const char *collection)
+{
+	enum statefile_open got = statefile_open(&s->file, s->path, s->write);
+
+	if (got == STATEFILE_ABSENT && create) {
+		struct identity id = { STATE_LAYOUT, (char *)store, (char *)collection };
+
+		buf_reset(&s->value);
+		identity_encode(&s->value, &id);
+		if (statefile_create(s->path, s->value.data, s->value.len) != 0)
+			return 73;
+		got = statefile_open(&s->file, s->path, s->write);
+	}
+	if (got == STATEFILE_ABSENT) {
+		log_err("there is no state '%s'; nothing was synced with it yet", s->path);
+		return 66;
+	}
+	return got == STATEFILE_OK ? load(s) : 74;
+}
+
+static int take_lock(struct state *s, int64_t wait_ms)
+{
+	char *name = xasprintf("%s.lock", s->path);
+
+	s->lock_fd = lock_take(name, wait_ms);
+	free(name);
+	return s->lock_fd >= 0 ? 0 : s->lock_fd == -2 ? 75 : 73;
+}
+
+static struct state *state_new(const char *path, bool write)
+{
+	struct state *s = xcalloc(1, sizeof *s);
+
+	s->path = xstrdup(path);
+	s->lock_fd = -1;
+	s->write = write;
+	return s;
+}
+
+static int opened(struct state **out, struct state *s, int status)
+{
+	*out = status == 0 ? s : NULL;
+	if (status != 0)
+		state_close(s);
+	return status;
+}
+
+int state_open(struct state **out, const char *path, const char *store, const char *collection,
+	       int64_t wait_ms)
+{
+	struct state *s = state_new(path, true);
+	int status = take_lock(s, wait_ms);
+
+	if (status == 0)
+		status = open_file(s, true, store, collection);
+	if (status == 0 && (strcmp(s->identity.store, store) != 0 ||
+			    strcmp(s->identity.collection, collection) != 0)) {
+		log_err("state '%s' belongs to collection '%s' of %s, not to '%s' of %s; name another "
+			"with --state", path, s->identity.collection, s->identity.store, collection, store);
+		status = 78;
+	}
+	return opened(out, s, status);
+}
+
+int state_open_existing(struct state **out, const char *path, int64_t wait_ms)
+{
+	struct state *s = state_new(path, true);
+	int status = 0;
+
+	if (access(path, F_OK) == 0)
+		status = take_lock(s, wait_ms);
+	if (status == 0)
+		status = open_file(s, false, NULL, NULL);
+	return opened(out, s, status);
+}
+
+int state_open_reader(struct state **out, const char *path)
+{
+	struct state *s = state_new(path, false);
+
+	return opened(out, s, open_file(s, false, NULL, NULL));
+}
+
+static void drop_repos(struct state *s)
+{
+	for (int i = 0; i < REPO_SLOTS; i++) {
+		for (struct repo_entry *e = s->repos[i], *next; e != NULL; e = next) {
+			next = e->next;
+			free(e->name);
+			repo_release(&e->state);
+			free(e);
+		}
+		s->repos[i] = NULL;
+	}
+}
+
+void state_close(struct state *s)
+{
+	if (s == NULL)
+		return;
+	drop_repos(s);
+	statefile_close(s->file);
+	identity_release(&s->identity);
+	head_release(&s->head);
+	run_release(&s->run);
+	buf_release(&s->key);
+	buf_release(&s->value);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->path);
+	free(s);
+}
+
+static void write_repos(struct state *s)
+{
+	for (int i = 0; i < REPO_SLOTS; i++)
+		for (struct repo_entry *e = s->repos[i]; e != NULL; e = e->next) {
+			key_repo(&s->key, e->name);
+			buf_reset(&s->value);
+			repo_encode(&s->value, &e->state);
+			tree_put(&s->tree, s->key.data, s->key.len, s->value.data, s->value.len);
+		}
+	drop_repos(s);
+}
+
+void state_commit(struct state *s)
+{
+	bool repos = false;
+
+	for (int i = 0; i < REPO_SLOTS; i++)
+		repos |= s->repos[i] != NULL;
+	if (!repos && !s->changed && statefile_dirty(s->file) == 0)
+		return;
+	write_repos(s);
+	if (s->has_run) {
+		s->run.update_s = clock_unix_s();
+		state_run_put(s, &s->run);
+	}
+	s->head.root = s->tree.root;
+	s->head.next_page = s->tree.next_page;
+	s->head.generation++;
+	buf_reset(&s->value);
+	head_encode(&s->value, &s->head);
+	statefile_put(s->file, KIND_HEAD, 0, 0, s->value.data, s->value.len);
+	statefile_commit(s->file);
+	s->changed = false;
+}
+
+size_t state_dirty(const struct state *s)
+{
+	return statefile_dirty(s->file);
+}
+
+uint64_t state_commits(const struct state *s)
+{
+	return statefile_commits(s->file);
+}
+
+void state_refresh(struct state *s)
+{
+	drop_repos(s);
+	statefile_refresh(s->file);
+	load_head(s);
+}
+
+const char *state_path(const struct state *s)
+{
+	return s->path;
+}
+
+const struct identity *state_identity(const struct state *s)
+{
+	return &s->identity;
+}
+
+struct head *state_head(struct state *s)
+{
+	s->changed = s->write;
+	return &s->head;
+}
+
+bool state_locked(const char *path, char **holder)
+{
+	char *name = xasprintf("%s.lock", path);
+	bool held = lock_held(name, holder);
+
+	free(name);
+	return held;
+}
+
+/* A reader's look spans several values; if a commit came in between, it is done again. */
+static bool reader_again(struct state *s)
+{
+	struct head now;
+	const uint8_t *p;
+	size_t n;
+	bool changed;
+
+	if (s->write)
+		return false;
+	statefile_refresh(s->file);
+	p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
+	if (p == NULL || head_decode(&now, p, n) != 0)
+		return false;
+	changed = now.generation != s->head.generation;
+	head_release(&now);
+	if (changed)
+		state_refresh(s);
+	return changed;
+}
+
+static bool get(struct state *s, const struct buf *key, struct buf *value)
+{
+	bool found;
+
+	do {
+		found = tree_get(&s->tree, key->data, key->len, value);
+	} while (reader_again(s));
+	return found;
+}
+
+static void put(struct state *s)
+{
+	tree_put(&s->tree, s->key.data, s->key.len, s->value.data, s->value.len);
+}
+
+/* ---- runs ---- */
+
+static char *run_id(int64_t now)
+{
+	char stamp[21];
+	char compact[17];
+	size_t n = 0;
+
+	clock_format(now, stamp);
+	for (const char *c = stamp; *c != '\0' && n < sizeof compact - 1; c++)
+		if (*c != '-' && *c != ':')
+			compact[n++] = *c;
+	compact[n] = '\0';
+	return xasprintf("%s-%ld-%04x", compact, (long)getpid(), (unsigned)(clock_random() & 0xffff));
+}
+
+struct run_state *state_run_begin(struct state *s, const char *source, const char *settings)
+{
+	struct run_state *r = &s->run;
+	char host[256] = "";
+
+	run_release(r);
+	gethostname(host, sizeof host - 1);
+	r->number = s->head.next_run++;
+	r->start_s = r->update_s = clock_unix_s();
+	r->id = run_id(r->start_s);
+	r->status = RUN_RUNNING;
+	r->pid = (uint32_t)getpid();
+	r->host = xstrdup(host);
+	r->source = xstrdup(source);
+	r->settings = xstrdup(settings);
+	r->lines_owner = r->number;
+	s->has_run = s->changed = true;
+	return r;
+}
+
+struct run_state *state_run_continue(struct state *s, uint32_t number)
+{
+	run_release(&s->run);
+	s->has_run = state_run_get(s, number, &s->run) == 0;
+	if (!s->has_run)
+		return NULL;
+	s->run.status = RUN_RUNNING;
+	s->run.pid = (uint32_t)getpid();
+	s->changed = true;
+	return &s->run;
+}
+
+struct run_state *state_run_branch(struct state *s, uint32_t cut)
+{
+	struct run_state old = s->run;
+	struct run_state *r;
+
+	old.status = RUN_INTERRUPTED;
+	old.end_s = clock_unix_s();
+	state_run_put(s, &old);
+	memset(&s->run, 0, sizeof s->run);
+	r = state_run_begin(s, old.source, old.settings);
+	r->lines_owner = old.lines_owner;
+	r->lines = cut - 1;
+	r->input_size = old.input_size;
+	/* with too many branches behind it, the oldest lines count as another run's: the safe side */
+	for (int i = old.nancestors == RUN_ANCESTORS; i < old.nancestors; i++) {
+		struct ancestor a = old.ancestors[i];
+
+		a.cut = a.cut < cut ? a.cut : cut;
+		r->ancestors[r->nancestors++] = a;
+	}
+	r->ancestors[r->nancestors++] = (struct ancestor){ old.number, cut };
+	run_release(&old);
+	return r;
+}
+
+struct run_state *state_run(struct state *s)
+{
+	if (!s->has_run)
+		return NULL;
+	s->changed = s->write;
+	return &s->run;
+}
+
+static void drop_lines(struct state *s)
+{
+	for (uint32_t c = 0; c <= s->run.lines / CHUNK_LINES; c++)
+		statefile_del(s->file, KIND_LINES, s->run.lines_owner, c);
+}
+
+void state_run_end(struct state *s, enum run_status status)
+{
+	s->run.status = (uint8_t)status;
+	s->run.end_s = clock_unix_s();
+	if (status != RUN_INTERRUPTED)
+		drop_lines(s);
+	s->changed = true;
+}
+
+int state_run_get(struct state *s, uint32_t number, struct run_state *r)
+{
+	size_t n;
+	const uint8_t *p;
+
+	if (s->has_run && s->write && number == s->run.number && &s->run != r) {
+		buf_reset(&s->value);
+		run_encode(&s->value, &s->run);
+		return run_decode(r, (const uint8_t *)s->value.data, s->value.len);
+	}
+	p = statefile_get(s->file, KIND_RUN, number, 0, &n);
+	if (p == NULL) {
+		memset(r, 0, sizeof *r);
+		return -1;
+	}
+	if (run_decode(r, p, n) != 0)
+		statefile_damaged(s->file, "a run does not parse");
+	return 0;
+}
+
+void state_run_put(struct state *s, const struct run_state *r)
+{
+	buf_reset(&s->value);
+	run_encode(&s->value, r);
+	statefile_put(s->file, KIND_RUN, r->number, 0, s->value.data, s->value.len);
+	s->changed = true;
+}
+
+static bool failures_of_run(struct state *s, uint32_t run)
+{
+	struct failure_walk at = { .at = { run, 0 }, .started = true };
+	struct failure f = { 0 };
+	bool found = state_failure_next(s, &at, &f) && f.line.run == run;
+
+	failure_release(&f);
+	failure_walk_release(&at);
+	return found;
+}
+
+void state_runs_drop(struct state *s, int64_t before_unix_s)
+{
+	for (uint32_t i = 1; i < s->head.next_run; i++) {
+		struct run_state r;
+
+		if (state_run_get(s, i, &r) != 0)
+			continue;
+		if (r.status != RUN_RUNNING && r.number != s->run.number && r.end_s != 0 &&
+		    r.end_s < before_unix_s && !failures_of_run(s, i)) {
+			s->head.old_runs++;
+			for (int k = 0; k < 8; k++)
+				s->head.old_counts[k] += r.counts[k];
+			s->head.old_objects += r.objects;
+			s->head.old_requests += r.requests;
+			statefile_del(s->file, KIND_RUN, i, 0);
+		}
+		run_release(&r);
+	}
+}
+
+uint32_t run_cut(const struct run_state *r, uint32_t run)
+{
+	if (run == r->number)
+		return UINT32_MAX;
+	for (int i = 0; i < r->nancestors; i++)
+		if (r->ancestors[i].run == run)
+			return r->ancestors[i].cut;
+	return 0;
+}
+
+uint32_t run_own_ord(const struct run_state *r, struct place_in_run at)
+{
+	return at.run != 0 && at.ord < run_cut(r, at.run) ? at.ord : 0;
+}
+
+uint32_t state_own_ord(struct state *s, struct place_in_run at)
+{
+	return s->has_run ? run_own_ord(&s->run, at) : 0;
+}
+
+bool state_later(struct state *s, struct place_in_run a, struct place_in_run b)
+{
+	uint32_t mine = state_own_ord(s, a), other = state_own_ord(s, b);
+
+	if (mine != 0 && other != 0)
+		return mine > other;
+	return place_compare(a, b) > 0;
+}
+
+/* ---- lines ---- */
+
+static uint8_t *line_at(struct state *s, uint32_t ord, bool change)
+{
+	uint32_t chunk = (ord - 1) / CHUNK_LINES;
+	size_t at = (ord - 1) % CHUNK_LINES * LINE_BYTES, n;
+	uint8_t *p;
+
+	if (change)
+		p = statefile_edit(s->file, KIND_LINES, s->run.lines_owner, chunk, &n);
+	else
+		p = (uint8_t *)statefile_get(s->file, KIND_LINES, s->run.lines_owner, chunk, &n);
+	return p != NULL && at + LINE_BYTES <= n ? p + at : NULL;
+}
+
+void state_line_read(struct state *s, uint32_t ord, uint64_t digest, bool own)
+{
+	uint32_t chunk = (ord - 1) / CHUNK_LINES;
+	uint8_t *p = line_at(s, ord, true);
+
+	if (p == NULL) {
+		/* whole chunks: a chunk that grew with each line would be copied for each */
+		static const uint8_t zero[CHUNK_LINES * LINE_BYTES];
+
+		statefile_put(s->file, KIND_LINES, s->run.lines_owner, chunk, zero, sizeof zero);
+		p = line_at(s, ord, true);
+	}
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t)(digest >> (56 - 8 * i));
+	p[8] = own ? 0x80 : 0;
+	if (ord > s->run.lines)
+		s->run.lines = ord;
+}
+
+bool state_line_get(struct state *s, uint32_t ord, struct line_state *l)
+{
+	const uint8_t *p = ord <= s->run.lines ? line_at(s, ord, false) : NULL;
+
+	if (p == NULL)
+		return false;
+	l->digest = 0;
+	for (int i = 0; i < 8; i++)
+		l->digest = l->digest << 8 | p[i];
+	l->own = p[8] & 0x80;
+	l->status = (enum status)(p[8] & 7);
+	l->reason = (enum reason)(p[8] >> 3 & 15);
+	return true;
+}
+
+void state_line_set(struct state *s, uint32_t ord, enum status status, enum reason reason)
+{
+	uint8_t *p = line_at(s, ord, true);
+
+	if (p == NULL)
+		statefile_damaged(s->file, "a line is missing");
+	p[8] = (uint8_t)((p[8] & 0x80) | ((unsigned)reason & 15) << 3 | ((unsigned)status & 7));
+}
+
+/* ---- documents and marks ---- */
+
+bool state_doc_get(struct state *s, const char *repo, const char *path, struct doc_state *d)
+{
+	memset(d, 0, sizeof *d);
+	key_doc(&s->key, 'd', repo, path);
+	if (!get(s, &s->key, &s->value))
+		return false;
+	if (doc_decode(d, (const uint8_t *)s->value.data, s->value.len) != 0)
+		statefile_damaged(s->file, "a document does not parse");
+	return true;
+}
+
+static void count_doc(struct state *s, const char *repo, uint8_t flags, int by)
+{
+	struct repo_state *r = state_repo(s, repo);
+
+	if (flags & DOC_PRESENT) {
+		s->head.present += (uint64_t)by;
+		r->present += (uint64_t)by;
+	}
+	if (flags & (DOC_LOOSE | DOC_UNCOMMITTED))
+		r->loose += (uint64_t)by;
+}
+
+void state_doc_put(struct state *s, const char *repo, const char *path, const struct doc_state *d)
+{
+	struct doc_state old;
+
+	if (state_doc_get(s, repo, path, &old))
+		count_doc(s, repo, old.flags, -1);
+	count_doc(s, repo, d->flags, 1);
+	key_doc(&s->key, 'd', repo, path);
+	buf_reset(&s->value);
+	doc_encode(&s->value, d);
+	put(s);
+}
+
+void state_doc_del(struct state *s, const char *repo, const char *path)
+{
+	struct doc_state old;
+
+	if (!state_doc_get(s, repo, path, &old))
+		return;
+	count_doc(s, repo, old.flags, -1);
+	key_doc(&s->key, 'd', repo, path);
+	tree_del(&s->tree, s->key.data, s->key.len);
+}
+
+bool state_mark_get(struct state *s, const char *repo, const char *path, struct mark *m)
+{
+	memset(m, 0, sizeof *m);
+	if (s->head.marks == 0)
+		return false;
+	key_doc(&s->key, 'm', repo, path);
+	if (!get(s, &s->key, &s->value))
+		return false;
+	if (mark_decode(m, (const uint8_t *)s->value.data, s->value.len) != 0)
+		statefile_damaged(s->file, "a mark does not parse");
+	return true;
+}
+
+static void count_mark(struct state *s, const char *repo, const struct mark *m, int by)
+{
+	s->head.marks += (uint64_t)by;
+	if (m->flags & MARK_DOUBT)
+		state_repo(s, repo)->doubts += (uint64_t)by;
+}
+
+void state_mark_put(struct state *s, const char *repo, const char *path, const struct mark *m)
+{
+	struct mark old;
+
+	if (state_mark_get(s, repo, path, &old))
+		count_mark(s, repo, &old, -1);
+	count_mark(s, repo, m, 1);
+	key_doc(&s->key, 'm', repo, path);
+	buf_reset(&s->value);
+	mark_encode(&s->value, m);
+	put(s);
+}
+
+void state_mark_del(struct state *s, const char *repo, const char *path)
+{
+	struct mark old;
+
+	if (!state_mark_get(s, repo, path, &old))
+		return;
+	count_mark(s, repo, &old, -1);
+	key_doc(&s->key, 'm', repo, path);
+	tree_del(&s->tree, s->key.data, s->key.len);
+}
+
+/* The record after at->key whose key begins with prefix, into *at. */
+static bool walk_next(struct state *s, struct walk *at, const struct buf *prefix)
+{
+	struct buf *key = &s->key;
+	bool found, first = at->key.len == 0;
+
+	do {
+		const struct buf *from = first ? prefix : &at->key;
+
+		found = tree_next(&s->tree, from->data, from->len, first, key, &at->value);
+	} while (reader_again(s));
+	if (!found || key->len < prefix->len || memcmp(key->data, prefix->data, prefix->len) != 0)
+		return false;
+	buf_reset(&at->key);
+	buf_add(&at->key, key->data, key->len);
+	return true;
+}
+
+bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
+{
+	auto_buf struct buf prefix = BUF_INIT;
+
+	buf_addc(&prefix, kind);
+	if (repo != NULL)
+		buf_add(&prefix, repo, strlen(repo) + 1);
+	free(at->repo);
+	free(at->path);
+	at->repo = at->path = NULL;
+	if (!walk_next(s, at, &prefix))
+		return false;
+	if (key_split(at->key.data, at->key.len, &at->repo, &at->path) != 0)
+		statefile_damaged(s->file, "a key does not parse");
+	return true;
+}
+
+void walk_release(struct walk *at)
+{
+	buf_release(&at->key);
+	buf_release(&at->value);
+	free(at->repo);
+	free(at->path);
+	memset(at, 0, sizeof *at);
+}
+
+/* ---- repositories ---- */
+
+static void repo_load(struct state *s, struct repo_entry *e)
+{
+	key_repo(&s->key, e->name);
+	if (!get(s, &s->key, &s->value)) {
+		struct repo_state *r = &e->state;
+
+		r->commit = xstrdup("");
+		r->changeset = xstrdup("");
+		r->held_commit = xstrdup("");
+		r->held_since = xstrdup("");
+		r->held_changeset = xstrdup("");
+	} else if (repo_decode(&e->state, (const uint8_t *)s->value.data, s->value.len) != 0) {
+		statefile_damaged(s->file, "a repository does not parse");
+	}
+}
+
+struct repo_state *state_repo(struct state *s, const char *repo)
+{
+	unsigned h = 5381;
+	struct repo_entry *e;
+
+	for (const char *c = repo; *c != '\0'; c++)
+		h = h * 33 + (unsigned char)*c;
+	h %= REPO_SLOTS;
+	for (e = s->repos[h]; e != NULL; e = e->next)
+		if (strcmp(e->name, repo) == 0)
+			return &e->state;
+	e = xcalloc(1, sizeof *e);
+	e->name = xstrdup(repo);
+	repo_load(s, e);
+	e->next = s->repos[h];
+	s->repos[h] = e;
+	return &e->state;
+}
+
+void repo_set_text(char **member, const char *text)
+{
+	char *copy = xstrdup(text != NULL ? text : "");
+
+	free(*member);
+	*member = copy;
+}
+
+bool state_walk_repos(struct state *s, struct walk *at)
+{
+	auto_buf struct buf prefix = BUF_INIT;
+
+	buf_addc(&prefix, 'c');
+	free(at->repo);
+	at->repo = NULL;
+	if (!walk_next(s, at, &prefix))
+		return false;
+	at->repo = xmemdup0(at->key.data + 1, at->key.len - 1);
+	return true;
+}
+
+/* ---- failures ---- */
+
+static bool has_document(const struct failure *f)
+{
+	return f->path != NULL && f->path[0] != '\0';
+}
+
+static void failure_key(struct state *s, const struct failure *f, bool repo_known)
+{
+	if (!repo_known)
+		key_line(&s->key, 'u', f->line);
+	else if (has_document(f))
+		key_doc(&s->key, 'f', f->repo, f->path);
+	else
+		key_repo_line(&s->key, f->repo, f->line);
+}
+
+static void order_key(struct buf *b, struct place_in_run line, uint8_t half)
+{
+	key_line(b, 'o', line);
+	buf_addc(b, (char)half);
+}
+
+static void payload_del(struct state *s, struct place_in_run line)
+{
+	size_t n;
+
+	statefile_get(s->file, KIND_PAYLOAD, line.run, line.ord, &n);
+	if (n == 0)
+		return;
+	s->head.payload_bytes -= n < s->head.payload_bytes ? n : s->head.payload_bytes;
+	statefile_del(s->file, KIND_PAYLOAD, line.run, line.ord);
+}
+
+/* True if another half of the same line has failed too: they share one payload. */
+static bool line_has_failure(struct state *s, struct place_in_run line)
+{
+	auto_buf struct buf prefix = BUF_INIT, key = BUF_INIT, val = BUF_INIT;
+
+	key_line(&prefix, 'o', line);
+	return tree_next(&s->tree, prefix.data, prefix.len, true, &key, &val) &&
+	       key.len > prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0;
+}
+
+/* Deletes the record under `key` with all that belongs to it. */
+static bool failure_del_key(struct state *s, const struct buf *key, struct failure *old)
+{
+	auto_buf struct buf order = BUF_INIT, value = BUF_INIT;
+
+	memset(old, 0, sizeof *old);
+	if (!tree_get(&s->tree, key->data, key->len, &value))
+		return false;
+	if (failure_decode(old, (const uint8_t *)value.data, value.len) != 0)
+		statefile_damaged(s->file, "a failure does not parse");
+	order_key(&order, old->line, old->half);
+	if (key->data[0] == 'u') {
+		if (old->line.run == s->run.number && s->has_run && s->run.unknown_failures > 0)
+			s->run.unknown_failures--;
+	} else {
+		state_repo(s, old->repo)->failed--;
+	}
+	tree_del(&s->tree, key->data, key->len);
+	tree_del(&s->tree, order.data, order.len);
+	if (!line_has_failure(s, old->line))
+		payload_del(s, old->line);
+	return true;
+}
+
+void state_failure_put(struct state *s, const struct failure *f, bool repo_known, const void *payload,
+		       size_t n)
+{
+	auto_buf struct buf key = BUF_INIT, order = BUF_INIT;
+	struct failure new = *f, old;
+
+	failure_key(s, f, repo_known);
+	buf_add(&key, s->key.data, s->key.len);
+	if (failure_del_key(s, &key, &old)) {
+		if (place_compare(old.line, f->line) == 0)
+			new.first_s = old.first_s;
+		failure_release(&old);
+	}
+	new.payload = 0;
+	if (n > 0 && n <= PAYLOAD_MAX && s->head.payload_bytes + n <= PAYLOADS_MAX) {
+		payload_del(s, f->line);
+		new.payload = (uint32_t)n;
+		statefile_put(s->file, KIND_PAYLOAD, f->line.run, f->line.ord, payload, n);
+		s->head.payload_bytes += n;
+	}
+	if (repo_known)
+		state_repo(s, f->repo)->failed++;
+	else if (s->has_run)
+		s->run.unknown_failures++;
+	buf_reset(&s->value);
+	failure_encode(&s->value, &new);
+	tree_put(&s->tree, key.data, key.len, s->value.data, s->value.len);
+	order_key(&order, f->line, f->half);
+	tree_put(&s->tree, order.data, order.len, key.data, key.len);
+	s->changed = true;
+}
+
+bool state_failure_get(struct state *s, const char *repo, const char *path, struct failure *f)
+{
+	memset(f, 0, sizeof *f);
+	key_doc(&s->key, 'f', repo, path);
+	if (!get(s, &s->key, &s->value))
+		return false;
+	if (failure_decode(f, (const uint8_t *)s->value.data, s->value.len) != 0)
+		statefile_damaged(s->file, "a failure does not parse");
+	return true;
+}
+
+void state_failure_del(struct state *s, const char *repo, const char *path)
+{
+	auto_buf struct buf key = BUF_INIT;
+	struct failure old;
+
+	if (state_repo(s, repo)->failed == 0)
+		return;
+	key_doc(&key, 'f', repo, path);
+	if (failure_del_key(s, &key, &old))
+		failure_release(&old);
+}
+
+bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f)
+{
+	auto_buf struct buf from = BUF_INIT, order = BUF_INIT;
+	bool found;
+
+	failure_release(f);
+	order_key(&from, at->at, at->half);
+	do {
+		found = tree_next(&s->tree, from.data, from.len, false, &order, &at->key) &&
+			order.len == 10 && order.data[0] == 'o' &&
+			tree_get(&s->tree, at->key.data, at->key.len, &at->value);
+	} while (reader_again(s));
+	if (!found)
+		return false;
+	if (failure_decode(f, (const uint8_t *)at->value.data, at->value.len) != 0)
+		statefile_damaged(s->file, "a failure does not parse");
+	at->started = true;
+	at->at = key_place(order.data + 1);
+	at->half = (uint8_t)order.data[9];
+	at->repo_known = at->key.data[0] != 'u';
+	return true;
+}
+
+void failure_walk_release(struct failure_walk *at)
+{
+	buf_release(&at->key);
+	buf_release(&at->value);
+	memset(at, 0, sizeof *at);
+}
+
+void state_failure_del_at(struct state *s, const struct failure_walk *at)
+{
+	struct failure old;
+
+	if (failure_del_key(s, &at->key, &old))
+		failure_release(&old);
+}
+
+bool state_failure_payload(struct state *s, struct place_in_run line, struct buf *out)
+{
+	size_t n;
+	const uint8_t *p = statefile_get(s->file, KIND_PAYLOAD, line.run, line.ord, &n);
+
+	buf_reset(out);
+	if (p == NULL)
+		return false;
+	buf_add(out, p, n);
+	return true;
+}
+
+void state_failures_closed(struct state *s, const char *repo, uint32_t before_run)
+{
+	auto_buf struct buf prefix = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
+
+	if (state_repo(s, repo)->failed == 0)
+		return;
+	buf_addc(&prefix, 'g');
+	buf_add(&prefix, repo, strlen(repo) + 1);
+	while (tree_next(&s->tree, prefix.data, prefix.len, true, &key, &value) &&
+	       key.len == strlen(repo) + 10 && memcmp(key.data, prefix.data, strlen(repo) + 2) == 0) {
+		struct place_in_run at = key_place(key.data + strlen(repo) + 2);
+		struct failure old;
+
+		if (at.run >= before_run)
+			return;
+		if (state_own_ord(s, at) == 0 && failure_del_key(s, &key, &old))
+			failure_release(&old);
+		buf_reset(&prefix);
+		buf_add(&prefix, key.data, key.len);
+		buf_addc(&prefix, '\0');
+	}
+}
+
+void state_failures_unknown_del(struct state *s, uint32_t run)
+{
+	auto_buf struct buf prefix = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
+	struct failure old;
+
+	key_line(&prefix, 'u', (struct place_in_run){ run, 0 });
+	prefix.len -= 4;
+	while (tree_next(&s->tree, prefix.data, prefix.len, true, &key, &value) &&
+	       key.len == 9 && memcmp(key.data, prefix.data, prefix.len) == 0)
+		if (failure_del_key(s, &key, &old))
+			failure_release(&old);
+}
+
+/* ---- forget ---- */
+
+static void forget_docs(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+
+	while (state_walk(s, 'd', repo, &at)) {
+		state_doc_del(s, at.repo, at.path);
+		if (state_dirty(s) > (1u << 20))
+			state_commit(s);
+	}
+	walk_release(&at);
+}
+
+static void forget_failures(struct state *s, const char *repo)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+
+	while (state_failure_next(s, &at, &f)) {
+		if (repo == NULL || (at.repo_known && strcmp(f.repo, repo) == 0))
+			state_failure_del_at(s, &at);
+		if (state_dirty(s) > (1u << 20))
+			state_commit(s);
+	}
+	failure_walk_release(&at);
+}
+
+/* What is kept of a repository: the counters that its marks and other records still stand for. */
+static void forget_repo(struct state *s, const char *repo)
+{
+	struct repo_state *r = state_repo(s, repo);
+	uint64_t doubts = r->doubts, failed = r->failed, present = r->present, loose = r->loose;
+
+	repo_release(r);
+	repo_set_text(&r->commit, "");
+	repo_set_text(&r->changeset, "");
+	repo_set_text(&r->held_commit, "");
+	repo_set_text(&r->held_since, "");
+	repo_set_text(&r->held_changeset, "");
+	r->doubts = doubts;
+	r->failed = failed;
+	r->present = present;
+	r->loose = loose;
+}
+
+static void close_last_run(struct state *s)
+{
+	uint32_t last = s->head.next_run - 1;
+
+	if (last == 0 || state_run_continue(s, last) == NULL)
+		return;
+	if (s->run.end_s == 0)
+		s->run.end_s = clock_unix_s();
+	s->run.status = RUN_INTERRUPTED;
+	drop_lines(s);
+	s->run.lines = 0;
+}
+
+/* The collection is to be read again first of all: a crash in between leaves documents unknown that
+ * are about to be listed, never known ones that are not. */
+void state_forget(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+
+	close_last_run(s);
+	s->head.collection_read = false;
+	s->changed = true;
+	while (state_walk_repos(s, &at))
+		if (repo == NULL || strcmp(at.repo, repo) == 0)
+			forget_repo(s, at.repo);
+	state_commit(s);
+	walk_release(&at);
+	forget_docs(s, repo);
+	forget_failures(s, repo);
+	if (repo == NULL) {
+		s->head.dimension = 0;
+		free(s->head.embedder);
+		s->head.embedder = xstrdup("");
+	}
+	s->changed = true;
+	state_commit(s);
+}

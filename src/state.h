@@ -1,0 +1,175 @@
+/* state: the checkpoint file of one store and collection.
+ *
+ * Changes gather in memory until state_commit() makes all of them durable at once; a process that
+ * ends before that has changed nothing.  Writers hold a lock of their own (lock.h); readers hold none
+ * and call state_refresh() before each look.
+ *
+ * A document is in doubt when its mark has MARK_DOUBT: its request was found under way when a run
+ * began, or failed without the driver knowing that nothing was stored.  A mark without MARK_DOUBT and
+ * without MARK_SETTLED belongs to a request of this very process.
+ *
+ * What can go wrong while the state is open ends the process with status 74 (statefile.h). */
+#ifndef LINESYNC_STATE_H
+#define LINESYNC_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state_codec.h"
+
+struct state;
+
+/* ---- where it is ---- */
+
+/* The folder for state files: dir (--state-dir) or what spec section 6 lists.  Owned; NULL with the
+ * reason logged (no HOME).  create: makes it, 0700. */
+char *state_folder(const char *dir, bool create);
+
+/* The file for a store and collection in that folder, e.g. FOLDER/chroma-localhost-8000-Code-1a2b3c4d.tdb.
+ * Owned. */
+char *state_file(const char *folder, const char *store, const char *collection);
+
+/* All state files in a folder, sorted by name; returns how many, *files and each name are owned. */
+size_t state_list(char ***files, const char *folder);
+
+/* ---- open, commit, close ---- */
+
+/* Opens for writing, under the lock; makes the file if there is none.  store and collection are what
+ * it must belong to.  wait_ms: how long to wait for another linesync.  Returns 0 and *s, or an exit
+ * status (73 cannot create, 74 unreadable or not ours, 75 locked, 78 belongs to another collection)
+ * with the reason logged. */
+int state_open(struct state **s, const char *path, const char *store, const char *collection,
+	       int64_t wait_ms);
+/* The same for a command that changes an existing state and takes it as it is (skip, forget): 66 if
+ * there is none. */
+int state_open_existing(struct state **s, const char *path, int64_t wait_ms);
+/* For reading, without lock.  66 if there is none. */
+int state_open_reader(struct state **s, const char *path);
+void state_close(struct state *s);	/* NULL is fine; what was not committed is lost */
+
+void state_commit(struct state *s);
+size_t state_dirty(const struct state *s);		/* bytes that wait for a commit */
+uint64_t state_commits(const struct state *s);
+void state_refresh(struct state *s);	/* reader: see the newest commit; drops borrowed pointers */
+
+const char *state_path(const struct state *s);
+const struct identity *state_identity(const struct state *s);
+struct head *state_head(struct state *s);		/* a writer may change it */
+
+/* True while a sync holds the state's lock; *holder (owned, may be NULL) says who: "pid 12, host a,
+ * since 2026-..." */
+bool state_locked(const char *path, char **holder);
+
+/* ---- runs ---- */
+
+/* Starts a run: fills number, id, start, pid, host; copies source and settings.  It is this state's
+ * current run from then on. */
+struct run_state *state_run_begin(struct state *s, const char *source, const char *settings);
+/* Takes up run number again as the current one.  NULL if there is none. */
+struct run_state *state_run_continue(struct state *s, uint32_t number);
+/* Closes the current run as interrupted at ordinal cut and begins a new one that takes over its lines
+ * below cut as its own (spec section 6, Resume: the first difference). */
+struct run_state *state_run_branch(struct state *s, uint32_t cut);
+struct run_state *state_run(struct state *s);		/* the current one; NULL if none */
+/* Ends the current run; drops its lines unless it was interrupted. */
+void state_run_end(struct state *s, enum run_status status);
+/* Any run, decoded into *r (the caller releases it): 0, or -1 if there is none. */
+int state_run_get(struct state *s, uint32_t number, struct run_state *r);
+void state_run_put(struct state *s, const struct run_state *r);	/* one that is not the current */
+/* Drops finished runs that ended before unix_s and that no failure names. */
+void state_runs_drop(struct state *s, int64_t before_unix_s);
+
+/* If at is a line of the current run, or of an earlier run whose lines it took over: its ordinal,
+ * else 0. */
+uint32_t state_own_ord(struct state *s, struct place_in_run at);
+/* The lines of `run` that are r's own are those below this: UINT32_MAX for r itself, 0 for a run that
+ * it took nothing over from. */
+uint32_t run_cut(const struct run_state *r, uint32_t run);
+/* The same as state_own_ord for the lines of run r. */
+uint32_t run_own_ord(const struct run_state *r, struct place_in_run at);
+/* True if the line a comes later than b, seen from the current run. */
+bool state_later(struct state *s, struct place_in_run a, struct place_in_run b);
+
+/* ---- lines of the current run: 9 bytes each ---- */
+
+struct line_state {
+	uint64_t digest;
+	enum status status;
+	enum reason reason;
+	bool own;		/* it carries everything itself */
+};
+/* Records that line ord (1, 2, 3 ...) was read; its status becomes STATUS_NONE.  Durable no later
+ * than the status of any later line. */
+void state_line_read(struct state *s, uint32_t ord, uint64_t digest, bool own);
+bool state_line_get(struct state *s, uint32_t ord, struct line_state *l);	/* false: never read */
+void state_line_set(struct state *s, uint32_t ord, enum status status, enum reason reason);
+
+/* ---- documents and marks ---- */
+
+bool state_doc_get(struct state *s, const char *repo, const char *path, struct doc_state *d);
+/* Keeps the counters of head and repository right. */
+void state_doc_put(struct state *s, const char *repo, const char *path, const struct doc_state *d);
+void state_doc_del(struct state *s, const char *repo, const char *path);
+bool state_mark_get(struct state *s, const char *repo, const char *path, struct mark *m);
+void state_mark_put(struct state *s, const char *repo, const char *path, const struct mark *m);
+void state_mark_del(struct state *s, const char *repo, const char *path);
+
+/* Walks records of kind 'd', 'm' or 'f' in order, of one repository or (repo NULL) of all.  Start
+ * with an empty *at and call until false; repo and path are borrowed from *at until the next call.
+ * Records may be changed or deleted between calls. */
+struct walk {
+	struct buf key, value;	/* value: what the record's decode function takes */
+	char *repo, *path;
+};
+bool state_walk(struct state *s, char kind, const char *repo, struct walk *at);
+void walk_release(struct walk *at);
+
+/* ---- repositories ---- */
+
+/* The record of a repository, made if there is none.  Borrowed until the next state_commit() or
+ * state_refresh(); changes to it are part of the next commit (text members: replace with
+ * repo_set_text). */
+struct repo_state *state_repo(struct state *s, const char *repo);
+void repo_set_text(char **member, const char *text);
+/* Walks all repositories like state_walk; at->repo is the name. */
+bool state_walk_repos(struct state *s, struct walk *at);
+
+/* ---- failures ---- */
+
+/* Records a failure with the line as it came (payload, n; kept up to 64 KiB, and 512 MiB in all).
+ * With a path it takes the place of the document's older failure; without one it belongs to the line.
+ * repo_known false: a failure of no known repository.  f->retries and first_s are taken over from an
+ * older failure of the same line. */
+void state_failure_put(struct state *s, const struct failure *f, bool repo_known, const void *payload,
+		       size_t n);
+bool state_failure_get(struct state *s, const char *repo, const char *path, struct failure *f);
+void state_failure_del(struct state *s, const char *repo, const char *path);
+
+/* Walks all failures in order of run and ordinal.  Start with a zeroed *at.  *f is released and
+ * refilled by each call; after false it is released.  Failures may be deleted between calls. */
+struct failure_walk {
+	struct place_in_run at;
+	uint8_t half;
+	bool started, repo_known;
+	struct buf key, value;
+};
+bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f);
+void failure_walk_release(struct failure_walk *at);
+/* Deletes the failure that state_failure_next gave last. */
+void state_failure_del_at(struct state *s, const struct failure_walk *at);
+/* The line as it came; false if it was not kept.  Appended to *out after a reset. */
+bool state_failure_payload(struct state *s, struct place_in_run line, struct buf *out);
+
+/* Deletes failures without document: of repo before run (a later run closed a block of it without
+ * them), or of no known repository in run. */
+void state_failures_closed(struct state *s, const char *repo, uint32_t before_run);
+void state_failures_unknown_del(struct state *s, uint32_t run);
+
+/* ---- forget ---- */
+
+/* Drops documents, failures and changesets of repo (NULL: all) and closes an open run with its lines;
+ * marks stay, because what is under way may still arrive.  Commits as it goes. */
+void state_forget(struct state *s, const char *repo);
+
+#endif

@@ -1,0 +1,132 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "digest.h"
+#include "log.h"
+#include "state.h"
+#include "text.h"
+
+/* Makes the folder and what is missing above it, for this user alone. */
+static int make_folder(char *path)
+{
+	struct stat st;
+
+	for (char *p = path + 1;; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+			return log_err("cannot create folder '%s': %s", path, strerror(errno));
+		*p = c;
+		if (c == '\0')
+			break;
+	}
+	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+		return log_err("'%s' is no folder (a symbolic link is not followed); name another with "
+			       "--state-dir", path);
+	return 0;
+}
+
+static char *default_folder(void)
+{
+	const char *systemd = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME");
+	const char *home = getenv("HOME");
+
+	/* systemd lists several with ':' between; the first is the service's own */
+	if (systemd != NULL && systemd[0] == '/')
+		return xmemdup0(systemd, strcspn(systemd, ":"));
+	if (geteuid() == 0)
+		return xstrdup("/var/lib/linesync");
+	if (xdg != NULL && xdg[0] == '/')
+		return xasprintf("%s/linesync", xdg);
+	if (home != NULL && home[0] == '/')
+		return xasprintf("%s/.local/state/linesync", home);
+	return NULL;
+}
+
+char *state_folder(const char *dir, bool create)
+{
+	char *folder = dir != NULL ? xstrdup(dir) : default_folder();
+
+	if (folder == NULL) {
+		log_err("there is no HOME to keep the state in; name a folder with --state-dir");
+		return NULL;
+	}
+	for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/'; n--)
+		folder[n - 1] = '\0';
+	if (create && make_folder(folder) != 0) {
+		free(folder);
+		return NULL;
+	}
+	return folder;
+}
+
+/* The readable part of a name: what is safe in a file name, short. */
+static void add_readable(struct buf *b, const char *s, size_t max)
+{
+	for (size_t n = 0; *s != '\0' && n < max; s++, n++) {
+		bool safe = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+			    (*s >= '0' && *s <= '9') || *s == '.' || *s == '_';
+
+		if (safe)
+			buf_addc(b, *s);
+		else if (b->len > 0 && b->data[b->len - 1] != '-')
+			buf_addc(b, '-');
+	}
+}
+
+char *state_file(const char *folder, const char *store, const char *collection)
+{
+	auto_buf struct buf name = BUF_INIT;
+	struct digest d;
+	uint8_t sum[DIGEST_SIZE];
+	char hex[9];
+
+	digest_init(&d);
+	digest_field(&d, store, strlen(store));
+	digest_field(&d, collection, strlen(collection));
+	digest_done(&d, sum);
+	hex_encode(hex, sum, 4);
+	add_readable(&name, store, 60);
+	buf_addc(&name, '-');
+	add_readable(&name, collection, 60);
+	return xasprintf("%s/%s-%s.tdb", folder, name.data, hex);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+size_t state_list(char ***files, const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+	size_t n = 0;
+
+	*files = NULL;
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		size_t len = strlen(e->d_name);
+
+		if (len <= 4 || strcmp(e->d_name + len - 4, ".tdb") != 0)
+			continue;
+		*files = xrealloc(*files, (n + 1) * sizeof **files);
+		(*files)[n++] = xasprintf("%s/%s", folder, e->d_name);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	if (n > 0)
+		qsort(*files, n, sizeof **files, by_name);
+	return n;
+}

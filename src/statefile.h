@@ -1,0 +1,80 @@
+/* statefile: one TDB file of checksummed values, and a cache over it; the only includer of tdb.h.
+ *
+ * A value is named by its kind and two numbers.  Changes gather in memory; statefile_commit() makes
+ * all of them durable at once, or ends the process.  Rules that TDB's sharp edges make necessary:
+ *  1. A commit counts only if it returned 0 and TDB logged no error during it: its last step can
+ *     fail in silence and be rolled back by the next transaction.
+ *  2. After a failed commit nothing is written or closed, only _exit(74): closing would make a half
+ *     done commit permanent; leaving lets the next opener roll it back.
+ *  3. A file is made under another name, its identity committed and synced, and then linked to its
+ *     own name; it is opened without O_CREAT, because TDB overwrites whatever is not a TDB.
+ *  4. Each value carries a checksum over key and value: tdb_check is no judge of damage.
+ *  5. NOMMAP: a mapped file that someone truncates kills the process by SIGBUS. */
+#ifndef LINESYNC_STATEFILE_H
+#define LINESYNC_STATEFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct statefile;
+
+enum statefile_kind {		/* first byte of a TDB key; then the two numbers, big endian */
+	KIND_IDENTITY = 'I',	/* 0, 0 */
+	KIND_HEAD = 'H',	/* 0, 0 */
+	KIND_PAGE = 'P',	/* page number, 0: the ordered map, see tree.h */
+	KIND_RUN = 'R',		/* run number, 0 */
+	KIND_LINES = 'L',	/* number of the lines' owner, chunk */
+	KIND_PAYLOAD = 'F'	/* run, ordinal: a failed line as it came */
+};
+
+enum statefile_open {
+	STATEFILE_OK,
+	STATEFILE_ABSENT,
+	STATEFILE_REFUSED	/* not ours, damaged, no permission: the reason is logged */
+};
+
+/* Makes a state file at path that holds just an identity value.  The caller holds the lock.
+ * Returns 0, or -1 with the reason logged; an existing file at path is never touched. */
+int statefile_create(const char *path, const void *identity, size_t n);
+
+/* Opens path.  A writer must hold the lock.  A reader (write false) keeps no lock between calls and
+ * sees the newest commit after statefile_refresh(). */
+enum statefile_open statefile_open(struct statefile **f, const char *path, bool write);
+
+/* Closes; uncommitted changes are lost.  NULL is fine. */
+void statefile_close(struct statefile *f);
+
+/* The value, or NULL if there is none (*n is 0 then).  Borrowed until the value is changed or the
+ * next statefile_commit(), statefile_trim() or statefile_refresh().  A value that fails its
+ * checksum ends the process with status 74 and a message that says what to run. */
+const uint8_t *statefile_get(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
+			     size_t *n);
+
+/* Replaces or removes a value, in memory.  Copies p. */
+void statefile_put(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
+		   const void *p, size_t n);
+void statefile_del(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b);
+
+/* Like statefile_get, for changing n bytes (or fewer) in place; counts as changed. */
+uint8_t *statefile_edit(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
+			size_t *n);
+
+size_t statefile_dirty(const struct statefile *f);	/* bytes that wait for a commit */
+
+/* All changes since the last commit, durable.  Returns only if they are. */
+void statefile_commit(struct statefile *f);
+
+/* Drops the oldest unchanged values from memory down to the cache's limit (2 MiB). */
+void statefile_trim(struct statefile *f);
+
+/* Reader: drops everything held, so that the next get sees the newest commit. */
+void statefile_refresh(struct statefile *f);
+
+uint64_t statefile_commits(const struct statefile *f);	/* since it was opened */
+const char *statefile_path(const struct statefile *f);
+
+/* Ends the process with status 74: the state cannot be believed.  what is a few words. */
+void statefile_damaged(struct statefile *f, const char *what) __attribute__((noreturn));
+
+#endif
