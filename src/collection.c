@@ -1,0 +1,195 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "collection.h"
+#include "embed_hash.h"
+#include "log.h"
+#include "text.h"
+
+static struct ask_patience patience(const struct options *o)
+{
+	return (struct ask_patience){ (int64_t)o->retry_wait_ms, (int64_t)o->retry_max_wait_ms,
+				      (int64_t)o->give_up_ms };
+}
+
+static int ask(struct store *store, struct http *http, struct ask *a, const struct options *o,
+	       const char *what, int stop_fd)
+{
+	struct ask_patience p = patience(o);
+
+	return ask_patiently(store, http, a, &p, what, stop_fd);
+}
+
+static int count_objects(struct store *store, struct http *http, const struct options *o, int stop_fd,
+			 uint64_t *count)
+{
+	struct ask a = { .kind = ASK_COUNT };
+	int status = ask(store, http, &a, o, "count the collection's objects", stop_fd);
+
+	*count = a.count;
+	ask_release(&a);
+	return status;
+}
+
+/* The state says that documents are there; the collection must be the one that it means. */
+static int compare(const struct store *store, struct state *state, uint64_t count)
+{
+	const struct head *h = state_head(state);
+	bool other = h->collection_id[0] != '\0' && store->collection_id != NULL &&
+		     strcmp(h->collection_id, store->collection_id) != 0;
+
+	if (h->present == 0 || (store->existed && !other && count > 0))
+		return 0;
+	log_err("collection '%s' %s and holds %llu objects, but the state '%s' says that it holds %llu "
+		"documents; mend --store, or run 'linesync forget --all --state %s' and feed everything",
+		store->collection, !store->existed ? "is new" : other ? "is another one" : "is empty",
+		(unsigned long long)count, state_path(state), (unsigned long long)h->present,
+		state_path(state));
+	return 78;
+}
+
+static void remember(struct state *state, const struct store *store, uint64_t count)
+{
+	struct head *h = state_head(state);
+
+	if (store->collection_id == NULL || strcmp(h->collection_id, store->collection_id) == 0)
+		return;
+	if (h->collection_id[0] != '\0') {	/* another one, and the state held nothing of the old */
+		h->collection_read = false;
+		h->dimension = 0;
+		repo_set_text(&h->embedder, "");
+	}
+	repo_set_text(&h->collection_id, store->collection_id);
+	if (count == 0)
+		h->collection_read = true;
+	state_commit(state);
+}
+
+int collection_open(struct store *store, struct http *http, struct state *state,
+		    const struct options *o, int stop_fd)
+{
+	struct ask ready = { .kind = ASK_READY }, look = { .kind = ASK_OPEN, .create = false };
+	uint64_t count = 0;
+	int status = ask(store, http, &ready, o, "reach the store", stop_fd);
+
+	ask_release(&ready);
+	if (status != 0)
+		return status;
+	/* a collection that the state knows is never made anew in silence */
+	look.create = !o->no_create && state_head(state)->present == 0;
+	status = ask(store, http, &look, o, "open the collection", stop_fd);
+	ask_release(&look);
+	if (status == 0 && store->existed)
+		status = count_objects(store, http, o, stop_fd, &count);
+	if (status == 0)
+		status = compare(store, state, count);
+	if (status != 0)
+		return status;
+	if (!store->existed)
+		log_note("collection '%s' was created (cosine distance)", store->collection);
+	remember(state, store, count);
+	return 0;
+}
+
+static int parse_embed(const char *spec, size_t *dimension)
+{
+	uint64_t n;
+
+	*dimension = 0;
+	if (strcmp(spec, "hash") == 0)
+		return 0;
+	if (strncmp(spec, "hash:", 5) == 0 && parse_uint(&n, spec + 5, EMBED_HASH_MIN, EMBED_HASH_MAX) == 0) {
+		*dimension = (size_t)n;
+		return 0;
+	}
+	if (strncmp(spec, "hash:", 5) == 0)	/* vectors that came with the records may be longer */
+		return parse_uint(&n, spec + 5, 1, 65536) == 0 ? (*dimension = (size_t)n, 1) : -1;
+	return -1;
+}
+
+static int refuse_embed(const char *spec)
+{
+	log_err("--embed '%s' is not known; this linesync has 'hash' and 'hash:DIM' with DIM from %d to %d",
+		spec, EMBED_HASH_MIN, EMBED_HASH_MAX);
+	return 78;
+}
+
+int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,
+			const struct options *o)
+{
+	const struct head *h = state_head(state);
+	size_t asked = 0;
+
+	if (o->embed != NULL && parse_embed(o->embed, &asked) != 0)
+		return refuse_embed(o->embed);
+	if (h->dimension != 0) {
+		if (asked != 0 && asked != h->dimension) {
+			log_err("the collection was embedded with '%s', not '%s'; two kinds of vectors in "
+				"one collection find nothing: use another collection, or 'linesync forget "
+				"--all' and feed everything", h->embedder, o->embed);
+			return 78;
+		}
+		asked = h->dimension;
+	}
+	if (store->dimension != 0 && asked != 0 && asked != store->dimension) {
+		log_err("collection '%s' has vectors of %zu numbers, not %zu; name --embed hash:%zu, or "
+			"another collection", store->collection, store->dimension, asked,
+			store->dimension);
+		return 78;
+	}
+	*dimension = asked != 0 ? asked : store->dimension != 0 ? store->dimension : EMBED_HASH_DEFAULT;
+	*spec = xasprintf("hash:%zu", *dimension);
+	return 0;
+}
+
+static void note_found(struct state *state, const struct found *f)
+{
+	struct doc_state d;
+
+	if (f->repo == NULL || f->path == NULL)
+		return;		/* not linesync's */
+	if (state_doc_get(state, f->repo, f->path, &d)) {
+		if ((d.flags & DOC_PRESENT) && d.chunks > f->chunk)
+			return;
+		if (!(d.flags & DOC_PRESENT))	/* known to be absent, and there: believe the store */
+			d.flags = DOC_PRESENT;
+	} else {
+		d.flags = DOC_PRESENT;
+	}
+	d.flags &= (uint8_t)~DOC_KNOWN;
+	d.chunks = f->chunk + 1;
+	state_doc_put(state, f->repo, f->path, &d);
+}
+
+int collection_read(struct store *store, struct http *http, struct state *state,
+		    const struct options *o, int stop_fd)
+{
+	struct ask a = { 0 };
+	uint64_t cursor = 0, seen = 0;
+	int status = 0;
+	bool end = state_head(state)->collection_read;
+
+	while (!end && status == 0) {
+		a = (struct ask){ .kind = ASK_LIST, .cursor = cursor };
+		status = ask(store, http, &a, o, "read the collection", stop_fd);
+		for (size_t i = 0; status == 0 && i < a.nfound; i++)
+			note_found(state, &a.found[i]);
+		seen += a.nfound;
+		cursor = a.cursor;
+		end = a.end;
+		ask_release(&a);
+		if (status == 0 && end)
+			state_head(state)->collection_read = true;
+		state_commit(state);
+	}
+	if (status == 0 && seen > 0)
+		log_note("collection '%s' holds %llu objects already: %llu documents of linesync's, known "
+			 "from now on", store->collection, (unsigned long long)seen,
+			 (unsigned long long)state_head(state)->present);
+	return status;
+}

@@ -1,0 +1,671 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "lane.h"
+#include "log.h"
+#include "retry.h"
+
+#define SHAPE_BATCHES 3		/* in a row, every object of the wrong shape: not the objects' fault */
+
+struct list {
+	struct lane_item *first, **last;
+	size_t n, bytes, objects;
+};
+
+struct batch {
+	struct batch *next;
+	enum lane_kind kind;
+	bool witness;			/* no items: the driver's smallest write */
+	struct list items;
+	int64_t opened_ms;
+	unsigned tries;
+	uint64_t successes_before;	/* of the lane when it first failed */
+	struct ask ask;
+	int64_t sent_ms;
+};
+
+struct lane {
+	struct lane_options o;
+	struct store *store;
+	struct http *http;
+	void (*done)(void *ctx, struct lane_item *item, enum lane_end end);
+	void *ctx;
+	struct batch *open[LANE_KINDS];
+	struct batch *ready;		/* closed, in order */
+	struct list aside[LANE_KINDS];	/* tried out: waiting for a witness */
+	struct list suspects;		/* of the wrong shape: waiting for a success or a third batch */
+	uint64_t suspect_origin;
+	unsigned suspect_batches;
+	int in_flight;
+	size_t held;			/* items in the lane */
+	unsigned failures_in_a_row;
+	int64_t pause_until, away_since, rate_until;
+	uint64_t successes, next_origin;
+	bool first_done, looked_up;
+	int stop;
+	struct lane_figures figures;
+};
+
+static void list_init(struct list *l)
+{
+	l->first = NULL;
+	l->last = &l->first;
+	l->n = l->bytes = l->objects = 0;
+}
+
+static size_t item_objects(const struct lane_item *i)
+{
+	return i->kind == LANE_UPSERT ? 1 : i->nids;
+}
+
+static void list_add(struct list *l, struct lane_item *i)
+{
+	i->next = NULL;
+	*l->last = i;
+	l->last = &i->next;
+	l->n++;
+	l->bytes += i->size;
+	l->objects += item_objects(i);
+}
+
+static struct lane_item *list_take(struct list *l)
+{
+	struct lane_item *i = l->first;
+
+	if (i == NULL)
+		return NULL;
+	l->first = i->next;
+	if (l->first == NULL)
+		l->last = &l->first;
+	l->n--;
+	l->bytes -= i->size;
+	l->objects -= item_objects(i);
+	i->next = NULL;
+	return i;
+}
+
+struct lane *lane_new(const struct lane_options *o, struct store *store, struct http *http,
+		      void (*done)(void *ctx, struct lane_item *item, enum lane_end end), void *ctx)
+{
+	struct lane *l = xcalloc(1, sizeof *l);
+
+	l->o = *o;
+	l->store = store;
+	l->http = http;
+	l->done = done;
+	l->ctx = ctx;
+	for (int k = 0; k < LANE_KINDS; k++)
+		list_init(&l->aside[k]);
+	list_init(&l->suspects);
+	l->first_done = !store->driver->first_write_alone || store->dimension != 0;
+	return l;
+}
+
+static struct batch *batch_new(enum lane_kind kind)
+{
+	struct batch *b = xcalloc(1, sizeof *b);
+
+	b->kind = kind;
+	b->opened_ms = clock_ms();
+	list_init(&b->items);
+	return b;
+}
+
+static void batch_free(struct batch *b)
+{
+	if (b == NULL)
+		return;
+	free(b->ask.objects);
+	ask_release(&b->ask);
+	free(b);
+}
+
+void lane_free(struct lane *l)
+{
+	if (l == NULL)
+		return;
+	for (struct batch *b = l->ready, *next; b != NULL; b = next) {
+		next = b->next;
+		batch_free(b);
+	}
+	for (int k = 0; k < LANE_KINDS; k++)
+		batch_free(l->open[k]);
+	free(l);
+}
+
+static void queue_back(struct lane *l, struct batch *b)
+{
+	struct batch **p = &l->ready;
+
+	while (*p != NULL)
+		p = &(*p)->next;
+	b->next = NULL;
+	*p = b;
+}
+
+static void queue_front(struct lane *l, struct batch *b)
+{
+	b->next = l->ready;
+	l->ready = b;
+}
+
+static void close_open(struct lane *l, enum lane_kind kind)
+{
+	if (l->open[kind] == NULL)
+		return;
+	queue_back(l, l->open[kind]);
+	l->open[kind] = NULL;
+}
+
+void lane_add(struct lane *l, struct lane_item *item)
+{
+	struct batch *b = l->open[item->kind];
+
+	/* an object that would take a batch over its bytes opens the next one */
+	if (b != NULL && b->items.bytes + item->size > l->o.batch_bytes) {
+		close_open(l, item->kind);
+		b = NULL;
+	}
+	if (b == NULL) {
+		b = l->open[item->kind] = batch_new(item->kind);
+		l->next_origin++;
+	}
+	item->origin = l->next_origin;
+	item->tries = item->sent = 0;
+	list_add(&b->items, item);
+	l->held++;
+	if (b->items.objects >= l->o.batch_size || b->items.bytes >= l->o.batch_bytes)
+		close_open(l, item->kind);
+}
+
+void lane_flush(struct lane *l)
+{
+	for (int k = 0; k < LANE_KINDS; k++)
+		close_open(l, (enum lane_kind)k);
+}
+
+static bool any_aside(const struct lane *l)
+{
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (l->aside[k].n > 0)
+			return true;
+	return false;
+}
+
+static void close_aged(struct lane *l, int64_t now)
+{
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (l->open[k] != NULL && now - l->open[k]->opened_ms >= l->o.flush_ms)
+			close_open(l, (enum lane_kind)k);
+}
+
+static int connections_now(const struct lane *l)
+{
+	return l->first_done ? l->o.connections : 1;
+}
+
+struct batch *lane_next(struct lane *l)
+{
+	int64_t now = clock_ms();
+	struct batch *b;
+
+	close_aged(l, now);
+	if (l->stop != 0 || now < l->pause_until || now < l->rate_until ||
+	    l->in_flight >= connections_now(l))
+		return NULL;
+	b = l->ready;
+	if (b != NULL) {
+		l->ready = b->next;
+		b->next = NULL;
+	} else if (any_aside(l) && l->in_flight == 0 && l->open[LANE_UPSERT] == NULL &&
+		   l->open[LANE_DELETE] == NULL) {
+		b = batch_new(LANE_DELETE);
+		b->witness = true;
+	}
+	if (b != NULL)
+		l->in_flight++;
+	return b;
+}
+
+struct lane_item *batch_items(const struct batch *b)
+{
+	return b->items.first;
+}
+
+void lane_unsend(struct lane *l, struct batch *b)
+{
+	l->in_flight--;
+	if (b->witness)
+		batch_free(b);
+	else
+		queue_front(l, b);
+}
+
+static void fill_ask(struct batch *b)
+{
+	struct ask *a = &b->ask;
+	size_t n = 0;
+
+	ask_release(a);
+	free(a->objects);
+	memset(a, 0, sizeof *a);
+	a->kind = b->witness ? ASK_TOUCH : b->kind == LANE_UPSERT ? ASK_UPSERT : ASK_DELETE;
+	a->objects = xcalloc(b->items.objects, sizeof *a->objects);
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
+		if (i->kind == LANE_UPSERT)
+			a->objects[n++] = (struct ask_object){ .id = i->object->id,
+				.object = i->object, .again = i->again };
+		for (uint32_t k = 0; i->kind == LANE_DELETE && k < i->nids; k++)
+			a->objects[n++] = (struct ask_object){ .id = i->ids[k], .again = i->again };
+	}
+	a->n = n;
+}
+
+static void finish(struct lane *l, struct lane_item *i, enum lane_end end)
+{
+	l->held--;
+	l->done(l->ctx, i, end);
+}
+
+static void conclude(struct lane *l, struct batch *b, const struct reply *r);
+
+/* Sends the next request of the ask, or ends it when the driver has no more to ask. */
+static void step(struct lane *l, struct batch *b, const struct reply *last)
+{
+	struct request r = { 0 };
+
+	if (l->store->driver->build(l->store, &b->ask, &r) == 0) {
+		conclude(l, b, last);
+		return;
+	}
+	l->figures.requests++;
+	l->figures.bytes += r.body.len;
+	if (http_start(l->http, &r, b) != 0) {	/* the lane counts connections: not expected */
+		request_release(&r);
+		lane_unsend(l, b);
+	}
+}
+
+void lane_send(struct lane *l, struct batch *b)
+{
+	int64_t now = clock_ms();
+
+	fill_ask(b);
+	b->sent_ms = now;
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
+		if (i->sent++ == 0)
+			i->first_sent_ms = now;
+		i->verdict = (struct verdict){ 0 };
+	}
+	if (l->o.rate > 0) {
+		if (l->rate_until < now)
+			l->rate_until = now;
+		l->rate_until += (int64_t)(b->items.objects * 1000 / l->o.rate);
+	}
+	step(l, b, NULL);
+}
+
+static void stop_with(struct lane *l, int status)
+{
+	if (l->stop == 0)
+		l->stop = status;
+}
+
+/* ---- what an answer means ---- */
+
+static void succeeded(struct lane *l)
+{
+	l->successes++;
+	l->failures_in_a_row = 0;
+	l->pause_until = l->away_since = 0;
+	l->looked_up = false;
+}
+
+/* A success of their kind since their last attempt: what was set aside is to blame itself. */
+static void blame_aside(struct lane *l, enum lane_kind kind)
+{
+	struct lane_item *i;
+
+	while ((i = list_take(&l->aside[kind])) != NULL)
+		finish(l, i, LANE_GAVE_UP);
+}
+
+static void blame_suspects(struct lane *l)
+{
+	struct lane_item *i;
+
+	l->suspect_batches = 0;
+	l->suspect_origin = 0;
+	while ((i = list_take(&l->suspects)) != NULL)
+		finish(l, i, LANE_REFUSED);
+}
+
+static void suspect(struct lane *l, struct lane_item *i)
+{
+	if (i->origin != l->suspect_origin) {
+		l->suspect_origin = i->origin;
+		l->suspect_batches++;
+	}
+	list_add(&l->suspects, i);
+	if (l->suspect_batches >= SHAPE_BATCHES && l->stop == 0) {
+		log_err("the store refuses every object: %s; is it the right collection, embedder and "
+			"dimension?", i->verdict.text);
+		stop_with(l, 78);
+	}
+}
+
+static void pause_lane(struct lane *l, const struct verdict *v, const struct reply *r)
+{
+	int64_t now = clock_ms();
+	uint64_t random = l->o.fixed_random ? UINT64_MAX - 1 : clock_random();
+	int64_t wait;
+
+	l->failures_in_a_row++;
+	l->figures.failures++;
+	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms, random);
+	if (r != NULL && r->retry_after_s >= 0)
+		wait = r->retry_after_s * 1000;
+	if (l->away_since == 0)
+		l->away_since = now;
+	l->pause_until = now + wait;
+	log_info("store: %s%s%s; attempt %u in a row failed, the next in %.1f s",
+		 v->text[0] ? v->text : "no clear answer", r != NULL && r->error[0] ? ": " : "",
+		 r != NULL ? r->error : "", l->failures_in_a_row, (double)wait / 1000);
+}
+
+/* answered: the store is there, and the fault may be the object's.  With --give-up 0 only a witness
+ * that fails too then says that it is away. */
+static void check_give_up(struct lane *l, const struct verdict *v, bool answered)
+{
+	if (l->stop != 0 || l->away_since == 0 || clock_ms() - l->away_since < l->o.give_up_ms ||
+	    (answered && l->o.give_up_ms == 0))
+		return;
+	log_err("the store at '%s' is away: %s; nothing is lost, the same command resumes",
+		l->store->url.base, v->text[0] ? v->text : "no clear answer");
+	stop_with(l, 75);
+}
+
+static void merge_verdict(struct verdict *into, const struct verdict *v, bool first)
+{
+	/* an item of several ids is done when all are, and else takes the first that is not */
+	if (first || (into->scope == VERDICT_OK && v->scope != VERDICT_OK)) {
+		bool kept = first ? v->kept_nothing : into->kept_nothing && v->kept_nothing;
+
+		*into = *v;
+		into->kept_nothing = kept;
+	}
+}
+
+static void spread_verdicts(struct batch *b)
+{
+	size_t n = 0;
+
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next)
+		for (size_t k = 0; k < item_objects(i); k++)
+			merge_verdict(&i->verdict, &b->ask.objects[n++].verdict, k == 0);
+}
+
+/* What the attempt leaves behind at an item that it did not prove done. */
+static void note_attempt(struct lane *l, struct lane_item *i, const struct reply *r)
+{
+	bool lost = r != NULL && (r->end == HTTP_LOST || r->resent);
+
+	if (lost)
+		i->lost_until = clock_ms() + l->o.late_ms;
+	if (i->verdict.scope != VERDICT_OK && !i->verdict.kept_nothing) {
+		i->unclear = true;
+		i->again = true;
+	}
+}
+
+static void batch_of_one(struct lane *l, struct lane_item *i)
+{
+	struct batch *b = batch_new(i->kind);
+
+	list_add(&b->items, i);
+	queue_back(l, b);
+}
+
+static void retry_single(struct lane *l, struct lane_item *i)
+{
+	if (i->tries < l->o.max_retries) {
+		i->tries++;
+		batch_of_one(l, i);
+	} else {
+		list_add(&l->aside[i->kind], i);
+	}
+}
+
+static void halve(struct lane *l, struct batch *b)
+{
+	struct batch *second = batch_new(b->kind), *first = batch_new(b->kind);
+	size_t half = b->items.n / 2;
+	struct lane_item *i;
+
+	while ((i = list_take(&b->items)) != NULL)
+		list_add(first->items.n < half ? &first->items : &second->items, i);
+	l->figures.halved++;
+	queue_front(l, second);
+	queue_front(l, first);
+}
+
+static void repeat(struct lane *l, struct batch *b)
+{
+	struct batch *again = batch_new(b->kind);
+	struct lane_item *i;
+
+	again->tries = b->tries + 1;
+	again->successes_before = b->tries == 0 ? l->successes : b->successes_before;
+	while ((i = list_take(&b->items)) != NULL)
+		list_add(&again->items, i);
+	queue_front(l, again);
+}
+
+/* The request as a whole failed for now: repeat it, or take it apart to find who is to blame. */
+static void again_later(struct lane *l, struct batch *b, enum verdict_scope scope, const struct reply *r)
+{
+	bool tried_out = b->tries >= l->o.max_retries && l->successes > b->successes_before;
+	struct verdict why = b->items.first->verdict;
+
+	pause_lane(l, &why, r);
+	check_give_up(l, &why, scope != VERDICT_STORE && r != NULL && r->end == HTTP_ANSWERED);
+	if (scope == VERDICT_STORE && !tried_out)
+		repeat(l, b);
+	else if (b->items.n > 1)
+		halve(l, b);
+	else
+		retry_single(l, list_take(&b->items));
+}
+
+static void look_up_again(struct lane *l, struct batch *b)
+{
+	struct ask a = { .kind = ASK_LOOKUP };
+	char *old = xstrdup(l->store->collection_id);
+	struct request r = { 0 };
+	struct reply reply;
+
+	if (!l->looked_up && l->store->driver->build(l->store, &a, &r) == 1 &&
+	    http_once(l->http, &r, &reply, -1) == 0) {
+		l->store->driver->judge(l->store, &a, &reply);
+		reply_release(&reply);
+	}
+	if (a.verdict.scope == VERDICT_OK && old != NULL && l->store->collection_id != NULL &&
+	    strcmp(old, l->store->collection_id) == 0) {
+		l->looked_up = true;
+	} else {
+		log_err("collection '%s' vanished from the store during the run; mend --store, or run "
+			"'linesync forget --all' and feed everything", l->store->collection);
+		stop_with(l, 78);
+	}
+	free(old);
+	repeat(l, b);
+}
+
+static bool stops_run(struct lane *l, const struct verdict *v)
+{
+	if (v->scope == VERDICT_AUTH) {
+		log_err("the store refuses access: %s; give a valid key by --api-key-file", v->text);
+		stop_with(l, 77);
+		return true;
+	}
+	if (v->scope == VERDICT_RUN) {
+		log_err("the store cannot be used as configured: %s", v->text);
+		stop_with(l, 78);
+		return true;
+	}
+	return false;
+}
+
+/* Items with a verdict of their own leave the batch; returns the scope that spoils the rest. */
+static enum verdict_scope settle_items(struct lane *l, struct batch *b, const struct reply *r)
+{
+	enum verdict_scope rest = VERDICT_OK;
+	struct list left;
+	struct lane_item *i;
+	bool ok = false;
+
+	list_init(&left);
+	while ((i = list_take(&b->items)) != NULL) {
+		note_attempt(l, i, r);
+		switch (i->verdict.scope) {
+		case VERDICT_OK:
+			if (!ok)
+				succeeded(l);
+			ok = l->first_done = true;
+			*(i->kind == LANE_UPSERT ? &l->figures.objects : &l->figures.deletes) +=
+				item_objects(i);
+			finish(l, i, LANE_DONE);
+			break;
+		case VERDICT_OBJECT:
+			l->failures_in_a_row = 0;	/* a refusal is an answer: the store is there */
+			l->pause_until = l->away_since = 0;
+			if (i->verdict.wrong_shape)
+				suspect(l, i);
+			else
+				finish(l, i, LANE_REFUSED);
+			break;
+		default:
+			rest = i->verdict.scope;
+			list_add(&left, i);
+		}
+	}
+	if (ok) {
+		blame_aside(l, b->kind);
+		if (b->kind == LANE_UPSERT)
+			blame_suspects(l);
+	}
+	b->items = left;
+	if (left.first == NULL)
+		b->items.last = &b->items.first;
+	return rest;
+}
+
+static void conclude_witness(struct lane *l, const struct verdict *v, const struct reply *r)
+{
+	if (v->scope == VERDICT_OK) {
+		succeeded(l);
+		for (int k = 0; k < LANE_KINDS; k++)
+			blame_aside(l, (enum lane_kind)k);
+		return;
+	}
+	if (stops_run(l, v))
+		return;
+	pause_lane(l, v, r);
+	check_give_up(l, v, false);
+}
+
+static void conclude(struct lane *l, struct batch *b, const struct reply *r)
+{
+	enum verdict_scope rest;
+
+	l->in_flight--;
+	if (b->witness) {
+		conclude_witness(l, &b->ask.verdict, r);
+		batch_free(b);
+		return;
+	}
+	spread_verdicts(b);
+	rest = settle_items(l, b, r);
+	if (b->items.n > 0) {
+		struct lane_item *first = b->items.first;
+
+		if (stops_run(l, &first->verdict))
+			repeat(l, b);
+		else if (rest == VERDICT_OPENING)
+			look_up_again(l, b);
+		else if (rest == VERDICT_REQUEST && b->items.n > 1)
+			halve(l, b);
+		else if (rest == VERDICT_REQUEST)	/* a driver says OBJECT then; so much for safety */
+			finish(l, list_take(&b->items), LANE_REFUSED);
+		else
+			again_later(l, b, rest, r);
+	}
+	batch_free(b);
+}
+
+void lane_turn(struct lane *l)
+{
+	struct reply r;
+	void *tag;
+
+	while (http_next(l->http, &tag, &r) == 1) {
+		struct batch *b = tag;
+
+		l->store->driver->judge(l->store, &b->ask, &r);
+		step(l, b, &r);
+		reply_release(&r);
+	}
+	/* all that is left is of the wrong shape: too few batches to blame the collection */
+	if (l->suspects.n > 0 && l->suspects.n == l->held && l->stop == 0)
+		blame_suspects(l);
+}
+
+int64_t lane_due(const struct lane *l)
+{
+	int64_t due = CLOCK_NEVER, wait = l->pause_until > l->rate_until ? l->pause_until : l->rate_until;
+
+	if (l->stop != 0 || l->in_flight >= connections_now(l))
+		return CLOCK_NEVER;
+	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0))
+		return wait;
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (l->open[k] != NULL && l->open[k]->opened_ms + l->o.flush_ms < due)
+			due = l->open[k]->opened_ms + l->o.flush_ms;
+	return due < wait ? wait : due;
+}
+
+bool lane_busy(const struct lane *l)
+{
+	return l->in_flight > 0;
+}
+
+bool lane_empty(const struct lane *l)
+{
+	return l->held == 0;
+}
+
+bool lane_away(const struct lane *l)
+{
+	return l->away_since != 0 && l->held > 0;
+}
+
+bool lane_starved(const struct lane *l)
+{
+	return l->ready == NULL && l->in_flight < connections_now(l);
+}
+
+const struct lane_figures *lane_figures(const struct lane *l)
+{
+	return &l->figures;
+}
+
+int lane_stop(const struct lane *l)
+{
+	return l->stop;
+}

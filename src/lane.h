@@ -1,0 +1,90 @@
+/* lane: requests of batches to one store: fills, closes by count, bytes or age, sends, halves, backs
+ * off, and says of every item how it ended.
+ *
+ * The caller commits "in flight" between lane_next() and lane_send(); the lane never sends a batch
+ * that was not handed out like that, repeats and halves included.
+ *
+ * Blame needs a witness (spec section 5): an item that fails again and again is given up only once
+ * another of its kind has succeeded since its last attempt, or the store's smallest write has.  While
+ * nothing succeeds, the store is away, and after give_up_ms the lane asks to stop. */
+#ifndef LINESYNC_LANE_H
+#define LINESYNC_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "driver.h"
+#include "http.h"
+
+enum lane_kind { LANE_UPSERT, LANE_DELETE, LANE_KINDS };
+
+struct lane_item {
+	/* the caller's */
+	enum lane_kind kind;
+	struct object *object;		/* LANE_UPSERT, borrowed */
+	char (*ids)[37];		/* LANE_DELETE: nids of them, borrowed */
+	uint32_t nids;
+	size_t size;			/* bytes, about */
+	bool again;			/* an earlier attempt may have arrived */
+	void *owner;
+
+	/* the lane's, readable when it is done */
+	struct verdict verdict;		/* of the last attempt */
+	unsigned tries;			/* attempts that were charged to it */
+	unsigned sent;			/* requests that it was part of */
+	bool unclear;			/* an attempt ended without the store known to have kept nothing */
+	int64_t lost_until;		/* until then an unanswered attempt may still be applied; 0: none */
+	int64_t first_sent_ms;
+	struct lane_item *next;
+	uint64_t origin;		/* the batch that it was first part of */
+};
+
+enum lane_end {
+	LANE_DONE,		/* the store acknowledged it */
+	LANE_REFUSED,		/* rejected by itself */
+	LANE_GAVE_UP		/* transient to the end, with a witness */
+};
+
+struct lane_options {
+	size_t batch_size, batch_bytes;
+	int connections;
+	int64_t flush_ms, retry_wait_ms, retry_max_wait_ms, give_up_ms, late_ms;
+	unsigned max_retries;
+	uint64_t rate;			/* objects per second; 0: no limit */
+	bool fixed_random;		/* tests: waits at their longest */
+};
+
+struct lane_figures {
+	uint64_t requests, objects, deletes, bytes, halved, failures;
+};
+
+struct lane;
+struct batch;
+
+/* done is called from lane_turn() and lane_send(), once for each item, in the order of verdicts. */
+struct lane *lane_new(const struct lane_options *o, struct store *store, struct http *http,
+		      void (*done)(void *ctx, struct lane_item *item, enum lane_end end), void *ctx);
+void lane_free(struct lane *l);
+
+void lane_add(struct lane *l, struct lane_item *item);
+void lane_flush(struct lane *l);	/* closes what is open: no more is coming soon */
+
+/* A batch that may go now, or NULL: none is closed, all connections are busy, or the lane pauses. */
+struct batch *lane_next(struct lane *l);
+struct lane_item *batch_items(const struct batch *b);	/* a list by ->next; NULL for a witness */
+void lane_send(struct lane *l, struct batch *b);
+void lane_unsend(struct lane *l, struct batch *b);	/* puts it back, unsent */
+
+void lane_turn(struct lane *l);		/* takes verdicts */
+int64_t lane_due(const struct lane *l);	/* when lane_next() may have more without a verdict */
+bool lane_busy(const struct lane *l);	/* requests in flight */
+bool lane_empty(const struct lane *l);	/* holds no item */
+bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
+bool lane_starved(const struct lane *l);	/* nothing closed to send: flushing would help */
+const struct lane_figures *lane_figures(const struct lane *l);
+
+/* 0, or the exit status with which the run must stop (75, 77, 78), the reason logged once. */
+int lane_stop(const struct lane *l);
+
+#endif

@@ -1,0 +1,47 @@
+/* pipeline: lines in, store and state changed, results out, in the order of steps that keeps the
+ * promises (see the top of pipeline.c).
+ *
+ * A pipeline is fed by pipeline_run() from an input.  It borrows everything in struct pipeline_parts. */
+#ifndef LINESYNC_PIPELINE_H
+#define LINESYNC_PIPELINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "content.h"
+#include "driver.h"
+#include "http.h"
+#include "input.h"
+#include "lane.h"
+#include "options.h"
+#include "output.h"
+#include "state.h"
+
+struct pipeline_parts {
+	const struct options *options;
+	struct state *state;
+	struct store *store;
+	struct http *http;
+	struct input *input;
+	int input_fd;
+	struct output *output;
+	struct roots *roots;
+	const char *embedder;		/* "hash:384": part of every sync_digest */
+	size_t dimension;
+	uint64_t input_size;		/* bytes, 0: unknown */
+	const char *source;		/* what the input is, for people */
+};
+
+struct pipeline_end {
+	uint64_t counts[8];		/* results of this invocation, by enum status */
+	uint64_t unchanged, deleted, stored, resumed;
+	uint64_t unsettled;		/* lines without a result */
+	uint64_t unclosed;		/* repositories with a position and lines after their last record */
+	int signal;			/* that stopped it, 0 */
+	char run[64];			/* id of the run */
+};
+
+/* Returns an exit status (spec section 7); *end is filled in whatever it is. */
+int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end);
+
+#endif

@@ -1,0 +1,164 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "http.h"
+#include "log.h"
+#include "plan.h"
+#include "results.h"
+#include "stop.h"
+
+struct plan {
+	const struct options *o;
+	struct state *state;
+	struct roots *roots;
+	struct output *out;
+	char *settings;
+	struct change_options change;
+	struct buf line;
+	bool failed;
+};
+
+static bool unchanged(struct plan *p, const struct change *c, const uint8_t *digest, bool deletes)
+{
+	struct doc_state d;
+	struct mark m;
+
+	if (p->state == NULL || p->o->force || !state_doc_get(p->state, c->repo, c->path, &d))
+		return false;
+	if (state_mark_get(p->state, c->repo, c->path, &m) && !(m.flags & MARK_SETTLED))
+		return false;
+	if (deletes)
+		return d.flags & DOC_ABSENT;
+	return (d.flags & DOC_KNOWN) && memcmp(d.digest, digest, SYNC_DIGEST_SIZE) == 0;
+}
+
+static void plan_document(struct plan *p, struct change *c, bool needs_file, struct result *r)
+{
+	struct content k = { 0 };
+	bool keep_old = false;
+	uint8_t digest[SYNC_DIGEST_SIZE];
+
+	content_load(&k, c, p->roots, needs_file, &keep_old);
+	r->path = c->path;
+	r->old_path = c->old_path;
+	r->op = c->op;
+	if (k.got == CONTENT_FAIL || c->content_error) {
+		r->status = STATUS_FAILED;
+		r->error = k.got == CONTENT_FAIL ? k.error : ERR_CONTENT;
+		r->message = k.got == CONTENT_FAIL ? k.message : c->error_text;
+		result_write(&p->line, r);
+		p->failed = true;
+	} else {
+		bool deletes = c->op == OP_DELETE || (k.got == CONTENT_SKIP && k.deletes);
+
+		if (k.got == CONTENT_OK && c->op != OP_DELETE)
+			object_digest(digest, c, &k, p->settings);
+		r->planned = deletes ? "delete" : "upsert";
+		r->reason = k.got == CONTENT_SKIP ? k.reason : REASON_NONE;
+		if ((k.got == CONTENT_SKIP && !k.deletes) || unchanged(p, c, digest, deletes)) {
+			r->planned = "skip";
+			r->reason = k.got == CONTENT_SKIP ? k.reason : REASON_UNCHANGED;
+		}
+		result_write(&p->line, r);
+	}
+	content_release(&k);
+}
+
+static void plan_line(struct plan *p, const struct line *line)
+{
+	struct change c = { 0 };
+	bool needs_file = false;
+	struct result r = { .run = "dry-run", .line = line->number };
+
+	if (line->n == 0 && !line->too_long)
+		return;
+	if (line->too_long) {
+		c.kind = CHANGE_BAD;
+		c.error = ERR_LINE_TOO_LONG;
+		c.message = xstrdup("the line is too long; raise --max-line");
+	} else {
+		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
+	}
+	r.repo = c.repo;
+	r.path = c.path;
+	r.op = c.op;
+	switch (c.kind) {
+	case CHANGE_BAD:
+		r.status = STATUS_FAILED;
+		r.error = c.error;
+		r.message = c.message;
+		r.has_offset = c.has_offset;
+		r.offset = c.offset;
+		p->failed = true;
+		break;
+	case CHANGE_SKIP:
+		r.planned = "skip";
+		r.reason = c.reason;
+		break;
+	case CHANGE_CHANGESET:
+		r.planned = "upsert";
+		r.changeset = c.commit;
+		break;
+	case CHANGE_DOCUMENT:
+		plan_document(p, &c, needs_file, &r);
+		change_release(&c);
+		return;
+	}
+	result_write(&p->line, &r);
+	change_release(&c);
+}
+
+/* Waits for input, or for the reader of the results.  0, or an exit status. */
+static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_input)
+{
+	struct pollfd fds[3] = {
+		{ .fd = want_input ? in_fd : -1, .events = POLLIN },
+		{ .fd = output_waiting(p->out) > 0 ? output_fd(p->out) : -1, .events = POLLOUT },
+		{ .fd = stop_fd(), .events = POLLIN },
+	};
+
+	http_wait(NULL, fds, 3, CLOCK_NEVER);
+	if (fds[0].revents != 0 && input_read(in) < 0) {
+		log_err("cannot read the input: %s", strerror(errno));
+		return 66;
+	}
+	if (fds[1].revents != 0 && output_write(p->out) != 0)
+		return errno == EPIPE ? 141 : 74;
+	if (fds[2].revents != 0)
+		stop_take();
+	return 0;
+}
+
+int plan_run(const struct options *o, struct state *state, struct roots *roots, struct input *in,
+	     int in_fd, struct output *out, const char *embedder)
+{
+	struct plan p = { .o = o, .state = state, .roots = roots, .out = out,
+		.change = { o->format, o->nul, o->repo, o->namespace } };
+	enum input_got got = INPUT_MORE;
+	struct line line;
+	int status = 0;
+
+	p.settings = xasprintf("%s chunks:off", embedder);
+	while (status == 0 && stop_signal() == 0 && (got != INPUT_END || output_waiting(out) > 0)) {
+		if (got != INPUT_END && !output_full(out))
+			got = input_next(in, &line);
+		if (got == INPUT_LINE && !output_full(out)) {
+			plan_line(&p, &line);
+			output_add(out, p.line.data, p.line.len);
+			buf_reset(&p.line);
+		} else {
+			status = plan_wait(&p, in, in_fd, got == INPUT_MORE);
+		}
+	}
+	buf_release(&p.line);
+	free(p.settings);
+	return status != 0 ? status : p.failed ? 1 : 0;
+}

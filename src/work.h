@@ -1,0 +1,109 @@
+/* work: what is in memory while it is not settled: lines (struct work), what each asks of a document
+ * (struct task), and the documents concerned (struct doc).
+ *
+ * Invariants:
+ *  1. Per document one task has its turn (doc.active) and at most one waits (doc.next); a task leaves
+ *     only settled, or superseded by the one that takes its place.
+ *  2. A superseded task hangs on the task that superseded it and is settled in the same commit: until
+ *     then a crash must find its line unfinished, or a changeset could pass it.
+ *  3. work.hold is the least ordinal for which the work stands: its own, or of those it superseded. */
+#ifndef LINESYNC_WORK_H
+#define LINESYNC_WORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "change.h"
+#include "lane.h"
+#include "state.h"
+
+struct work;
+struct group;
+
+enum task_phase {
+	TASK_SIBLING,		/* the other half of its rename goes first */
+	TASK_TURN,		/* an earlier line of its document is not settled */
+	TASK_LATE,		/* an older attempt for its document may still arrive */
+	TASK_LANE,		/* in a batch, in flight, or set aside */
+	TASK_SETTLED
+};
+
+struct task {
+	struct work *work;
+	struct doc *doc;
+	enum lane_kind kind;
+	uint8_t half;			/* HALF_NEW, HALF_OLD */
+	enum task_phase phase;
+	struct object *object;		/* owned; LANE_UPSERT */
+	uint8_t digest[SYNC_DIGEST_SIZE];
+	enum reason skip;		/* a delete that stands for a skipped document: its reason */
+	bool trims;			/* stored; now what the document had beyond is deleted */
+	struct lane_item item;
+	enum status status;		/* once settled */
+	enum reason reason;
+	enum error_code error;
+	long http;
+	char *message;			/* owned */
+	struct task *superseded;	/* list by ->also */
+	struct task *also;
+	uint32_t hold;			/* invariant 3, for this half */
+};
+
+struct work {
+	struct work *prev, *next;	/* the group's unsettled ones */
+	struct work *done_next;		/* settled, freed after the commit */
+	struct group *group;
+	struct place_in_run at;
+	uint64_t number;		/* physical line */
+	enum change_op op;
+	char *repo, *path, *old_path;	/* owned */
+	bool resumed, retried, internal, uncommitted, again;	/* again: it had a status in this run */
+	enum status before;		/* that status */
+	struct task half[2];
+	int halves, open;
+	uint32_t retries_before;	/* of a retried failure */
+	uint32_t objects;
+	char *payload;			/* owned; the line as it came, up to 64 KiB */
+	size_t payload_len;
+	char *root, *folder, *default_repo, *namespace;	/* owned; for a failure's record */
+	uint8_t format;
+	int64_t start_ms;
+	size_t size;			/* bytes that count in the window */
+	char id[37];
+};
+
+struct doc {
+	struct doc *chain, *late_next;
+	struct group *group;
+	char *repo, *path;		/* owned */
+	struct doc_state known;		/* zero: the state knows nothing of it */
+	bool has_mark, in_late;
+	struct mark mark;
+	int64_t late_until;		/* monotonic; 0: every attempt is over */
+	struct task *active, *next;
+};
+
+/* A changeset record that was read and not decided. */
+struct pending_record {
+	struct pending_record *next;
+	struct place_in_run at;
+	uint64_t number;
+	char *commit, *since, *changeset;	/* owned */
+	bool complete, swept, again;
+	enum status before;
+};
+
+/* A repository with unsettled lines or undecided records. */
+struct group {
+	struct group *chain;
+	char *repo;			/* owned */
+	struct work *works;
+	struct pending_record *records;	/* in order */
+	size_t nrecords;
+	bool look;			/* something was settled since its records were judged */
+	bool release;			/* something may have freed a record held by an earlier run */
+	bool lines_open;		/* lines since its last record */
+};
+
+#endif
