@@ -43,12 +43,18 @@ static void add_varint(struct buf *b, size_t v)
 	buf_addc(b, (char)v);
 }
 
-static bool read_entry(const uint8_t *p, size_t n, size_t at, struct entry *e)
+static inline bool read_entry(const uint8_t *p, size_t n, size_t at, struct entry *e)
 {
 	e->at = at;
-	if (!get_varint(p, n, &at, &e->shared) || !get_varint(p, n, &at, &e->suffix_len) ||
-	    !get_varint(p, n, &at, &e->val_len))
+	if (n - at >= 3 && ((p[at] | p[at + 1] | p[at + 2]) & 0x80) == 0) {	/* nearly all */
+		e->shared = p[at];
+		e->suffix_len = p[at + 1];
+		e->val_len = p[at + 2];
+		at += 3;
+	} else if (!get_varint(p, n, &at, &e->shared) || !get_varint(p, n, &at, &e->suffix_len) ||
+		   !get_varint(p, n, &at, &e->val_len)) {
 		return false;
+	}
 	if (e->suffix_len > n - at || e->val_len > n - at - e->suffix_len)
 		return false;
 	e->suffix = p + at;
@@ -82,7 +88,7 @@ static const uint8_t *page(struct tree *t, uint32_t no, size_t *n)
 	return p;
 }
 
-static void next_entry(struct tree *t, const uint8_t *p, size_t n, size_t at, struct entry *e)
+static inline void next_entry(struct tree *t, const uint8_t *p, size_t n, size_t at, struct entry *e)
 {
 	if (!read_entry(p, n, at, e))
 		statefile_damaged(t->file, "a page does not parse");

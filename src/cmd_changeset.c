@@ -1,0 +1,230 @@
+/* linesync changeset: positions, and what producers should list besides. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "changeset.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "commands.h"
+#include "json.h"
+#include "log.h"
+#include "show.h"
+#include "text.h"
+
+/* ---- files ---- */
+
+static int write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t put = write(fd, p, n);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return -1;
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+/* The record as the producer gave it. */
+static void record_text(struct buf *out, const struct repo_state *r)
+{
+	bool first = true;
+
+	if (r->changeset[0] != '\0') {
+		buf_adds(out, r->changeset);
+	} else {
+		buf_addc(out, '{');
+		json_member_cstr(out, &first, "commit", r->commit);
+		buf_addc(out, '}');
+	}
+	buf_addc(out, '\n');
+}
+
+static int fill_file(const char *temporary, const struct buf *text)
+{
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	bool bad;
+
+	if (fd < 0)
+		return -1;
+	bad = write_all(fd, text->data, text->len) != 0;
+	bad |= fsync(fd) != 0;
+	bad |= close(fd) != 0;
+	return bad ? -1 : 0;
+}
+
+/* Whole or not at all: a reader never sees half a file. */
+static int write_file(const char *dir, const char *repo, const struct repo_state *r)
+{
+	auto_buf struct buf text = BUF_INIT, name = BUF_INIT;
+	autofree char *temporary = NULL;
+
+	buf_addf(&name, "%s/", dir);
+	percent_encode(&name, repo, strlen(repo));
+	temporary = xasprintf("%s.%ld.tmp", name.data, (long)getpid());
+	buf_adds(&name, ".changeset");
+	record_text(&text, r);
+	if (fill_file(temporary, &text) == 0 && rename(temporary, name.data) == 0)
+		return 0;
+	log_err("cannot write '%s': %s", name.data, strerror(errno));
+	unlink(temporary);
+	return 74;
+}
+
+/* ---- positions ---- */
+
+static int print_one(const struct options *o, struct state *s)
+{
+	const char *repo = o->args[0];
+	const struct repo_state *r = state_repo(s, repo);
+
+	if (r->commit[0] == '\0') {
+		log_err("repository '%s' has no position yet", repo);
+		return 1;
+	}
+	puts(r->commit);
+	return o->dir != NULL ? write_file(o->dir, repo, r) : 0;
+}
+
+static int print_all(const struct options *o, struct state *s)
+{
+	struct table t = { .columns = 3 };
+	struct walk at = { 0 };
+	int status = 1;
+
+	while (status <= 1 && state_walk_repos(s, &at)) {
+		struct repo_state r;
+		char since[21];
+
+		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		if (r.commit[0] != '\0') {
+			clock_format(r.position_s, since);
+			table_add(&t, r.commit);
+			table_add(&t, since);
+			table_add(&t, at.repo);
+			status = o->dir != NULL ? write_file(o->dir, at.repo, &r) : 0;
+		}
+		repo_release(&r);
+	}
+	table_print(stdout, &t, "");
+	table_release(&t);
+	walk_release(&at);
+	return status;
+}
+
+/* ---- what was touched ---- */
+
+/* Three walks over one repository, by path: documents, failures, marks. */
+struct source {
+	char kind;
+	bool more;
+	struct walk at;
+};
+
+static void advance(struct state *s, const char *repo, struct source *src)
+{
+	src->more = state_walk(s, src->kind, repo, &src->at);
+}
+
+static bool touched(struct state *s, const char *repo, const struct source *src)
+{
+	const uint8_t *p = (const uint8_t *)src->at.value.data;
+	struct doc_state d;
+	struct mark m;
+
+	switch (src->kind) {
+	case 'd':
+		return doc_decode(&d, p, src->at.value.len) == 0 &&
+		       ((d.flags & DOC_UNCOMMITTED) || changeset_touched(s, repo, &d));
+	case 'm':
+		return mark_decode(&m, p, src->at.value.len) == 0 &&
+		       ((m.flags & MARK_DOUBT) || !(m.flags & MARK_SETTLED));
+	default:
+		return true;
+	}
+}
+
+static void print_path(const char *path, bool nul)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	if (nul) {
+		fwrite(path, 1, strlen(path) + 1, stdout);
+		return;
+	}
+	show_path(&out, path);
+	buf_addc(&out, '\n');
+	fwrite(out.data, 1, out.len, stdout);
+}
+
+/* The least path that a source stands at; NULL at the end.  Owned. */
+static char *least_path(const struct source *from, size_t n)
+{
+	const char *least = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (from[i].more && (least == NULL || strcmp(from[i].at.path, least) < 0))
+			least = from[i].at.path;
+	return xstrdup(least);
+}
+
+static int print_touched(const struct options *o, struct state *s)
+{
+	struct source from[] = { { .kind = 'd' }, { .kind = 'f' }, { .kind = 'm' } };
+	size_t n = sizeof(from) / sizeof(from[0]);
+	char *path;
+
+	for (size_t i = 0; i < n; i++)
+		advance(s, o->touched, &from[i]);
+	for (; (path = least_path(from, n)) != NULL; free(path)) {
+		bool print = false;
+
+		for (size_t i = 0; i < n; i++)
+			if (from[i].more && strcmp(from[i].at.path, path) == 0) {
+				print |= touched(s, o->touched, &from[i]);
+				advance(s, o->touched, &from[i]);
+			}
+		if (print)
+			print_path(path, o->nul);
+	}
+	for (size_t i = 0; i < n; i++)
+		walk_release(&from[i].at);
+	return 0;
+}
+
+int cmd_changeset(const struct options *o)
+{
+	autofree char *file = NULL;
+	struct state *s;
+	int status = 0;
+
+	file = command_state(o, &status);
+	if (file == NULL)
+		return status == 66 ? 1 : status;
+	status = state_open_reader(&s, file);
+	if (status != 0)
+		return status == 66 ? 1 : status;	/* nothing was synced yet: no position */
+	state_refresh(s);
+	if (o->touched != NULL)
+		status = print_touched(o, s);
+	else if (o->nargs > 0)
+		status = print_one(o, s);
+	else
+		status = print_all(o, s);
+	state_close(s);
+	return status;
+}

@@ -1,0 +1,687 @@
+/* linesync status: where the current or last run stands, all runs, totals. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "commands.h"
+#include "json.h"
+#include "log.h"
+#include "show.h"
+
+#include "cmd_status_p.h"
+
+#define FLUSH_BYTES 65536
+
+/* ---- what there is to see ---- */
+
+static void count_repos(struct look *l)
+{
+	struct walk at = { 0 };
+
+	while (state_walk_repos(l->s, &at)) {
+		struct repo_state r;
+
+		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		l->repos++;
+		l->failed += r.failed;
+		l->held += r.held_commit[0] != '\0';
+		l->doubts += r.doubts;
+		repo_release(&r);
+	}
+	walk_release(&at);
+}
+
+/* Those of no known repository; a run's own counter may be high, after `forget`. */
+static uint64_t count_unknown(struct look *l)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	uint64_t n = 0;
+
+	while (state_failure_next(l->s, &at, &f))
+		n += !at.repo_known;
+	failure_walk_release(&at);
+	return n;
+}
+
+static void look_at_run(struct look *l, uint32_t number, bool *unknown)
+{
+	struct run_state r;
+
+	if (state_run_get(l->s, number, &r) == 0) {
+		*unknown |= r.unknown_failures > 0;
+		if (r.status == RUN_COMPLETED && r.end_s > l->clean_s)
+			l->clean_s = r.end_s;
+	}
+	run_release(&r);
+}
+
+/* Returns an exit status: 1 where the run that was asked for is not there. */
+static int look(struct look *l)
+{
+	uint32_t newest;
+	bool unknown = false;
+
+	l->running = state_locked(state_path(l->s), &l->holder);
+	state_refresh(l->s);
+	newest = state_head(l->s)->next_run;
+	count_repos(l);
+	for (uint32_t i = 1; i < newest; i++)
+		look_at_run(l, i, &unknown);
+	if (unknown)
+		l->failed += count_unknown(l);
+	if (l->o->run == NULL) {
+		l->has_run = command_last_run(l->s, &l->run) == 0;
+	} else {
+		uint32_t number = command_run_number(l->s, l->o->run);
+
+		if (number == 0 || state_run_get(l->s, number, &l->run) != 0) {
+			log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);
+			return 1;
+		}
+		l->has_run = true;
+	}
+	l->running = l->running && l->has_run && l->run.status == RUN_RUNNING;
+	return 0;
+}
+
+static void look_release(struct look *l)
+{
+	run_release(&l->run);
+	free(l->holder);
+	state_close(l->s);
+}
+
+/* A run that nobody works on any more did not end by itself. */
+static const char *status_of(const struct run_state *r, bool running)
+{
+	return run_status_name(r->status == RUN_RUNNING && !running ? RUN_INTERRUPTED
+								     : (enum run_status)r->status);
+}
+
+static bool too_old(const struct look *l)
+{
+	int64_t age = clock_unix_s() - l->clean_s;
+
+	if (l->o->max_age_s == 0 || (l->clean_s != 0 && age <= (int64_t)l->o->max_age_s))
+		return false;
+	if (l->clean_s == 0) {
+		log_note("no run of '%s' is known to have ended clean", state_path(l->s));
+	} else {
+		auto_buf struct buf text = BUF_INIT;
+
+		show_seconds(&text, age);
+		log_note("the last clean run of '%s' ended %s ago", state_path(l->s), text.data);
+	}
+	return true;
+}
+
+/* As the sync would exit. */
+static int verdict(const struct look *l)
+{
+	bool bad;
+
+	if (l->o->run != NULL)
+		bad = l->running ? l->run.counts[STATUS_FAILED] > 0 : l->run.status != RUN_COMPLETED;
+	else if (l->running)
+		bad = l->failed > 0;
+	else
+		bad = l->failed > 0 || l->held > 0 || (l->has_run && l->run.status != RUN_COMPLETED);
+	return too_old(l) || bad;
+}
+
+/* ---- figures of a run ---- */
+
+static uint64_t settled(const struct run_state *r)
+{
+	uint64_t n = 0;
+
+	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++)
+		n += r->counts[i];
+	return n;
+}
+
+static int64_t seconds_of(const struct run_state *r, bool running)
+{
+	int64_t end = running ? clock_unix_s() : r->end_s != 0 ? r->end_s : r->update_s;
+
+	return end > r->start_s ? end - r->start_s : 0;
+}
+
+static double rate_of(const struct run_state *r, bool running)
+{
+	int64_t s = seconds_of(r, running);
+
+	return (double)settled(r) / (double)(s > 0 ? s : 1);
+}
+
+/* How much of the input was read; negative where its size is not known. */
+static double percent_of(const struct run_state *r)
+{
+	if (r->input_size == 0)
+		return -1;
+	if (r->input_bytes >= r->input_size)
+		return 100;
+	return (double)r->input_bytes * 100 / (double)r->input_size;
+}
+
+/* Seconds; negative where nothing is known. */
+static int64_t eta_of(const struct run_state *r)
+{
+	double percent = percent_of(r);
+
+	if (percent <= 0)
+		return -1;
+	return (int64_t)((100 - percent) * (double)seconds_of(r, true) / percent);
+}
+
+void status_flush(struct buf *json)
+{
+	if (json->len < FLUSH_BYTES)
+		return;
+	fwrite(json->data, 1, json->len, stdout);
+	buf_reset(json);
+}
+
+/* ---- as text ---- */
+
+static void row_time(struct table *t, const char *label, int64_t unix_s)
+{
+	char stamp[21];
+
+	clock_format(unix_s, stamp);
+	table_add(t, label);
+	table_add(t, stamp);
+}
+
+static void add_part(struct buf *out, uint64_t n, const char *what)
+{
+	if (n > 0)
+		buf_addf(out, "%s%" PRIu64 " %s", out->len > 0 ? ", " : "", n, what);
+}
+
+/* "1 request", "2 requests". */
+static void add_number(struct buf *out, uint64_t n, const char *thing)
+{
+	buf_addf(out, "%" PRIu64 " %s%s", n, thing, n == 1 ? "" : "s");
+}
+
+static void row_counts(struct table *t, const char *label, const uint64_t counts[8], uint64_t unchanged)
+{
+	auto_buf struct buf text = BUF_INIT;
+	uint64_t all = 0;
+
+	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++) {
+		all += counts[i];
+		add_part(&text, counts[i], status_name((enum status)i));
+		if (i == STATUS_SKIPPED && unchanged > 0)
+			buf_addf(&text, " (%" PRIu64 " unchanged)", unchanged);
+	}
+	table_add(t, label);
+	table_addf(t, "%" PRIu64 "%s%s", all, all > 0 ? ": " : "", all > 0 ? text.data : "");
+}
+
+static void row_ops(struct table *t, const struct run_state *r)
+{
+	auto_buf struct buf text = BUF_INIT;
+
+	for (int i = OP_ADD; i <= OP_CHANGESET; i++)
+		add_part(&text, r->ops[i], op_name((enum change_op)i));
+	if (text.len == 0)
+		return;
+	table_add(t, "asked for");
+	table_add(t, text.data);
+}
+
+static void row_sent(struct table *t, const struct run_state *r)
+{
+	auto_buf struct buf text = BUF_INIT;
+
+	add_number(&text, r->objects, "object");
+	buf_adds(&text, ", ");
+	add_number(&text, r->deletes, "delete");
+	buf_adds(&text, ", ");
+	show_bytes(&text, r->bytes);
+	buf_adds(&text, " in ");
+	add_number(&text, r->requests, "request");
+	table_add(t, "sent");
+	table_add(t, text.data);
+}
+
+static void row_pace(struct table *t, const struct run_state *r, bool running)
+{
+	auto_buf struct buf text = BUF_INIT;
+	double percent = percent_of(r);
+
+	show_seconds(&text, seconds_of(r, running));
+	buf_addf(&text, ", %.1f lines a second", rate_of(r, running));
+	table_add(t, running ? "so far" : "took");
+	table_add(t, text.data);
+	if (percent < 0 || r->status == RUN_COMPLETED || r->status == RUN_FAILED)
+		return;		/* it was read to its end */
+	buf_reset(&text);
+	buf_addf(&text, "%.0f%% of the input", percent);
+	if (running && eta_of(r) >= 0) {
+		buf_adds(&text, ", about ");
+		show_seconds(&text, eta_of(r));
+		buf_adds(&text, " to go");
+	}
+	table_add(t, "read");
+	table_add(t, text.data);
+}
+
+static void rows_of_run(struct table *t, const struct look *l)
+{
+	const struct run_state *r = &l->run;
+
+	table_add(t, "run");
+	table_addf(t, "%s (number %" PRIu32 "), %s", r->id, r->number, status_of(r, l->running));
+	table_add(t, "input");
+	table_add(t, r->source);
+	table_add(t, "by");
+	table_addf(t, "pid %" PRIu32 ", host %s", r->pid, r->host);
+	row_time(t, "started", r->start_s);
+	row_pace(t, r, l->running);
+	row_counts(t, "lines", r->counts, r->unchanged);
+	row_ops(t, r);
+	row_sent(t, r);
+	if (r->retried > 0) {
+		table_add(t, "tried again");
+		table_addf(t, "%" PRIu64 " of the failed lines of earlier runs", r->retried);
+	}
+}
+
+static void row_hint(struct table *t, const struct look *l, const char *label, uint64_t n,
+		     const char *thing, const char *option)
+{
+	auto_buf struct buf text = BUF_INIT;
+
+	table_add(t, label);
+	if (n > 0) {
+		add_number(&text, n, thing);
+		buf_adds(&text, "; see ");
+		command_line(&text, l->o, "status", l->s);
+		buf_addf(&text, " %s", option);
+	}
+	table_add(t, n > 0 ? text.data : "none");
+}
+
+static void rows_of_state(struct table *t, const struct look *l)
+{
+	const struct identity *id = state_identity(l->s);
+	auto_buf struct buf text = BUF_INIT;
+
+	table_add(t, "state");
+	table_add(t, state_path(l->s));
+	table_add(t, "collection");
+	buf_addf(&text, "%s of %s, ", id->collection, id->store);
+	add_number(&text, state_head(l->s)->present, "document");
+	buf_addf(&text, " in %" PRIu64 " %s", l->repos, l->repos == 1 ? "repository" : "repositories");
+	table_add(t, text.data);
+}
+
+static void rows_of_trouble(struct table *t, const struct look *l)
+{
+	row_hint(t, l, "failed", l->failed, "line", "--failed");
+	row_hint(t, l, "held", l->held, "changeset", "--held");
+	if (l->doubts > 0) {
+		auto_buf struct buf text = BUF_INIT;
+
+		add_number(&text, l->doubts, "document");
+		buf_adds(&text, " of which the store may hold another version");
+		table_add(t, "in doubt");
+		table_add(t, text.data);
+	}
+}
+
+static void show_status(const struct look *l)
+{
+	struct table t = { .columns = 2 };
+
+	rows_of_state(&t, l);
+	if (l->has_run) {
+		rows_of_run(&t, l);
+	} else {
+		table_add(&t, "run");
+		table_add(&t, "none yet");
+	}
+	if (l->o->run == NULL)
+		rows_of_trouble(&t, l);
+	table_print(stdout, &t, "");
+	table_release(&t);
+}
+
+static void show_runs(struct look *l)
+{
+	static const char *const heads[] = { "NUMBER", "RUN", "STATUS", "STARTED", "TOOK", "COMPLETED",
+					     "SKIPPED", "FAILED", "SUPERSEDED", "HELD", "INPUT" };
+	struct table t = { .columns = 11, .right = "rlllrrrrrrl" };
+	uint32_t end = state_head(l->s)->next_run;
+
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+		table_add(&t, heads[i]);
+	for (uint32_t i = 1; i < end; i++) {
+		auto_buf struct buf took = BUF_INIT;
+		struct run_state r;
+		bool running;
+		char start[21];
+
+		if (state_run_get(l->s, i, &r) != 0)
+			continue;
+		running = l->running && r.number == l->run.number;
+		clock_format(r.start_s, start);
+		show_seconds(&took, seconds_of(&r, running));
+		table_addf(&t, "%" PRIu32, r.number);
+		table_add(&t, r.id);
+		table_add(&t, status_of(&r, running));
+		table_add(&t, start);
+		table_add(&t, took.data);
+		for (int k = STATUS_COMPLETED; k <= STATUS_HELD; k++)
+			table_addf(&t, "%" PRIu64, r.counts[k]);
+		table_add(&t, r.source);
+		run_release(&r);
+	}
+	table_print(stdout, &t, "");
+	if (state_head(l->s)->old_runs > 0)
+		printf("%" PRIu64 " older runs were dropped; --summary counts them\n",
+		       state_head(l->s)->old_runs);
+	table_release(&t);
+}
+
+/* ---- totals ---- */
+
+struct totals {
+	uint64_t runs, by_status[RUN_FAILED + 1];
+	uint64_t counts[8], objects, requests;
+	int64_t first_s;
+};
+
+static void add_up(struct look *l, struct totals *sum)
+{
+	const struct head *h = state_head(l->s);
+
+	sum->runs = h->old_runs;
+	memcpy(sum->counts, h->old_counts, sizeof(sum->counts));
+	sum->objects = h->old_objects;
+	sum->requests = h->old_requests;
+	for (uint32_t i = 1; i < h->next_run; i++) {
+		struct run_state r;
+
+		if (state_run_get(l->s, i, &r) == 0) {
+			bool gone = r.status == RUN_RUNNING && !(l->running && r.number == l->run.number);
+
+			sum->runs++;
+			sum->by_status[gone ? RUN_INTERRUPTED : r.status]++;
+			for (int k = 0; k < 8; k++)
+				sum->counts[k] += r.counts[k];
+			sum->objects += r.objects;
+			sum->requests += r.requests;
+			if (sum->first_s == 0)
+				sum->first_s = r.start_s;
+		}
+		run_release(&r);
+	}
+}
+
+static void show_summary(struct look *l)
+{
+	struct table t = { .columns = 2 };
+	auto_buf struct buf runs = BUF_INIT, sent = BUF_INIT;
+	struct totals sum = { 0 };
+
+	add_up(l, &sum);
+	rows_of_state(&t, l);
+	for (int i = RUN_RUNNING; i <= RUN_FAILED; i++)
+		add_part(&runs, sum.by_status[i], run_status_name((enum run_status)i));
+	add_part(&runs, state_head(l->s)->old_runs, "dropped");
+	table_add(&t, "runs");
+	table_addf(&t, "%" PRIu64 "%s%s", sum.runs, runs.len > 0 ? ": " : "", runs.len > 0 ? runs.data : "");
+	if (sum.first_s != 0)
+		row_time(&t, "since", sum.first_s);
+	if (l->clean_s != 0)
+		row_time(&t, "last clean", l->clean_s);
+	row_counts(&t, "lines", sum.counts, 0);
+	table_add(&t, "sent");
+	add_number(&sent, sum.objects, "object");
+	buf_adds(&sent, " in ");
+	add_number(&sent, sum.requests, "request");
+	table_add(&t, sent.data);
+	rows_of_trouble(&t, l);
+	table_print(stdout, &t, "");
+	table_release(&t);
+}
+
+/* ---- as JSON ---- */
+
+void status_json_time(struct buf *json, bool *first, const char *name, int64_t unix_s)
+{
+	char stamp[21];
+
+	clock_format(unix_s, stamp);
+	json_member_cstr(json, first, name, unix_s != 0 ? stamp : NULL);
+}
+
+static void json_counts(struct buf *json, bool *first, const char *name, const uint64_t counts[8])
+{
+	bool inner = true;
+
+	json_name(json, first, name);
+	buf_addc(json, '{');
+	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++)
+		json_member_int(json, &inner, status_name((enum status)i), (int64_t)counts[i]);
+	buf_addc(json, '}');
+}
+
+static void json_ops(struct buf *json, bool *first, const struct run_state *r)
+{
+	bool inner = true;
+
+	json_name(json, first, "ops");
+	buf_addc(json, '{');
+	for (int i = OP_ADD; i <= OP_CHANGESET; i++)
+		json_member_int(json, &inner, op_name((enum change_op)i), (int64_t)r->ops[i]);
+	buf_addc(json, '}');
+}
+
+static void json_pace(struct buf *json, bool *first, const struct run_state *r, bool running)
+{
+	json_member_int(json, first, "seconds", seconds_of(r, running));
+	json_name(json, first, "rate");
+	buf_addf(json, "%.1f", rate_of(r, running));
+	if (percent_of(r) >= 0) {
+		json_name(json, first, "percent");
+		buf_addf(json, "%.1f", percent_of(r));
+	}
+	if (running && eta_of(r) >= 0)
+		json_member_int(json, first, "eta", eta_of(r));
+}
+
+static void json_run(struct buf *json, const struct run_state *r, bool running)
+{
+	bool first = true;
+
+	buf_addc(json, '{');
+	json_member_cstr(json, &first, "run", r->id);
+	json_member_int(json, &first, "number", r->number);
+	json_member_cstr(json, &first, "status", status_of(r, running));
+	status_json_time(json, &first, "start", r->start_s);
+	status_json_time(json, &first, "update", r->update_s);
+	status_json_time(json, &first, "end", r->end_s);
+	json_pace(json, &first, r, running);
+	json_member_int(json, &first, "pid", r->pid);
+	json_member_cstr(json, &first, "host", r->host);
+	json_member_cstr(json, &first, "source", r->source);
+	json_counts(json, &first, "lines", r->counts);
+	json_member_int(json, &first, "unchanged", (int64_t)r->unchanged);
+	json_ops(json, &first, r);
+	json_member_int(json, &first, "objects", (int64_t)r->objects);
+	json_member_int(json, &first, "deletes", (int64_t)r->deletes);
+	json_member_int(json, &first, "bytes", (int64_t)r->bytes);
+	json_member_int(json, &first, "requests", (int64_t)r->requests);
+	json_member_int(json, &first, "retried", (int64_t)r->retried);
+	buf_addc(json, '}');
+}
+
+static void json_state(struct buf *json, bool *first, const struct look *l)
+{
+	const struct identity *id = state_identity(l->s);
+
+	json_member_cstr(json, first, "state", state_path(l->s));
+	json_member_cstr(json, first, "store", id->store);
+	json_member_cstr(json, first, "collection", id->collection);
+	json_member_bool(json, first, "running", l->running);
+	if (l->holder != NULL)
+		json_member_cstr(json, first, "holder", l->holder);
+	json_member_int(json, first, "documents", (int64_t)state_head(l->s)->present);
+	json_member_int(json, first, "repositories", (int64_t)l->repos);
+	json_member_int(json, first, "failed", (int64_t)l->failed);
+	json_member_int(json, first, "held", (int64_t)l->held);
+	json_member_int(json, first, "in_doubt", (int64_t)l->doubts);
+	status_json_time(json, first, "last_clean", l->clean_s);
+}
+
+static void json_runs(struct look *l, struct buf *json)
+{
+	uint32_t end = state_head(l->s)->next_run;
+	bool any = false;
+
+	buf_addc(json, '[');
+	for (uint32_t i = 1; i < end; i++) {
+		struct run_state r;
+
+		if (state_run_get(l->s, i, &r) == 0) {
+			if (any)
+				buf_addc(json, ',');
+			any = true;
+			json_run(json, &r, l->running && r.number == l->run.number);
+			status_flush(json);
+		}
+		run_release(&r);
+	}
+	buf_addc(json, ']');
+}
+
+static void json_summary(struct look *l, struct buf *json)
+{
+	struct totals sum = { 0 };
+	bool first = true;
+
+	add_up(l, &sum);
+	buf_addc(json, '{');
+	json_member_int(json, &first, "runs", (int64_t)sum.runs);
+	for (int i = RUN_RUNNING; i <= RUN_FAILED; i++)
+		json_member_int(json, &first, run_status_name((enum run_status)i), (int64_t)sum.by_status[i]);
+	json_member_int(json, &first, "dropped", (int64_t)state_head(l->s)->old_runs);
+	status_json_time(json, &first, "since", sum.first_s);
+	json_counts(json, &first, "lines", sum.counts);
+	json_member_int(json, &first, "objects", (int64_t)sum.objects);
+	json_member_int(json, &first, "requests", (int64_t)sum.requests);
+	buf_addc(json, '}');
+}
+
+static void json_list(struct look *l, struct buf *json, bool *first, const char *name,
+		      void (*list)(struct look *, struct buf *))
+{
+	json_name(json, first, name);
+	list(l, json);
+}
+
+static void show_json(struct look *l)
+{
+	auto_buf struct buf json = BUF_INIT;
+	const struct options *o = l->o;
+	bool first = true;
+
+	buf_addc(&json, '{');
+	json_state(&json, &first, l);
+	if (o->summary) {
+		json_list(l, &json, &first, "summary", json_summary);
+	} else if (o->runs) {
+		json_list(l, &json, &first, "runs", json_runs);
+	} else if (o->failed) {
+		json_list(l, &json, &first, "failures", status_list_failed);
+	} else if (o->held) {
+		json_list(l, &json, &first, "changesets", status_list_held);
+	} else if (o->repos) {
+		json_list(l, &json, &first, "repos", status_list_repos);
+	} else {
+		json_name(&json, &first, "run");
+		if (l->has_run)
+			json_run(&json, &l->run, l->running);
+		else
+			buf_adds(&json, "null");
+	}
+	buf_adds(&json, "}\n");
+	fwrite(json.data, 1, json.len, stdout);
+}
+
+/* ---- the command ---- */
+
+static void show(struct look *l)
+{
+	const struct options *o = l->o;
+
+	if (o->json)
+		show_json(l);
+	else if (o->summary)
+		show_summary(l);
+	else if (o->runs)
+		show_runs(l);
+	else if (o->failed)
+		status_list_failed(l, NULL);
+	else if (o->held)
+		status_list_held(l, NULL);
+	else if (o->repos)
+		status_list_repos(l, NULL);
+	else
+		show_status(l);
+}
+
+static int status_of_file(const struct options *o, const char *file)
+{
+	struct look l = { .o = o };
+	int status = state_open_reader(&l.s, file);
+
+	if (status != 0)
+		return status;
+	status = look(&l);
+	if (status == 0) {
+		show(&l);
+		status = verdict(&l);
+	}
+	look_release(&l);
+	return status;
+}
+
+int cmd_status(const struct options *o)
+{
+	char **files;
+	int status = 0;
+	size_t n = command_states(o, &files, &status);
+
+	for (size_t i = 0; i < n; i++) {
+		struct options one = *o;
+		int got;
+
+		if (n > 1)
+			one.state = files[i];	/* so that commands to copy name it */
+		if (i > 0 && !o->json)
+			putchar('\n');
+		if (n > 1 && (o->runs || o->failed || o->held || o->repos) && !o->json) {
+			show_text(stdout, files[i]);
+			fputs(":\n", stdout);
+		}
+		got = status_of_file(&one, files[i]);
+		status = got > status ? got : status;
+		free(files[i]);
+	}
+	free(files);
+	return status;
+}

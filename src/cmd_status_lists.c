@@ -1,0 +1,456 @@
+/* linesync status --failed, --held, --repos. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "commands.h"
+#include "json.h"
+#include "show.h"
+
+#include "cmd_status_p.h"
+
+/* Ids of runs by number, the last one kept: neighbours in a list mostly share theirs. */
+struct names {
+	uint32_t number;
+	struct buf id;
+};
+
+static const char *run_name(struct names *n, struct state *s, uint32_t number)
+{
+	if (n->id.len == 0 || n->number != number) {
+		buf_reset(&n->id);
+		command_run_name(&n->id, s, number);
+		n->number = number;
+	}
+	return n->id.data;
+}
+
+static const char *repo_name(const char *repo)
+{
+	return repo[0] != '\0' ? repo : "''";
+}
+
+/* ---- failed lines ---- */
+
+static void json_error(struct buf *json, bool *first, const struct failure *f)
+{
+	bool inner = true;
+
+	json_name(json, first, "error");
+	buf_addc(json, '{');
+	json_member_cstr(json, &inner, "code", error_name((enum error_code)f->code));
+	if (f->http != 0)
+		json_member_int(json, &inner, "http", f->http);
+	json_member_bool(json, &inner, "retryable", error_retryable((enum error_code)f->code));
+	json_member_cstr(json, &inner, "message", f->message);
+	buf_addc(json, '}');
+}
+
+static void json_text(struct buf *json, bool *first, const char *name, const char *s)
+{
+	if (s != NULL && s[0] != '\0')
+		json_member_cstr(json, first, name, s);
+}
+
+static void json_failure(struct buf *json, const struct failure *f, const char *run)
+{
+	bool first = true;
+
+	buf_addc(json, '{');
+	json_member_cstr(json, &first, "run", run);
+	json_member_int(json, &first, "line", (int64_t)f->number);
+	json_text(json, &first, "repo", f->repo);
+	json_text(json, &first, "path", f->path);
+	json_text(json, &first, "op", op_name((enum change_op)f->op));
+	json_error(json, &first, f);
+	json_member_int(json, &first, "retries", f->retries);
+	status_json_time(json, &first, "first", f->first_s);
+	status_json_time(json, &first, "last", f->last_s);
+	json_member_bool(json, &first, "kept", f->payload > 0);
+	buf_addc(json, '}');
+}
+
+/* Two lines each, since messages are long: where and what, then why. */
+static void show_failure(const struct failure *f, const char *run)
+{
+	char last[21];
+
+	clock_format(f->last_s, last);
+	printf("%s:%" PRIu64 "  ", run, f->number);
+	show_text(stdout, repo_name(f->repo));
+	fputs("  ", stdout);
+	show_text(stdout, f->path[0] != '\0' ? f->path : "(no document)");
+	if (op_name((enum change_op)f->op) != NULL)
+		printf("  (%s)", op_name((enum change_op)f->op));
+	printf("\n    %s", error_name((enum error_code)f->code));
+	if (f->http != 0)
+		printf(", HTTP %u", (unsigned)f->http);
+	printf(", tried again in %" PRIu32 " runs, last %s: ", f->retries, last);
+	show_text(stdout, f->message);
+	putchar('\n');
+}
+
+void status_list_failed(struct look *l, struct buf *json)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	struct names names = { 0 };
+	uint64_t n = 0;
+
+	if (json != NULL)
+		buf_addc(json, '[');
+	for (; state_failure_next(l->s, &at, &f); n++) {
+		const char *run = run_name(&names, l->s, f.line.run);
+
+		if (json == NULL) {
+			show_failure(&f, run);
+			continue;
+		}
+		if (n > 0)
+			buf_addc(json, ',');
+		json_failure(json, &f, run);
+		status_flush(json);
+	}
+	if (json != NULL)
+		buf_addc(json, ']');
+	else if (n == 0)
+		fputs("no failed lines\n", stdout);
+	failure_walk_release(&at);
+	buf_release(&names.id);
+}
+
+/* ---- repositories ---- */
+
+static void json_held(struct buf *json, bool *first, const struct repo_state *r)
+{
+	if (r->held_commit[0] == '\0')
+		return;
+	json_member_cstr(json, first, "held", r->held_commit);
+	json_member_cstr(json, first, "why", held_name((enum held_why)r->held_why));
+	json_member_int(json, first, "waiting", r->held_waiting);
+}
+
+static void json_repo(struct buf *json, const char *name, const struct repo_state *r)
+{
+	bool first = true;
+
+	buf_addc(json, '{');
+	json_member_cstr(json, &first, "repo", name);
+	json_member_cstr(json, &first, "position", r->commit[0] != '\0' ? r->commit : NULL);
+	status_json_time(json, &first, "since", r->position_s);
+	json_held(json, &first, r);
+	json_member_int(json, &first, "documents", (int64_t)r->present);
+	json_member_int(json, &first, "failed", (int64_t)r->failed);
+	json_member_int(json, &first, "in_doubt", (int64_t)r->doubts);
+	buf_addc(json, '}');
+}
+
+static void table_repo(struct table *t, const char *name, const struct repo_state *r)
+{
+	char since[21];
+
+	clock_format(r->position_s, since);
+	table_add(t, repo_name(name));
+	table_add(t, r->commit[0] != '\0' ? r->commit : "-");
+	table_add(t, r->commit[0] != '\0' ? since : "-");
+	if (r->held_commit[0] != '\0')
+		table_addf(t, "%s (%s)", r->held_commit, held_name((enum held_why)r->held_why));
+	else
+		table_add(t, "-");
+	table_addf(t, "%" PRIu64, r->present);
+	table_addf(t, "%" PRIu64, r->failed);
+	table_addf(t, "%" PRIu64, r->doubts);
+}
+
+void status_list_repos(struct look *l, struct buf *json)
+{
+	static const char *const heads[] = { "REPOSITORY", "POSITION", "SINCE", "HELD", "DOCUMENTS",
+					     "FAILED", "IN DOUBT" };
+	struct table t = { .columns = 7, .right = "llllrrr" };
+	struct walk at = { 0 };
+	uint64_t n = 0;
+
+	if (json != NULL)
+		buf_addc(json, '[');
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+		table_add(&t, heads[i]);
+	for (; state_walk_repos(l->s, &at); n++) {
+		struct repo_state r;
+
+		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		if (json == NULL) {
+			table_repo(&t, at.repo, &r);
+		} else {
+			if (n > 0)
+				buf_addc(json, ',');
+			json_repo(json, at.repo, &r);
+			status_flush(json);
+		}
+		repo_release(&r);
+	}
+	if (json != NULL)
+		buf_addc(json, ']');
+	else
+		table_print(stdout, &t, "");
+	walk_release(&at);
+	table_release(&t);
+}
+
+/* ---- held changesets ---- */
+
+/* A changeset that waits, and the run of its record: its lines are compared as changeset.c does. */
+struct held {
+	struct look *l;
+	const char *repo;
+	const struct repo_state *rs;
+	struct run_state run;
+	struct names names;
+	struct buf *json;
+	uint64_t shown;
+};
+
+/* One thing that holds it: what (a line, a document, the record), why, what a person can do, and the
+ * command for that. */
+static void holder(struct held *h, const char *what, const char *path, const char *why,
+		   const char *advice, const char *frees)
+{
+	if (h->json != NULL) {
+		bool first = true;
+
+		if (h->shown > 0)
+			buf_addc(h->json, ',');
+		buf_addc(h->json, '{');
+		json_member_cstr(h->json, &first, "by", what);
+		json_text(h->json, &first, "path", path);
+		json_member_cstr(h->json, &first, "reason", why);
+		json_member_cstr(h->json, &first, "advice", advice);
+		json_text(h->json, &first, "command", frees);
+		buf_addc(h->json, '}');
+		status_flush(h->json);
+	} else {
+		fputs("  ", stdout);
+		show_text(stdout, what);
+		if (path != NULL && path[0] != '\0') {
+			fputs("  ", stdout);
+			show_text(stdout, path);
+		}
+		fputs(": ", stdout);
+		show_text(stdout, why);
+		printf("; %s%s\n", advice, frees != NULL ? ":" : "");
+		if (frees != NULL) {
+			fputs("      ", stdout);
+			show_text(stdout, frees);
+			putchar('\n');
+		}
+	}
+	h->shown++;
+}
+
+static bool stands_before(const struct held *h, struct place_in_run at)
+{
+	uint32_t own = run_own_ord(&h->run, at);
+
+	return own != 0 ? own < h->rs->held.ord : place_compare(at, h->rs->held) < 0;
+}
+
+static void held_by_failure(struct held *h, const struct failure *f)
+{
+	auto_buf struct buf what = BUF_INIT, why = BUF_INIT, frees = BUF_INIT;
+	bool again = error_retryable((enum error_code)f->code);
+
+	buf_addf(&what, "%s:%" PRIu64, run_name(&h->names, h->l->s, f->line.run), f->number);
+	buf_addf(&why, "failed, %s", error_name((enum error_code)f->code));
+	command_line(&frees, h->l->o, "skip", h->l->s);
+	buf_addf(&frees, " %s", what.data);
+	holder(h, what.data, f->path, why.data, again ? "the next sync tries it again, or accept it" :
+	       "feed it again mended, or accept it", frees.data);
+}
+
+static void held_by_failures(struct held *h)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+
+	while (state_failure_next(h->l->s, &at, &f)) {
+		struct place_in_run hold = { f.line.run, f.hold };
+		uint32_t own = run_own_ord(&h->run, f.line);
+		bool holds = at.repo_known ? strcmp(f.repo, h->repo) == 0 && stands_before(h, hold)
+					   : own != 0 && own < h->rs->held.ord;
+
+		if (holds)
+			held_by_failure(h, &f);
+	}
+	failure_walk_release(&at);
+}
+
+static void held_by_doubt(struct held *h, const char *path)
+{
+	auto_buf struct buf frees = BUF_INIT;
+
+	command_line(&frees, h->l->o, "skip", h->l->s);
+	buf_adds(&frees, " --repo ");
+	show_word(&frees, h->repo);
+	buf_adds(&frees, " --path ");
+	show_word(&frees, path);
+	holder(h, "a document", path, "in doubt, the store may hold another version of it",
+	       "feed it again, or accept what is there", frees.data);
+}
+
+static void held_by_doubts(struct held *h)
+{
+	struct walk at = { 0 };
+	struct mark m;
+
+	if (h->rs->doubts == 0)
+		return;
+	while (state_walk(h->l->s, 'm', h->repo, &at))
+		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    (m.flags & MARK_DOUBT))
+			held_by_doubt(h, at.path);
+	walk_release(&at);
+}
+
+static bool in_tail(const struct held *h, struct place_in_run last)
+{
+	for (int i = 0; i < h->rs->ntails; i++) {
+		const struct tail *t = &h->rs->tails[i];
+
+		if (t->run == 0 ? place_compare(last, h->rs->position) > 0
+				: t->run == last.run && last.ord >= t->from && last.ord <= t->to)
+			return true;
+	}
+	return false;
+}
+
+/* Changed after the position by something that no record has closed. */
+static const char *why_open(const struct held *h, const struct doc_state *d)
+{
+	uint32_t own = run_own_ord(&h->run, d->last);
+
+	if (d->last.run == 0 || (own != 0 && own < h->rs->held.ord))
+		return NULL;
+	if (d->flags & DOC_UNCOMMITTED)
+		return "stored with text that is in no commit yet, or newer than its listing";
+	if (d->flags & DOC_LOOSE)
+		return "stored by a retry after the position";
+	return own == 0 && in_tail(h, d->last) ? "changed by an earlier run that ended before its record" : NULL;
+}
+
+static void held_by_open(struct held *h)
+{
+	auto_buf struct buf frees = BUF_INIT;
+	struct walk at = { 0 };
+	struct doc_state d;
+
+	if (h->rs->loose == 0 && h->rs->ntails == 0)
+		return;
+	command_line(&frees, h->l->o, "changeset", h->l->s);
+	buf_adds(&frees, " --touched ");
+	show_word(&frees, h->repo);
+	while (state_walk(h->l->s, 'd', h->repo, &at)) {
+		const char *why;
+
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    (why = why_open(h, &d)) != NULL)
+			holder(h, "a document", at.path, why,
+			       "list it again before the next record, with all that this prints", frees.data);
+	}
+	walk_release(&at);
+}
+
+static void held_by_itself(struct held *h)
+{
+	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
+
+	if (h->rs->held_why == HELD_TOO_MANY_DELETES) {
+		holder(h, "the record", NULL, "it would delete more documents than --max-delete allows",
+		       "feed the same input again with a larger --max-delete", NULL);
+		return;
+	}
+	buf_addf(&why, "it continues from '%s', not from the position '%s': lines between them were never "
+		 "seen", h->rs->held_since, h->rs->commit);
+	command_line(&frees, h->l->o, "changeset", h->l->s);
+	buf_addc(&frees, ' ');
+	show_word(&frees, h->repo);
+	holder(h, "the record", NULL, why.data, "feed all changes since the position", frees.data);
+}
+
+static void begin_held(struct held *h)
+{
+	const char *run = run_name(&h->names, h->l->s, h->rs->held.run);
+	bool first = true;
+
+	if (h->json == NULL) {
+		show_text(stdout, repo_name(h->repo));
+		fputs(": changeset ", stdout);
+		show_text(stdout, h->rs->held_commit);
+		printf(" (%s:%" PRIu64 ") is held: %s\n", run, h->rs->held_number,
+		       held_name((enum held_why)h->rs->held_why));
+		return;
+	}
+	buf_addc(h->json, '{');
+	json_member_cstr(h->json, &first, "repo", h->repo);
+	json_member_cstr(h->json, &first, "commit", h->rs->held_commit);
+	json_member_cstr(h->json, &first, "run", run);
+	json_member_int(h->json, &first, "line", (int64_t)h->rs->held_number);
+	json_member_cstr(h->json, &first, "why", held_name((enum held_why)h->rs->held_why));
+	json_member_int(h->json, &first, "waiting", h->rs->held_waiting);
+	json_name(h->json, &first, "holders");
+	buf_addc(h->json, '[');
+}
+
+static void list_held(struct look *l, const char *repo, const struct repo_state *rs, struct buf *json)
+{
+	struct held h = { .l = l, .repo = repo, .rs = rs, .json = json };
+
+	if (state_run_get(l->s, rs->held.run, &h.run) != 0)
+		h.run.number = rs->held.run;
+	begin_held(&h);
+	if (rs->held_why == HELD_LINES) {
+		held_by_failures(&h);
+		held_by_doubts(&h);
+		held_by_open(&h);
+	} else {
+		held_by_itself(&h);
+	}
+	if (json != NULL)
+		buf_adds(json, "]}");
+	else if (h.shown == 0)
+		fputs("  nothing any more: the next sync moves it\n", stdout);
+	run_release(&h.run);
+	buf_release(&h.names.id);
+}
+
+void status_list_held(struct look *l, struct buf *json)
+{
+	struct walk at = { 0 };
+	uint64_t n = 0;
+
+	if (json != NULL)
+		buf_addc(json, '[');
+	while (state_walk_repos(l->s, &at)) {
+		struct repo_state r;
+
+		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		if (r.held_commit[0] != '\0') {
+			if (n++ > 0 && json != NULL)
+				buf_addc(json, ',');
+			list_held(l, at.repo, &r, json);
+		}
+		repo_release(&r);
+	}
+	if (json != NULL)
+		buf_addc(json, ']');
+	else if (n == 0)
+		fputs("no changeset is held\n", stdout);
+	walk_release(&at);
+}

@@ -1,0 +1,35 @@
+/* cmd_status_p: what the halves of `linesync status` share. */
+#ifndef LINESYNC_CMD_STATUS_P_H
+#define LINESYNC_CMD_STATUS_P_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "options.h"
+#include "state.h"
+
+/* One look at one state. */
+struct look {
+	const struct options *o;
+	struct state *s;
+	bool has_run, running;
+	struct run_state run;		/* the one asked for, or the newest */
+	char *holder;			/* owned; who holds the lock, or NULL */
+	uint64_t repos, failed, held, doubts;	/* of all repositories; failed: with those of none */
+	int64_t clean_s;		/* end of the last clean run, 0: none is known */
+};
+
+/* The lists: text (json NULL), or a JSON array appended to *json, which may be printed and emptied on
+ * the way. */
+void status_list_failed(struct look *l, struct buf *json);
+void status_list_held(struct look *l, struct buf *json);
+void status_list_repos(struct look *l, struct buf *json);
+
+/* Prints what is in *json to standard output and empties it, if it is long. */
+void status_flush(struct buf *json);
+
+/* Appends a time as a JSON member, null where there is none. */
+void status_json_time(struct buf *json, bool *first, const char *name, int64_t unix_s);
+
+#endif

@@ -1,0 +1,304 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "collection.h"
+#include "commands.h"
+#include "log.h"
+#include "pipeline.h"
+#include "plan.h"
+#include "progress.h"
+#include "secret.h"
+#include "stop.h"
+
+#define MAX_REPLY (64u << 20)
+
+struct sync {
+	const struct options *o;
+	struct store store;
+	struct http *http;
+	struct state *state;
+	struct content_options content;
+	struct roots *roots;
+	struct input *input;
+	struct output *output;
+	char *header;			/* with the key; wiped at the end */
+	char *embedder;
+	size_t dimension;
+	int64_t start_ms;
+};
+
+static int no_store(void)
+{
+	const struct driver *const *d = driver_all();
+
+	log_err("no store is named; use --store or LINESYNC_STORE, in this form:");
+	for (; *d != NULL; d++)
+		log_note("  --store %s", (*d)->example);
+	return 64;
+}
+
+/* --store, or what Weaviate's own tools read. */
+static char *store_text(const struct options *o)
+{
+	const char *weaviate = getenv("WCD_URL");
+
+	if (o->store != NULL)
+		return xstrdup(o->store);
+	if (weaviate == NULL || weaviate[0] == '\0')
+		weaviate = getenv("WEAVIATE_URL");
+	return weaviate != NULL && weaviate[0] != '\0' ? xasprintf("weaviate:%s", weaviate) : NULL;
+}
+
+static int find_store(struct sync *s)
+{
+	char *text = store_text(s->o), *why = NULL, *changed = NULL;
+	int bad;
+
+	if (text == NULL)
+		return no_store();
+	bad = store_url_parse(&s->store.url, text, &why);
+	free(text);
+	if (bad == 0) {
+		s->store.driver = driver_find(s->store.url.driver);
+		if (s->store.driver == NULL) {
+			log_err("there is no store '%s' in this linesync", s->store.url.driver);
+			return no_store();
+		}
+		bad = s->store.driver->check_name(s->o->collection, &changed, &why);
+	}
+	if (bad != 0) {
+		log_err("%s", why);
+		free(why);
+		return 64;
+	}
+	if (changed != NULL)
+		log_note("the store calls the collection '%s'", changed);
+	s->store.collection = changed != NULL ? changed : xstrdup(s->o->collection);
+	return 0;
+}
+
+static int find_key(struct sync *s)
+{
+	const struct driver *d = s->store.driver;
+	const char *names[8] = { "LINESYNC_API_KEY" };
+	char *key;
+
+	for (int i = 0; i < 3 && d->key_names[i] != NULL; i++)
+		names[i + 1] = d->key_names[i];
+	if (secret_find(&key, s->o->api_key_file, "linesync-api-key", names) != 0)
+		return 77;
+	if (key == NULL)
+		return 0;
+	if (!s->store.url.tls && !s->store.url.loopback && !s->o->insecure_http) {
+		log_err("the key would travel to '%s' in clear; use https, or allow it with "
+			"--insecure-http", s->store.url.base);
+		secret_free(key);
+		return 77;
+	}
+	s->header = xasprintf("%s%s", d->key_header, key);
+	secret_free(key);
+	return 0;
+}
+
+static int open_http(struct sync *s)
+{
+	const struct driver *d = s->store.driver;
+	const struct options *o = s->o;
+	const char *headers[2] = { s->header, NULL };
+	struct http_options ho = {
+		.total_timeout_ms = o->timeout_ms ? (long)o->timeout_ms : d->timeout_ms,
+		.idle_s = d->idle_s,
+		.max_reply = MAX_REPLY,
+		.cacert = o->cacert,
+		.headers = headers,
+		.connections = o->connections ? (int)o->connections : d->connections,
+	};
+
+	s->http = http_new(&ho);
+	return s->http != NULL ? 0 : 78;
+}
+
+static char *state_name(const struct sync *s, bool create)
+{
+	char *folder, *file;
+
+	if (s->o->state != NULL)
+		return xstrdup(s->o->state);
+	folder = state_folder(s->o->state_dir, create);
+	if (folder == NULL)
+		return NULL;
+	file = state_file(folder, s->store.url.canonical, s->store.collection);
+	free(folder);
+	return file;
+}
+
+static int open_state(struct sync *s)
+{
+	char *path = state_name(s, true);
+	int status = 73;
+
+	if (path != NULL)
+		status = state_open(&s->state, path, s->store.url.canonical, s->store.collection,
+				    (int64_t)s->o->wait_lock_ms);
+	free(path);
+	return status;
+}
+
+static int open_input(struct sync *s)
+{
+	const struct options *o = s->o;
+
+	s->content = (struct content_options){ o->root, o->namespace, o->repo, o->exclude,
+		(size_t)o->max_content };
+	s->roots = roots_new(&s->content);
+	if (s->roots == NULL)
+		return 66;
+	s->input = input_new(STDIN_FILENO, (size_t)o->max_line, o->nul, o->format == FORMAT_NAME_STATUS);
+	s->output = output_new(STDOUT_FILENO);
+	return 0;
+}
+
+static const char *input_name(uint64_t *size)
+{
+	struct stat st;
+
+	*size = 0;
+	if (fstat(STDIN_FILENO, &st) != 0)
+		return "unknown";
+	if (S_ISREG(st.st_mode))
+		*size = (uint64_t)st.st_size;
+	return S_ISREG(st.st_mode) ? "file" : S_ISFIFO(st.st_mode) ? "pipe" : "other";
+}
+
+/* One line for whoever reads it later, with the command to type next. */
+static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
+{
+	auto_buf struct buf b = BUF_INIT;
+	uint64_t failed = e->counts[STATUS_FAILED], held = e->counts[STATUS_HELD];
+
+	if (status == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO) && e->unclosed == 0)
+		return;
+	buf_addf(&b, "run %s: %llu stored, %llu deleted, %llu unchanged, %llu failed, %llu held in %.1f s",
+		 e->run, (unsigned long long)e->stored, (unsigned long long)e->deleted,
+		 (unsigned long long)e->unchanged, (unsigned long long)failed, (unsigned long long)held,
+		 (double)(clock_ms() - s->start_ms) / 1000);
+	if (e->unclosed > 0)
+		buf_addf(&b, "; %llu repositories have lines after their last changeset record: their "
+			 "position stays", (unsigned long long)e->unclosed);
+	if (e->signal != 0 || status >= 64)
+		buf_addf(&b, "; stopped with %llu lines read and not settled: the same command resumes",
+			 (unsigned long long)e->unsettled);
+	else if (failed > 0)
+		buf_addf(&b, "; see: linesync status --failed --state %s", state_path(s->state));
+	else if (held > 0)
+		buf_addf(&b, "; see: linesync status --held --state %s", state_path(s->state));
+	log_note("%s", b.data);
+}
+
+static int run(struct sync *s)
+{
+	struct pipeline_parts parts = { .options = s->o, .state = s->state, .store = &s->store,
+		.http = s->http, .input = s->input, .input_fd = STDIN_FILENO, .output = s->output,
+		.roots = s->roots, .embedder = s->embedder, .dimension = s->dimension };
+	struct pipeline_end end;
+	int status;
+
+	parts.source = input_name(&parts.input_size);
+	progress_init(s->o->progress, s->start_ms);
+	status = pipeline_run(&parts, &end);
+	progress_clear();
+	if (status != 141)
+		sum_up(s, &end, status);
+	return end.signal != 0 ? 128 + end.signal : status;
+}
+
+static int dry_run(struct sync *s)
+{
+	char *path = state_name(s, false);
+	int status = 0;
+
+	if (path != NULL && access(path, F_OK) == 0)
+		status = state_open_reader(&s->state, path);
+	free(path);
+	if (status == 0)
+		status = open_input(s);
+	if (status != 0)
+		return status;
+	if (s->state == NULL)
+		return plan_run(s->o, NULL, s->roots, s->input, STDIN_FILENO, s->output, "hash:384");
+	return plan_run(s->o, s->state, s->roots, s->input, STDIN_FILENO, s->output,
+			state_head(s->state)->embedder);
+}
+
+static int prepare_and_run(struct sync *s)
+{
+	int status = find_store(s);
+
+	if (status == 0 && s->o->dry_run)
+		return dry_run(s);
+	if (status == 0)
+		status = find_key(s);
+	if (status == 0)
+		status = open_input(s);
+	if (status == 0)
+		status = open_state(s);
+	if (status == 0)
+		status = open_http(s);
+	if (status == 0)
+		status = collection_open(&s->store, s->http, s->state, s->o, stop_fd());
+	if (status == 0)
+		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->store, s->o);
+	if (status == 0)
+		status = collection_read(&s->store, s->http, s->state, s->o, stop_fd());
+	return status == 0 ? run(s) : status;
+}
+
+static void release(struct sync *s)
+{
+	http_free(s->http);
+	state_close(s->state);
+	roots_free(s->roots);
+	if (s->input != NULL)
+		input_free(s->input);
+	if (s->output != NULL)
+		output_free(s->output);
+	secret_free(s->header);
+	store_release(&s->store);
+	free(s->embedder);
+}
+
+int cmd_sync(const struct options *o)
+{
+	struct sync s = { .o = o, .start_ms = clock_ms() };
+	int status;
+
+	if (isatty(STDIN_FILENO)) {
+		options_short_help(stderr);
+		return 64;
+	}
+	if (o->collection == NULL) {
+		log_err("no collection is named; use --collection NAME or LINESYNC_COLLECTION");
+		return 64;
+	}
+	if (stop_init() != 0)
+		return 70;
+	status = prepare_and_run(&s);
+	if (stop_signal() != 0)
+		status = 128 + stop_signal();
+	release(&s);
+	if (status == 141)
+		stop_die(SIGPIPE);
+	if (status > 128)
+		stop_die(status - 128);
+	return status;
+}
