@@ -177,7 +177,7 @@ static int64_t eta_of(const struct run_state *r)
 {
 	double percent = percent_of(r);
 
-	if (percent <= 0)
+	if (percent <= 0 || percent >= 100)
 		return -1;
 	return (int64_t)((100 - percent) * (double)seconds_of(r, true) / percent);
 }

@@ -264,7 +264,7 @@ static bool stands_before(const struct held *h, struct place_in_run at)
 static void held_by_failure(struct held *h, const struct failure *f)
 {
 	auto_buf struct buf what = BUF_INIT, why = BUF_INIT, frees = BUF_INIT;
-	bool again = error_retryable((enum error_code)f->code);
+	bool again = error_retryable((enum error_code)f->code) && f->path[0] != '\0' && f->payload > 0;
 
 	buf_addf(&what, "%s:%" PRIu64, run_name(&h->names, h->l->s, f->line.run), f->number);
 	buf_addf(&why, "failed, %s", error_name((enum error_code)f->code));
@@ -341,7 +341,9 @@ static const char *why_open(const struct held *h, const struct doc_state *d)
 		return "stored with text that is in no commit yet, or newer than its listing";
 	if (d->flags & DOC_LOOSE)
 		return "stored by a retry after the position";
-	return own == 0 && in_tail(h, d->last) ? "changed by an earlier run that ended before its record" : NULL;
+	if (own == 0 && in_tail(h, d->last))
+		return "changed by an earlier run that ended before its record";
+	return NULL;
 }
 
 static void held_by_open(struct held *h)
@@ -371,8 +373,11 @@ static void held_by_itself(struct held *h)
 	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
 
 	if (h->rs->held_why == HELD_TOO_MANY_DELETES) {
-		holder(h, "the record", NULL, "it would delete more documents than --max-delete allows",
-		       "feed the same input again with a larger --max-delete", NULL);
+		buf_addf(&why, "it would delete %" PRIu32 " documents, more than --max-delete allows",
+			 h->rs->held_waiting);
+		buf_addf(&frees, "feed the same input again with --max-delete %" PRIu32,
+			 h->rs->held_waiting);
+		holder(h, "the record", NULL, why.data, frees.data, NULL);
 		return;
 	}
 	buf_addf(&why, "it continues from '%s', not from the position '%s': lines between them were never "

@@ -13,120 +13,25 @@
 #include "clock.h"
 #include "collection.h"
 #include "commands.h"
+#include "connect.h"
 #include "log.h"
 #include "pipeline.h"
 #include "plan.h"
 #include "progress.h"
-#include "secret.h"
 #include "stop.h"
-
-#define MAX_REPLY (64u << 20)
 
 struct sync {
 	const struct options *o;
-	struct store store;
-	struct http *http;
+	struct connection c;
 	struct state *state;
 	struct content_options content;
 	struct roots *roots;
 	struct input *input;
 	struct output *output;
-	char *header;			/* with the key; wiped at the end */
 	char *embedder;
 	size_t dimension;
 	int64_t start_ms;
 };
-
-static int no_store(void)
-{
-	const struct driver *const *d = driver_all();
-
-	log_err("no store is named; use --store or LINESYNC_STORE, in this form:");
-	for (; *d != NULL; d++)
-		log_note("  --store %s", (*d)->example);
-	return 64;
-}
-
-/* --store, or what Weaviate's own tools read. */
-static char *store_text(const struct options *o)
-{
-	const char *weaviate = getenv("WCD_URL");
-
-	if (o->store != NULL)
-		return xstrdup(o->store);
-	if (weaviate == NULL || weaviate[0] == '\0')
-		weaviate = getenv("WEAVIATE_URL");
-	return weaviate != NULL && weaviate[0] != '\0' ? xasprintf("weaviate:%s", weaviate) : NULL;
-}
-
-static int find_store(struct sync *s)
-{
-	char *text = store_text(s->o), *why = NULL, *changed = NULL;
-	int bad;
-
-	if (text == NULL)
-		return no_store();
-	bad = store_url_parse(&s->store.url, text, &why);
-	free(text);
-	if (bad == 0) {
-		s->store.driver = driver_find(s->store.url.driver);
-		if (s->store.driver == NULL) {
-			log_err("there is no store '%s' in this linesync", s->store.url.driver);
-			return no_store();
-		}
-		bad = s->store.driver->check_name(s->o->collection, &changed, &why);
-	}
-	if (bad != 0) {
-		log_err("%s", why);
-		free(why);
-		return 64;
-	}
-	if (changed != NULL)
-		log_note("the store calls the collection '%s'", changed);
-	s->store.collection = changed != NULL ? changed : xstrdup(s->o->collection);
-	return 0;
-}
-
-static int find_key(struct sync *s)
-{
-	const struct driver *d = s->store.driver;
-	const char *names[8] = { "LINESYNC_API_KEY" };
-	char *key;
-
-	for (int i = 0; i < 3 && d->key_names[i] != NULL; i++)
-		names[i + 1] = d->key_names[i];
-	if (secret_find(&key, s->o->api_key_file, "linesync-api-key", names) != 0)
-		return 77;
-	if (key == NULL)
-		return 0;
-	if (!s->store.url.tls && !s->store.url.loopback && !s->o->insecure_http) {
-		log_err("the key would travel to '%s' in clear; use https, or allow it with "
-			"--insecure-http", s->store.url.base);
-		secret_free(key);
-		return 77;
-	}
-	s->header = xasprintf("%s%s", d->key_header, key);
-	secret_free(key);
-	return 0;
-}
-
-static int open_http(struct sync *s)
-{
-	const struct driver *d = s->store.driver;
-	const struct options *o = s->o;
-	const char *headers[2] = { s->header, NULL };
-	struct http_options ho = {
-		.total_timeout_ms = o->timeout_ms ? (long)o->timeout_ms : d->timeout_ms,
-		.idle_s = d->idle_s,
-		.max_reply = MAX_REPLY,
-		.cacert = o->cacert,
-		.headers = headers,
-		.connections = o->connections ? (int)o->connections : d->connections,
-	};
-
-	s->http = http_new(&ho);
-	return s->http != NULL ? 0 : 78;
-}
 
 static char *state_name(const struct sync *s, bool create)
 {
@@ -137,7 +42,7 @@ static char *state_name(const struct sync *s, bool create)
 	folder = state_folder(s->o->state_dir, create);
 	if (folder == NULL)
 		return NULL;
-	file = state_file(folder, s->store.url.canonical, s->store.collection);
+	file = state_file(folder, s->c.store.url.canonical, s->c.store.collection);
 	free(folder);
 	return file;
 }
@@ -148,7 +53,7 @@ static int open_state(struct sync *s)
 	int status = 73;
 
 	if (path != NULL)
-		status = state_open(&s->state, path, s->store.url.canonical, s->store.collection,
+		status = state_open(&s->state, path, s->c.store.url.canonical, s->c.store.collection,
 				    (int64_t)s->o->wait_lock_ms);
 	free(path);
 	return status;
@@ -186,7 +91,8 @@ static void sum_up(const struct sync *s, const struct pipeline_end *e, int statu
 	auto_buf struct buf b = BUF_INIT;
 	uint64_t failed = e->counts[STATUS_FAILED], held = e->counts[STATUS_HELD];
 
-	if (status == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO) && e->unclosed == 0)
+	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO) &&
+	    e->unclosed == 0)
 		return;
 	buf_addf(&b, "run %s: %llu stored, %llu deleted, %llu unchanged, %llu failed, %llu held in %.1f s",
 		 e->run, (unsigned long long)e->stored, (unsigned long long)e->deleted,
@@ -207,8 +113,8 @@ static void sum_up(const struct sync *s, const struct pipeline_end *e, int statu
 
 static int run(struct sync *s)
 {
-	struct pipeline_parts parts = { .options = s->o, .state = s->state, .store = &s->store,
-		.http = s->http, .input = s->input, .input_fd = STDIN_FILENO, .output = s->output,
+	struct pipeline_parts parts = { .options = s->o, .state = s->state, .store = &s->c.store,
+		.http = s->c.http, .input = s->input, .input_fd = STDIN_FILENO, .output = s->output,
 		.roots = s->roots, .embedder = s->embedder, .dimension = s->dimension };
 	struct pipeline_end end;
 	int status;
@@ -242,38 +148,34 @@ static int dry_run(struct sync *s)
 
 static int prepare_and_run(struct sync *s)
 {
-	int status = find_store(s);
+	int status = connection_name(&s->c, s->o, NULL, s->o->collection);
 
 	if (status == 0 && s->o->dry_run)
 		return dry_run(s);
-	if (status == 0)
-		status = find_key(s);
 	if (status == 0)
 		status = open_input(s);
 	if (status == 0)
 		status = open_state(s);
 	if (status == 0)
-		status = open_http(s);
+		status = connection_open(&s->c, s->o);
 	if (status == 0)
-		status = collection_open(&s->store, s->http, s->state, s->o, stop_fd());
+		status = collection_open(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	if (status == 0)
-		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->store, s->o);
+		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->c.store, s->o);
 	if (status == 0)
-		status = collection_read(&s->store, s->http, s->state, s->o, stop_fd());
+		status = collection_read(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	return status == 0 ? run(s) : status;
 }
 
 static void release(struct sync *s)
 {
-	http_free(s->http);
 	state_close(s->state);
 	roots_free(s->roots);
 	if (s->input != NULL)
 		input_free(s->input);
 	if (s->output != NULL)
 		output_free(s->output);
-	secret_free(s->header);
-	store_release(&s->store);
+	connection_release(&s->c);
 	free(s->embedder);
 }
 

@@ -418,7 +418,7 @@ static void note_attempt(struct lane *l, struct lane_item *i, const struct reply
 
 	if (lost)
 		i->lost_until = clock_ms() + l->o.late_ms;
-	if (i->verdict.scope != VERDICT_OK && !i->verdict.kept_nothing) {
+	if (i->verdict.scope != VERDICT_OK && (lost || !i->verdict.kept_nothing)) {
 		i->unclear = true;
 		i->again = true;
 	}

@@ -71,6 +71,7 @@ struct options {
 	const char *dir;		/* --dir */
 	const char *path;		/* skip --path */
 	bool all;			/* forget --all */
+	bool delete_objects;		/* forget --delete */
 };
 
 /* Parses argv into *o.  Returns 0; or an exit status plus one (so that 0 stays "go on"): 1 after

@@ -60,6 +60,8 @@ static void load_head(struct state *s)
 	s->tree.file = s->file;
 	s->tree.root = s->head.root;
 	s->tree.next_page = s->head.next_page;
+	s->tree.reader = !s->write;
+	s->tree.torn = false;
 }
 
 static int load_identity(struct state *s)
@@ -291,12 +293,16 @@ static bool reader_again(struct state *s)
 		return false;
 	statefile_refresh(s->file);
 	p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
-	if (p == NULL || head_decode(&now, p, n) != 0)
+	if (p == NULL)		/* no commit yet */
 		return false;
+	if (head_decode(&now, p, n) != 0)
+		statefile_damaged(s->file, "its head does not parse");
 	changed = now.generation != s->head.generation;
 	head_release(&now);
 	if (changed)
 		state_refresh(s);
+	else if (s->tree.torn)
+		statefile_damaged(s->file, "a page is missing");
 	return changed;
 }
 
@@ -1018,6 +1024,29 @@ static void close_last_run(struct state *s)
 	s->run.status = RUN_INTERRUPTED;
 	drop_lines(s);
 	s->run.lines = 0;
+}
+
+void state_unlearn(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+	struct doc_state d;
+
+	close_last_run(s);
+	while (state_walk(s, 'd', repo, &at)) {
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		d.flags &= (uint8_t)~DOC_KNOWN;
+		state_doc_put(s, at.repo, at.path, &d);
+		if (state_dirty(s) > (1u << 20))
+			state_commit(s);
+	}
+	walk_release(&at);
+	while (state_walk_repos(s, &at))
+		if (repo == NULL || strcmp(at.repo, repo) == 0)
+			forget_repo(s, at.repo);
+	s->changed = true;
+	state_commit(s);
+	walk_release(&at);
 }
 
 /* The collection is to be read again first of all: a crash in between leaves documents unknown that

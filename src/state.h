@@ -172,4 +172,8 @@ void state_failures_unknown_del(struct state *s, uint32_t run);
  * marks stay, because what is under way may still arrive.  Commits as it goes. */
 void state_forget(struct state *s, const char *repo);
 
+/* Before objects are deleted outside a run: documents of repo (NULL: all) are present with contents
+ * unknown, so that none is taken for unchanged, and the positions are dropped.  Commits. */
+void state_unlearn(struct state *s, const char *repo);
+
 #endif

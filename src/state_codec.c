@@ -47,6 +47,15 @@ static uint32_t get_u32(struct reader *r)
 	return (uint32_t)v;
 }
 
+static uint16_t get_u16(struct reader *r)
+{
+	uint64_t v = get_u(r);
+
+	if (v > UINT16_MAX)
+		r->bad = true;
+	return (uint16_t)v;
+}
+
 static uint8_t get_u8(struct reader *r)
 {
 	uint64_t v = get_u(r);
@@ -328,8 +337,8 @@ int failure_decode(struct failure *v, const uint8_t *p, size_t n)
 	v->number = get_u(&r);
 	v->op = get_u8(&r);
 	v->half = get_u8(&r);
-	v->code = (uint16_t)get_u32(&r);
-	v->http = (uint16_t)get_u32(&r);
+	v->code = get_u16(&r);
+	v->http = get_u16(&r);
 	v->retries = get_u32(&r);
 	v->first_s = get_i(&r);
 	v->last_s = get_i(&r);

@@ -9,6 +9,7 @@
 #define LEAF 1
 #define INNER 2
 #define MAX_HEIGHT 16
+#define INNER_LEAST 4		/* entries of an inner page that comes from a split */
 
 /* One entry of a page as it lies there. */
 struct entry {
@@ -81,8 +82,14 @@ int tree_check_page(const uint8_t *p, size_t n)
 
 static const uint8_t *page(struct tree *t, uint32_t no, size_t *n)
 {
+	static const uint8_t nothing[1] = { LEAF };
 	const uint8_t *p = statefile_get(t->file, KIND_PAGE, no, 0, n);
 
+	if (p == NULL && t->reader) {
+		t->torn = true;
+		*n = sizeof nothing;
+		return nothing;
+	}
 	if (p == NULL || *n < 2 || (p[0] != LEAF && p[0] != INNER))
 		statefile_damaged(t->file, "a page is missing");
 	return p;
@@ -244,6 +251,25 @@ static uint32_t new_page(struct tree *t, const void *p, size_t n)
 static void put_at(struct tree *t, uint32_t path[], int depth, const uint8_t *key, size_t klen,
 		   const void *val, size_t vlen);
 
+static size_t count_entries(struct tree *t, const uint8_t *p, size_t n)
+{
+	size_t count = 0;
+	struct entry e;
+
+	for (size_t at = 1; at < n; at = e.end, count++)
+		next_entry(t, p, n, at, &e);
+	return count;
+}
+
+/* Inner pages of fewer entries stay whole, whatever their size: pages that each keep one or two long
+ * keys would make a tree of any height. */
+static bool is_too_large(struct tree *t, const uint8_t *p, size_t n)
+{
+	if (n <= TREE_PAGE)
+		return false;
+	return count_entries(t, p, n) >= (p[0] == INNER ? 2 * INNER_LEAST : 2);
+}
+
 /* The root had to split: a new root above it and its new neighbour. */
 static void grow(struct tree *t, const uint8_t *sep, size_t seplen, uint32_t right)
 {
@@ -261,18 +287,19 @@ static void grow(struct tree *t, const uint8_t *sep, size_t seplen, uint32_t rig
 }
 
 /* Where a page that became too large is cut: before its last entry if that is the new one (keys that
- * come in order then leave full pages behind), else near the middle.  The whole key of the first
- * entry after the cut goes to *key, and how much of it the entry before shares to *lcp. */
-static size_t cut_point(struct tree *t, const uint8_t *p, size_t n, bool before_last, struct buf *key,
-			struct entry *first)
+ * come in order then leave full pages behind), else near the middle; but with at least `least` entries
+ * on each side.  The whole key of the first entry after the cut goes to *key, and how much of it the
+ * entry before shares is in *first. */
+static size_t cut_point(struct tree *t, const uint8_t *p, size_t n, bool before_last, size_t least,
+			struct buf *key, struct entry *first)
 {
-	size_t at = 1;
+	size_t at = 1, count = count_entries(t, p, n);
 
-	for (;;) {
+	for (size_t i = 0;; i++) {
 		next_entry(t, p, n, at, first);
 		key->len = first->shared;
 		buf_add(key, first->suffix, first->suffix_len);
-		if (at > 1 && (before_last ? first->end == n : at >= n / 2 || first->end == n))
+		if (i >= least && (i + least >= count || (!before_last && at >= n / 2)))
 			return at;
 		at = first->end;
 	}
@@ -282,8 +309,8 @@ static void split(struct tree *t, uint32_t path[], int depth, const uint8_t *p, 
 {
 	auto_buf struct buf key = BUF_INIT, right = BUF_INIT;
 	struct entry first;
-	size_t at = cut_point(t, p, n, at_end, &key, &first);
 	bool inner = p[0] == INNER;
+	size_t at = cut_point(t, p, n, at_end, inner ? INNER_LEAST : 1, &key, &first);
 	size_t seplen = inner ? key.len : first.shared + 1;
 	uint32_t no;
 	uint8_t be[4];
@@ -325,15 +352,13 @@ static void put_at(struct tree *t, uint32_t path[], int depth, const uint8_t *ke
 	bool at_end;
 	size_t n;
 	const uint8_t *p = page(t, path[depth], &n);
-	struct entry only;
 
 	buf_reserve(&b, n + klen + vlen + 16);
 	page_with(t, &b, p, n, key, klen, val, vlen, &at_end);
-	next_entry(t, (const uint8_t *)b.data, b.len, 1, &only);
-	if (b.len <= TREE_PAGE || only.end == b.len)
-		statefile_put(t->file, KIND_PAGE, path[depth], 0, b.data, b.len);
-	else
+	if (is_too_large(t, (const uint8_t *)b.data, b.len))
 		split(t, path, depth, (const uint8_t *)b.data, b.len, at_end);
+	else
+		statefile_put(t->file, KIND_PAGE, path[depth], 0, b.data, b.len);
 }
 
 void tree_put(struct tree *t, const void *key, size_t klen, const void *val, size_t vlen)

@@ -6,8 +6,9 @@
  *   varint bytes shared with the key before, varint bytes that follow, varint length of the value,
  *   the bytes that follow, the value.  In an inner page the value is a page number (4 bytes, big
  *   endian) and the key the least that its page may hold; the first entry's key is empty.
- * Invariants: every page but the root holds at least one entry; a page of more than one entry is at
- * most TREE_PAGE bytes; page numbers are never used twice. */
+ * Invariants: every page but the root holds at least one entry; a leaf of more than one entry and an
+ * inner page of more than seven are cut when a put leaves them above TREE_PAGE bytes; page numbers are
+ * never used twice. */
 #ifndef LINESYNC_TREE_H
 #define LINESYNC_TREE_H
 
@@ -26,6 +27,8 @@ struct tree {
 	struct statefile *file;	/* borrowed */
 	uint32_t root;		/* page number; 0: the tree is empty */
 	uint32_t next_page;	/* the next number to give out, from 1 */
+	bool reader;		/* another process may commit between two pages that are read */
+	bool torn;		/* reader: a page was missing, so the answer counts for nothing */
 };
 
 /* The value of a key (1..TREE_KEY_MAX bytes), appended to *val after a reset.  True if found. */

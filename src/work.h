@@ -68,7 +68,8 @@ struct work {
 	size_t payload_len;
 	char *root, *folder, *default_repo, *namespace;	/* owned; for a failure's record */
 	uint8_t format;
-	int64_t start_ms;
+	bool has_offset;		/* of the byte where a bad line is wrong */
+	size_t offset;
 	size_t size;			/* bytes that count in the window */
 	char id[37];
 };

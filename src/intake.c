@@ -1,0 +1,482 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "log.h"
+#include "pipeline_p.h"
+#include "results.h"
+
+#define PAYLOAD_MAX 65536
+#define HOPELESS_LINES 20	/* so many changes without a file, and no other: --root is wrong */
+
+struct work *intake_work(struct pipeline *p, struct change *c, const struct content *k,
+			 struct place_in_run at, uint64_t number)
+{
+	struct work *w = xcalloc(1, sizeof *w);
+
+	w->at = at;
+	w->number = number;
+	w->op = c->op;
+	w->repo = c->repo != NULL ? c->repo : xstrdup("");
+	w->path = c->path;
+	w->old_path = c->old_path;
+	c->repo = c->path = c->old_path = NULL;
+	w->has_offset = c->has_offset;
+	w->offset = c->offset;
+	w->uncommitted = c->uncommitted;
+	if (k != NULL) {
+		w->folder = xstrdup(k->folder);
+		w->root = xstrdup(k->folder != NULL ? k->root : NULL);
+	}
+	w->default_repo = xstrdup(p->change_options.repo);
+	w->namespace = xstrdup(p->change_options.namespace);
+	w->format = (uint8_t)(p->change_options.format | (p->change_options.nul_terminated ? 0x80 : 0));
+	return w;
+}
+
+static void keep_payload(struct work *w, const char *line, size_t n)
+{
+	if (n == 0 || n > PAYLOAD_MAX || w->payload != NULL)
+		return;
+	w->payload = xmemdup0(line, n);
+	w->payload_len = n;
+}
+
+static struct task *work_add_half(struct work *w, enum lane_kind kind, uint8_t half)
+{
+	struct task *t = &w->half[w->halves++];
+
+	t->work = w;
+	t->kind = kind;
+	t->half = half;
+	t->hold = w->at.ord;
+	w->open++;
+	return t;
+}
+
+/* A line that is settled without a document: bad, or skipped by itself. */
+static void settle_alone(struct pipeline *p, struct work *w, enum status status, enum reason reason,
+			 bool repo_known)
+{
+	struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+
+	t->status = status;
+	t->reason = reason;
+	t->phase = TASK_SETTLED;
+	work_enter(p, w);
+	if (status == STATUS_FAILED)
+		task_put_failure(p, w, NULL, repo_known);
+	w->open = 0;
+	task_settle_work(p, w);
+}
+
+/* A failed line whose document is known: earlier lines of it come first, and a failure takes the
+ * place of an older one, but leaves what the store holds. */
+static void settle_failed_doc(struct pipeline *p, struct work *w)
+{
+	struct task *t = &w->half[0];
+
+	t->doc = work_doc(p, w->repo, w->path);
+	work_enter(p, w);
+	t->phase = TASK_SETTLED;
+	if (w->resumed && state_later(p->state, t->doc->known.last, w->at)) {
+		t->status = STATUS_SUPERSEDED;
+	} else {
+		t->status = STATUS_FAILED;
+		task_put_failure(p, w, t, true);
+	}
+	work_doc_put(p, t->doc);
+	t->doc = NULL;
+	w->open = 0;
+	task_settle_work(p, w);
+}
+
+static void take_bad(struct pipeline *p, struct work *w, enum error_code error, char **message,
+		     bool repo_known)
+{
+	w->half[0].error = error;
+	w->half[0].message = *message;
+	*message = NULL;
+	if (error == ERR_NO_SUCH_FILE)
+		p->no_file_seen++;
+	if (repo_known && w->path != NULL && w->path[0] != '\0' && error_retryable(error) &&
+	    error != ERR_IS_A_DIRECTORY) {
+		work_add_half(w, LANE_UPSERT, HALF_NEW);
+		settle_failed_doc(p, w);
+	} else {
+		settle_alone(p, w, STATUS_FAILED, REASON_NONE, repo_known);
+	}
+}
+
+static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct content *k)
+{
+	struct run_state r;
+	int64_t start_s;
+
+	if (!k->from_file)
+		return false;
+	if (!w->retried && p->run_start_ns != 0)
+		return k->ctime_ns > p->run_start_ns;
+	if (!w->retried || state_run_get(p->state, w->at.run, &r) != 0)
+		return k->ctime_ns / 1000000000 > p->run->start_s;
+	start_s = r.start_s;
+	run_release(&r);
+	return k->ctime_ns / 1000000000 > start_s;
+}
+
+static void add_upsert(struct pipeline *p, struct work *w, struct change *c, struct content *k)
+{
+	struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+
+	/* the names that work_new took over are lent back: they are part of what is stored */
+	c->repo = w->repo;
+	c->path = w->path;
+	object_digest(t->digest, c, k, p->settings);
+	t->object = object_new(p->parts.store->collection, c, k, t->digest, p->synced_at);
+	c->repo = c->path = NULL;
+	memcpy(w->id, t->object->id, sizeof w->id);
+	w->size += t->object->text_len + p->parts.dimension * sizeof(float);
+}
+
+void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip)
+{
+	struct task *t = work_add_half(w, LANE_DELETE, half);
+
+	t->skip = skip;
+	if (half == HALF_NEW)
+		object_id(w->id, p->parts.store->collection, w->repo, w->path, 0);
+}
+
+void intake_set_embedder(struct pipeline *p, char *embedder)
+{
+	free(p->embedder);
+	free(p->settings);
+	p->embedder = embedder;
+	p->settings = xasprintf("%s chunks:off", embedder);
+}
+
+/* The first object decides, where neither the user nor the collection has: the vector that it brings,
+ * or the embedder's default. */
+static void decide_dimension(struct pipeline *p, const struct change *c)
+{
+	struct head *h = state_head(p->state);
+
+	if (h->dimension != 0)
+		return;
+	if (c->vector != NULL && p->o->embed == NULL && p->parts.store->dimension == 0) {
+		p->parts.dimension = c->nvector;
+		intake_set_embedder(p, xasprintf("hash:%zu", c->nvector));
+	}
+	free(h->embedder);
+	h->embedder = xstrdup(p->embedder);
+	h->dimension = (uint32_t)p->parts.dimension;
+	log_info("collection '%s': vectors of %zu numbers, embedder %s", p->parts.store->collection,
+		 p->parts.dimension, p->embedder);
+}
+
+static bool wrong_vector(const struct pipeline *p, const struct change *c, char **why)
+{
+	if (c->vector == NULL || c->nvector == p->parts.dimension)
+		return false;
+	*why = xasprintf("the vector has %zu numbers, the collection's have %zu", c->nvector,
+			 p->parts.dimension);
+	return true;
+}
+
+/* A change of a document, read and resolved: makes its halves and queues them.  halves: which of a
+ * rename's are to be done (a retry has only the failed one). */
+static void take_document(struct pipeline *p, struct work *w, struct change *c, struct content *k,
+			  bool keep_old, int halves)
+{
+	char *why = NULL;
+
+	if (k->got == CONTENT_FAIL || c->content_error) {
+		take_bad(p, w, k->got == CONTENT_FAIL ? k->error : ERR_CONTENT,
+			 k->got == CONTENT_FAIL ? &k->message : &c->error_text, true);
+		return;
+	}
+	if (k->got == CONTENT_OK && w->op != OP_DELETE)
+		decide_dimension(p, c);
+	if (k->got == CONTENT_OK && w->op != OP_DELETE && wrong_vector(p, c, &why)) {
+		take_bad(p, w, ERR_BAD_VECTOR, &why, true);
+		return;
+	}
+	if (k->got == CONTENT_SKIP && !k->deletes) {
+		settle_alone(p, w, STATUS_SKIPPED, k->reason, true);
+		return;
+	}
+	w->uncommitted |= newer_than_listed(p, w, k);
+	if ((halves & HALF_NEW) && w->op == OP_DELETE)
+		intake_add_delete(p, w, HALF_NEW, REASON_NONE);
+	else if ((halves & HALF_NEW) && k->got == CONTENT_SKIP)
+		intake_add_delete(p, w, HALF_NEW, k->reason);
+	else if (halves & HALF_NEW)
+		add_upsert(p, w, c, k);
+	if (w->op == OP_RENAME && (halves & HALF_OLD) && !keep_old)
+		intake_add_delete(p, w, HALF_OLD, REASON_NONE);
+	if (w->halves == 0) {
+		settle_alone(p, w, STATUS_COMPLETED, REASON_NONE, true);
+		return;
+	}
+	work_enter(p, w);
+	for (int i = 0; i < w->halves; i++) {
+		struct task *t = &w->half[i];
+
+		t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+	}
+	/* both are known before the first may settle and free the line */
+	for (int i = 0, n = w->halves; i < n; i++)
+		task_queue(p, &w->half[i]);
+}
+
+static void take_record(struct pipeline *p, struct change *c, const struct line *line, bool again,
+			enum status before)
+{
+	struct group *g = work_group(p, c->repo);
+	struct pending_record *r = xcalloc(1, sizeof *r), **at = &g->records;
+
+	r->at = (struct place_in_run){ p->run->number, p->ord };
+	r->number = line->number;
+	r->commit = c->commit;
+	r->since = c->since;
+	r->changeset = c->changeset;
+	c->commit = c->since = c->changeset = NULL;
+	r->complete = c->complete;
+	r->again = again;
+	r->before = before;
+	while (*at != NULL)
+		at = &(*at)->next;
+	*at = r;
+	g->nrecords++;
+	g->look = true;
+	g->lines_open = false;
+}
+
+static void take_not_a_change(struct pipeline *p, const struct line *line, enum reason reason)
+{
+	struct result r = { .run = p->run->id, .line = line->number, .status = STATUS_SKIPPED,
+		.reason = reason };
+
+	if (!p->matching)	/* an earlier invocation of this run has counted it */
+		pipeline_count(p, STATUS_NONE, STATUS_SKIPPED, reason, OP_NONE);
+	pipeline_result(p, &r, true);
+}
+
+static void set_ord(struct pipeline *p)
+{
+	p->ord++;
+	p->changes_seen++;
+}
+
+/* The first line that is not the recorded one: what follows it in the old run is given up. */
+void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number)
+{
+	p->matching = false;
+	if (cut == 1)
+		log_note("run %s did not finish and this input does not begin like its own; it stays "
+			 "interrupted and a new run begins", p->run->id);
+	else
+		log_note("line %llu is not what run %s had read there; that run stays interrupted and a new "
+			 "one goes on from here", (unsigned long long)number, p->run->id);
+	p->run = state_run_branch(p->state, cut);
+}
+
+/* A line that an earlier invocation of this run has finished, and that carries everything itself. */
+static bool take_finished(struct pipeline *p, const struct line *line, const struct line_state *l)
+{
+	struct result r = { .run = p->run->id, .line = line->number, .status = l->status,
+		.reason = l->reason, .resumed = true };
+
+	if (!l->own || (l->status != STATUS_COMPLETED && l->status != STATUS_SKIPPED &&
+			l->status != STATUS_SUPERSEDED))
+		return false;
+	p->ord++;
+	p->changes_seen++;
+	pipeline_result(p, &r, true);
+	return true;
+}
+
+static bool is_blank(const struct line *line)
+{
+	for (size_t i = 0; i < line->n; i++)
+		if (line->data[i] != ' ' && line->data[i] != '\t')
+			return false;
+	return !line->too_long;
+}
+
+static void parse(struct pipeline *p, struct change *c, const struct line *line, bool *needs_file)
+{
+	*needs_file = false;
+	if (!line->too_long) {
+		change_parse(c, line->data, line->n, line->unterminated, needs_file, &p->change_options);
+		return;
+	}
+	memset(c, 0, sizeof *c);
+	c->kind = CHANGE_BAD;
+	c->error = ERR_LINE_TOO_LONG;
+	c->message = xasprintf("the line has more than %llu bytes; raise --max-line",
+			       (unsigned long long)p->o->max_line);
+}
+
+/* A line that asks for something, or is bad: it gets a place in the run. */
+static void take_change(struct pipeline *p, const struct line *line, struct change *c, bool needs_file)
+{
+	struct content k = { 0 };
+	struct line_state old = { 0 };
+	bool keep_old = false, again = false;
+	struct work *w;
+
+	set_ord(p);
+	if (p->matching) {
+		again = p->ord <= p->recorded && state_line_get(p->state, p->ord, &old) &&
+			old.digest == line->digest;
+		if (!again && p->ord <= p->recorded)
+			intake_branch(p, p->ord, line->number);
+		else if (!again)
+			p->matching = false;	/* past what was recorded: the run goes on */
+	}
+	if (c->kind == CHANGE_DOCUMENT)
+		content_load(&k, c, p->parts.roots, needs_file, &keep_old);
+	if (!again)
+		state_line_read(p->state, p->ord, line->digest, change_carries_all(c) && !k.from_file);
+	if (c->kind == CHANGE_CHANGESET) {
+		take_record(p, c, line, again, old.status);
+	} else {
+		bool repo_known = c->kind != CHANGE_BAD || c->repo_known;
+
+		w = intake_work(p, c, &k, (struct place_in_run){ p->run->number, p->ord }, line->number);
+		w->resumed = w->again = again;
+		w->again = again && old.status != STATUS_NONE;
+		w->before = again ? old.status : STATUS_NONE;
+		keep_payload(w, line->data, line->too_long ? 0 : line->n);
+		if (repo_known)
+			work_group(p, w->repo)->lines_open = true;
+		if (c->kind == CHANGE_BAD)
+			take_bad(p, w, c->error, &c->message, repo_known);
+		else if (c->kind == CHANGE_SKIP)
+			settle_alone(p, w, STATUS_SKIPPED, c->reason, true);
+		else
+			take_document(p, w, c, &k, keep_old, HALF_NEW | HALF_OLD);
+	}
+	content_release(&k);
+}
+
+void intake_line(struct pipeline *p, const struct line *line)
+{
+	struct change c;
+	struct line_state l;
+	bool needs_file;
+
+	state_run(p->state)->input_bytes = input_bytes(p->parts.input);
+	if (is_blank(line))
+		return;
+	if (p->matching && p->ord < p->recorded && state_line_get(p->state, p->ord + 1, &l) &&
+	    l.digest == line->digest && take_finished(p, line, &l))
+		return;
+	parse(p, &c, line, &needs_file);
+	if (c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE)
+		take_not_a_change(p, line, c.reason);
+	else
+		take_change(p, line, &c, needs_file);
+	change_release(&c);
+	if (p->no_file_seen == HOPELESS_LINES && p->changes_seen == HOPELESS_LINES && p->stop_status == 0) {
+		log_err("none of the first %d changes has a file below '%s'; is --root right?",
+			HOPELESS_LINES, roots_path(p->parts.roots));
+		p->stop_status = 78;
+	}
+}
+
+/* Waits for the first line that asks for something and keeps it for take_some(): if it is not the
+ * first of the run that goes on, that run is given up before anything is tried again. */
+void intake_first_line(struct pipeline *p)
+{
+	struct change c;
+	struct line_state l;
+	bool needs_file, message;
+
+	while (!pipeline_must_stop(p)) {
+		switch (input_next(p->parts.input, &p->first)) {
+		case INPUT_MORE:
+			pipeline_wait(p, true, CLOCK_NEVER);
+			continue;
+		case INPUT_END:
+			p->eof = true;
+			intake_branch(p, 1, 1);
+			return;
+		case INPUT_LINE:
+			break;
+		}
+		if (is_blank(&p->first))
+			continue;
+		p->has_first = true;
+		if (state_line_get(p->state, 1, &l) && l.digest == p->first.digest)
+			return;
+		parse(p, &c, &p->first, &needs_file);
+		message = c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE;
+		change_release(&c);
+		if (!message) {
+			intake_branch(p, 1, p->first.number);
+			return;
+		}
+		p->has_first = false;
+		take_not_a_change(p, &p->first, REASON_NOT_A_CHANGE);
+	}
+}
+
+/* ---- retries of earlier runs' failures ---- */
+
+static void take_retry(struct pipeline *p, const struct failure *f, const struct buf *payload)
+{
+	struct change_options mine = p->change_options;
+	struct change c;
+	struct content k = { 0 };
+	bool needs_file = false, keep_old = false;
+	struct work *w;
+
+	p->change_options.format = (enum input_format)(f->format & 0x7f);
+	p->change_options.nul_terminated = f->format & 0x80;
+	p->change_options.repo = f->default_repo[0] ? f->default_repo : NULL;
+	p->change_options.namespace = f->namespace[0] ? f->namespace : NULL;
+	change_parse(&c, payload->data, payload->len, false, &needs_file, &p->change_options);
+	if (c.kind == CHANGE_DOCUMENT) {
+		if (f->root[0] != '\0')
+			roots_preset(p->parts.roots, f->root, c.repo, f->folder);
+		content_load(&k, &c, p->parts.roots, needs_file, &keep_old);
+		w = intake_work(p, &c, &k, f->line, f->number);
+		w->retried = true;
+		w->retries_before = f->retries;
+		keep_payload(w, payload->data, payload->len);
+		take_document(p, w, &c, &k, keep_old, f->op == OP_RENAME ? f->half : HALF_NEW | HALF_OLD);
+	}
+	p->change_options = mine;
+	change_release(&c);
+	content_release(&k);
+}
+
+/* Offers the next failure that may be tried again.  False when there is none left. */
+bool intake_retry(struct pipeline *p)
+{
+	struct failure f = { 0 };
+	auto_buf struct buf payload = BUF_INIT;
+	bool offered = false;
+
+	while (!offered && state_failure_next(p->state, &p->retry, &f)) {
+		if (f.line.run >= p->run->number) {
+			failure_release(&f);
+			return false;
+		}
+		if (!p->retry.repo_known || f.path[0] == '\0' || f.retries >= p->o->max_rounds ||
+		    !error_retryable((enum error_code)f.code) || state_own_ord(p->state, f.line) != 0 ||
+		    !state_failure_payload(p->state, f.line, &payload))
+			continue;
+		take_retry(p, &f, &payload);
+		offered = true;
+	}
+	failure_release(&f);
+	return offered;
+}

@@ -1,0 +1,101 @@
+/* pipeline_p: what the parts of the pipeline share: work.c (lines and documents in memory), intake.c
+ * (steps 1 and 2), task.c (steps 3 and 6), records.c (changesets), pipeline.c (the order of steps,
+ * commits, the loop). */
+#ifndef LINESYNC_PIPELINE_P_H
+#define LINESYNC_PIPELINE_P_H
+
+#include "pipeline.h"
+#include "results.h"
+#include "work.h"
+
+#define DOC_SLOTS 4096
+#define GROUP_SLOTS 256
+
+struct pipeline {
+	struct pipeline_parts parts;
+	const struct options *o;
+	struct state *state;
+	struct lane *lane;
+	struct run_state *run;
+	struct change_options change_options;
+	struct doc *docs[DOC_SLOTS];
+	struct doc *late;		/* list by late_next: marks that are not over yet */
+	struct group *groups[GROUP_SLOTS];
+	struct work *settled;		/* to free after the commit */
+	struct buf fresh;		/* results that wait for the commit */
+	size_t riders;			/* of them, lines that needed no request */
+	bool verdicts;			/* of them, lines that a request settled */
+	int64_t oldest_fresh;		/* since when the first of them waits */
+	size_t window_bytes, window_works;	/* in use */
+	size_t max_bytes, max_works;
+	uint32_t ord;			/* of the last line taken */
+	bool matching;			/* lines are compared with those of the run being resumed */
+	uint32_t recorded;		/* how many lines that run has */
+	bool eof, reading_done;
+	struct failure_walk retry;
+	bool retries_done;
+	struct pending_record *sweeping;	/* complete: true: its documents are being deleted */
+	struct group *sweep_group;
+	struct walk sweep;
+	bool sweep_in_marks;
+	struct lane_figures told;	/* what the run's record already counts */
+	struct line first;		/* read to see whether it is the first of the last run */
+	bool has_first;
+	int64_t start_ms, late_ms, run_start_ns;
+	uint64_t changes_seen, no_file_seen, failed;
+	int stop_status;		/* exit status that ends the run early, 0 */
+	char synced_at[21];
+	char *embedder, *settings;	/* owned: "hash:384"; the same with the chunking, for digests */
+	struct pipeline_end *end;
+};
+
+/* ---- work.c ---- */
+
+struct group *work_group(struct pipeline *p, const char *repo);
+/* The document, with what the state knows of it; kept until work_doc_put() finds it unused. */
+struct doc *work_doc(struct pipeline *p, const char *repo, const char *path);
+struct doc *work_doc_find(struct pipeline *p, const char *repo, const char *path);
+void work_doc_put(struct pipeline *p, struct doc *d);
+void work_doc_late(struct pipeline *p, struct doc *d);	/* keep until its attempts are over */
+void work_enter(struct pipeline *p, struct work *w);	/* counts in the window from now on */
+void work_leave(struct pipeline *p, struct work *w);	/* settled: freed after the next commit */
+void work_free(struct work *w);
+
+/* ---- task.c ---- */
+
+void task_queue(struct pipeline *p, struct task *t);	/* step 3 begins */
+void task_item_done(void *ctx, struct lane_item *i, enum lane_end end);
+void task_settle_work(struct pipeline *p, struct work *w);
+void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known);
+void task_settle_mark(struct pipeline *p, struct doc *d);
+void task_mark_put(struct pipeline *p, struct doc *d);
+void task_mark_del(struct pipeline *p, struct doc *d);
+uint32_t task_most_chunks(const struct doc *d);		/* that may stand, in flight ones included */
+void task_late_turn(struct pipeline *p);		/* attempts that are over by now */
+int64_t task_late_due(const struct pipeline *p);
+
+/* ---- intake.c ---- */
+
+void intake_set_embedder(struct pipeline *p, char *embedder);	/* takes it over */
+void intake_line(struct pipeline *p, const struct line *line);
+bool intake_retry(struct pipeline *p);		/* offers one earlier failure; false: none left */
+void intake_first_line(struct pipeline *p);
+void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number);
+struct work *intake_work(struct pipeline *p, struct change *c, const struct content *k,
+		      struct place_in_run at, uint64_t number);
+void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip);
+
+/* ---- records.c ---- */
+
+void records_judge(struct pipeline *p, bool last);
+void records_sweep_turn(struct pipeline *p);
+
+/* ---- pipeline.c ---- */
+
+void pipeline_result(struct pipeline *p, const struct result *r, bool rider);
+void pipeline_count(struct pipeline *p, enum status before, enum status now, enum reason reason,
+		    enum change_op op);
+bool pipeline_must_stop(struct pipeline *p);
+void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit);
+
+#endif

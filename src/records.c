@@ -1,0 +1,257 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "changeset.h"
+#include "log.h"
+#include "pipeline_p.h"
+#include "results.h"
+
+#define RECORDS_MAX 256		/* undecided changeset records of one repository */
+
+static bool works_before(const struct group *g, struct place_in_run at, struct state *s)
+{
+	for (const struct work *w = g->works; w != NULL; w = w->next) {
+		for (int i = 0; i < w->halves; i++) {
+			struct place_in_run hold = { w->at.run, w->half[i].hold };
+
+			if (w->half[i].phase != TASK_SETTLED && state_later(s, at, hold))
+				return true;
+		}
+		if (w->open > 0 && state_later(s, at, w->at))
+			return true;
+	}
+	return false;
+}
+
+static void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
+{
+	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
+		.since = pr->since, .changeset = pr->changeset };
+}
+
+static void decide_record(struct pipeline *p, struct group *g, enum status status, enum held_why why,
+			  uint64_t waiting)
+{
+	struct pending_record *pr = g->records;
+	struct record rec;
+	struct result r = { .run = p->run->id, .line = pr->number, .repo = g->repo, .op = OP_CHANGESET,
+		.status = status, .changeset = pr->commit, .waiting = waiting };
+
+	record_fields(g, pr, &rec);
+	if (status == STATUS_COMPLETED) {
+		changeset_advance(p->state, &rec);
+	} else {
+		changeset_hold(p->state, &rec, why, waiting);
+		r.held_why = held_name(why);
+	}
+	changeset_close_block(p->state, g->repo, pr->at, status == STATUS_COMPLETED || why == HELD_LINES);
+	state_line_set(p->state, pr->at.ord, status, REASON_NONE);
+	pipeline_count(p, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE, OP_CHANGESET);
+	pipeline_result(p, &r, true);
+	g->records = pr->next;
+	g->nrecords--;
+	free(pr->commit);
+	free(pr->since);
+	free(pr->changeset);
+	free(pr);
+}
+
+static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting, bool *too_many);
+
+/* Judges a repository's records in order, as far as they can be.  last: the input is read and all is
+ * settled, so what cannot advance is held. */
+static void judge_group(struct pipeline *p, struct group *g, bool last)
+{
+	while (g->records != NULL && p->sweeping != g->records) {
+		struct record r;
+		uint64_t waiting;
+		enum record_verdict v;
+		bool too_many = false;
+
+		if (works_before(g, g->records->at, p->state))
+			return;
+		record_fields(g, g->records, &r);
+		if (g->records->complete && !g->records->swept && sweep_needed(p, g, &waiting, &too_many))
+			return;
+		v = too_many ? RECORD_HELD : changeset_judge(p->state, &r, &waiting);
+		if (too_many)
+			decide_record(p, g, STATUS_HELD, HELD_TOO_MANY_DELETES, waiting);
+		else if (v == RECORD_ADVANCE)
+			decide_record(p, g, STATUS_COMPLETED, HELD_LINES, 0);
+		else if (v == RECORD_NOT_FROM_HERE)
+			decide_record(p, g, STATUS_HELD, HELD_NOT_FROM_HERE, 0);
+		else if (last || g->nrecords > RECORDS_MAX)
+			decide_record(p, g, STATUS_HELD, HELD_LINES, waiting);
+		else
+			return;
+	}
+}
+
+/* A record that an earlier run left held may be free now. */
+static void release_held(struct pipeline *p, struct group *g)
+{
+	struct repo_state *rs = state_repo(p->state, g->repo);
+	struct run_state older;
+	struct result r = { .repo = g->repo, .op = OP_CHANGESET, .status = STATUS_COMPLETED,
+		.line = rs->held_number, .retried = true };
+	uint32_t run = rs->held.run;
+
+	if (rs->held_commit[0] == '\0' || state_own_ord(p->state, rs->held) != 0 ||
+	    !changeset_release(p->state, g->repo))
+		return;
+	rs = state_repo(p->state, g->repo);
+	r.changeset = rs->commit;
+	if (state_run_get(p->state, run, &older) == 0) {
+		r.run = older.id;
+		pipeline_result(p, &r, true);
+	}
+	run_release(&older);
+}
+
+/* ---- complete: true ---- */
+
+static bool to_sweep(struct pipeline *p, const struct record *r, const char *path,
+		     const struct doc_state *known, bool doubtful)
+{
+	const struct doc *d = work_doc_find(p, r->repo, path);
+
+	if (!(known->flags & DOC_PRESENT) && !doubtful)
+		return false;
+	if (known->last.run != 0 && (changeset_names(p->state, r, known->last) ||
+				     state_own_ord(p->state, known->last) > r->at.ord))
+		return false;
+	return d == NULL || (d->active == NULL && d->next == NULL);
+}
+
+/* The next document of the repository, in order, that the records' lines do not list.  Documents come
+ * first, then marks of documents that the state knows only by them. */
+static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *at, bool *in_marks)
+{
+	struct doc_state known;
+	struct mark m;
+
+	while (!*in_marks && state_walk(p->state, 'd', r->repo, at)) {
+		bool doubtful;
+
+		if (doc_decode(&known, (const uint8_t *)at->value.data, at->value.len) != 0)
+			continue;
+		doubtful = state_mark_get(p->state, r->repo, at->path, &m) && (m.flags & MARK_DOUBT);
+		if (to_sweep(p, r, at->path, &known, doubtful))
+			return true;
+	}
+	if (!*in_marks) {
+		walk_release(at);
+		*in_marks = true;
+	}
+	while (state_walk(p->state, 'm', r->repo, at)) {
+		if (mark_decode(&m, (const uint8_t *)at->value.data, at->value.len) == 0 &&
+		    (m.flags & MARK_DOUBT) && !state_doc_get(p->state, r->repo, at->path, &known) &&
+		    to_sweep(p, r, at->path, &known, true))
+			return true;
+	}
+	return false;
+}
+
+/* Failures in this very input stop the sweep: what they name may be there after all. */
+static bool own_failures(struct pipeline *p, const struct group *g)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	bool found = false;
+
+	while (!found && state_failure_next(p->state, &at, &f))
+		found = state_own_ord(p->state, f.line) != 0 &&
+			(!at.repo_known || strcmp(f.repo, g->repo) == 0);
+	failure_release(&f);
+	failure_walk_release(&at);
+	return found;
+}
+
+static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting, bool *too_many)
+{
+	struct walk at = { 0 };
+	struct record r;
+	uint64_t n = 0, most = state_repo(p->state, g->repo)->present / 2;
+	bool in_marks = false;
+
+	record_fields(g, g->records, &r);
+	if (own_failures(p, g))
+		return false;
+	while (sweep_next(p, &r, &at, &in_marks))
+		n++;
+	walk_release(&at);
+	if (p->o->max_delete_given)
+		most = p->o->max_delete;
+	*waiting = n;
+	*too_many = n > most;
+	if (*too_many)
+		log_warn("'%s' would lose %llu documents that its complete listing does not name; allow it "
+			 "with --max-delete %llu", g->repo, (unsigned long long)n, (unsigned long long)n);
+	if (n == 0 || *too_many || p->sweeping != NULL)
+		return n != 0 && !*too_many;
+	p->sweeping = g->records;
+	p->sweep_group = g;
+	return true;
+}
+
+/* Failures of documents that a complete listing does not name are settled by it. */
+static void supersede_unlisted(struct pipeline *p, const struct record *r)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+
+	while (state_failure_next(p->state, &at, &f))
+		if (at.repo_known && f.path[0] != '\0' && strcmp(f.repo, r->repo) == 0 &&
+		    state_own_ord(p->state, f.line) == 0)
+			state_failure_del_at(p->state, &at);
+	failure_walk_release(&at);
+}
+
+/* Deletes one more document of the sweep; at its end its record can be judged. */
+void records_sweep_turn(struct pipeline *p)
+{
+	struct record r;
+	struct work *w;
+	struct change c = { .op = OP_DELETE };
+
+	record_fields(p->sweep_group, p->sweeping, &r);
+	if (sweep_next(p, &r, &p->sweep, &p->sweep_in_marks)) {
+		c.repo = xstrdup(r.repo);
+		c.path = xstrdup(p->sweep.path);
+		w = intake_work(p, &c, NULL, r.at, r.number);
+		w->internal = true;
+		intake_add_delete(p, w, HALF_NEW, REASON_NONE);
+		w->half[0].hold = 0;
+		work_enter(p, w);
+		w->half[0].doc = work_doc(p, w->repo, w->path);
+		task_queue(p, &w->half[0]);
+		return;
+	}
+	walk_release(&p->sweep);
+	supersede_unlisted(p, &r);
+	p->sweeping->swept = true;
+	p->sweeping = NULL;
+	p->sweep_in_marks = false;
+	for (int i = 0; i < GROUP_SLOTS; i++)	/* another one's sweep may wait for this to end */
+		for (struct group *g = p->groups[i]; g != NULL; g = g->chain)
+			g->look = true;
+}
+
+void records_judge(struct pipeline *p, bool last)
+{
+	for (int i = 0; i < GROUP_SLOTS; i++)
+		for (struct group **at = &p->groups[i], *g; (g = *at) != NULL;) {
+			if (g->release)
+				release_held(p, g);
+			g->release = false;
+			if (g->look || last)
+				judge_group(p, g, last);
+			g->look = false;
+			at = &g->chain;
+		}
+}

@@ -1,0 +1,496 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "changeset.h"
+#include "clock.h"
+#include "embed_hash.h"
+#include "pipeline_p.h"
+#include "results.h"
+
+/* ---- settling ---- */
+
+static bool in_doubt(const struct doc *d)
+{
+	return d->has_mark && !(d->mark.flags & MARK_SETTLED);
+}
+
+void task_mark_put(struct pipeline *p, struct doc *d)
+{
+	d->has_mark = true;
+	state_mark_put(p->state, d->repo, d->path, &d->mark);
+}
+
+void task_mark_del(struct pipeline *p, struct doc *d)
+{
+	if (d->has_mark)
+		state_mark_del(p->state, d->repo, d->path);
+	d->has_mark = false;
+}
+
+/* A line has settled the document: an attempt that may still arrive only delays what comes. */
+void task_settle_mark(struct pipeline *p, struct doc *d)
+{
+	if (!d->has_mark)
+		return;
+	if (d->mark.flags & MARK_DOUBT)
+		d->group->release = true;
+	if (d->late_until <= clock_ms()) {
+		task_mark_del(p, d);
+		return;
+	}
+	d->mark.flags = (uint8_t)((d->mark.flags & MARK_DELETE) | MARK_SETTLED);
+	task_mark_put(p, d);
+	work_doc_late(p, d);
+}
+
+/* A line that finished the document supersedes its failures, but not one of a later line. */
+static void drop_failure(struct pipeline *p, struct doc *d, struct place_in_run at)
+{
+	struct failure f;
+
+	if (state_repo(p->state, d->repo)->failed == 0 ||
+	    !state_failure_get(p->state, d->repo, d->path, &f))
+		return;
+	if (!state_later(p->state, f.line, at)) {
+		state_failure_del(p->state, d->repo, d->path);
+		d->group->release = true;
+	}
+	failure_release(&f);
+}
+
+/* The task's line has finished the document: it holds what flags say, by that line. */
+static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const uint8_t *digest,
+		       uint32_t chunks)
+{
+	struct doc *d = t->doc;
+	struct work *w = t->work;
+
+	d->known.flags = flags;
+	if (w->uncommitted && t->half == HALF_NEW)
+		d->known.flags |= DOC_UNCOMMITTED;
+	if (w->retried)
+		d->known.flags |= DOC_LOOSE;
+	if (digest != NULL)
+		memcpy(d->known.digest, digest, SYNC_DIGEST_SIZE);
+	d->known.chunks = chunks;
+	d->known.last = w->at;
+	state_doc_put(p->state, d->repo, d->path, &d->known);
+	drop_failure(p, d, w->at);
+	task_settle_mark(p, d);
+	if (!w->retried)
+		changeset_line(p->state, d->repo, w->at);
+}
+
+void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known)
+{
+	struct failure f = { 0 }, other;
+	bool newer = false;	/* a later line of the document has failed already */
+
+	f.line = w->at;
+	f.hold = t != NULL ? t->hold : w->at.ord;
+	f.number = w->number;
+	f.op = (uint8_t)w->op;
+	f.half = t != NULL ? t->half : HALF_NEW;
+	f.code = (uint16_t)(t != NULL ? t->error : w->half[0].error);
+	f.http = (uint16_t)(t != NULL ? t->http : 0);
+	f.retries = w->retries_before + (w->retried ? 1 : 0);
+	f.first_s = f.last_s = clock_unix_s();
+	f.format = w->format;
+	f.repo = w->repo;
+	f.path = t != NULL && t->doc != NULL ? t->doc->path : (char *)"";
+	f.message = t != NULL && t->message ? t->message : w->half[0].message ? w->half[0].message : "";
+	f.root = w->root;
+	f.folder = w->folder;
+	f.default_repo = w->default_repo;
+	f.namespace = w->namespace;
+	if (f.path[0] != '\0' && state_failure_get(p->state, f.repo, f.path, &other)) {
+		newer = state_later(p->state, other.line, f.line);
+		failure_release(&other);
+	}
+	if (!newer)
+		state_failure_put(p->state, &f, repo_known, w->payload, w->payload_len);
+}
+
+/* What a line of two halves came to. */
+static const struct task *telling_half(const struct work *w, enum status *status, enum reason *reason)
+{
+	const struct task *a = &w->half[0], *b = w->halves > 1 ? &w->half[1] : NULL;
+
+	*status = a->status;
+	*reason = a->reason;
+	if (b == NULL || a->status == STATUS_FAILED)
+		return a;
+	if (b->status == STATUS_FAILED) {
+		*status = b->status;
+		return b;
+	}
+	if (a->status == STATUS_SUPERSEDED && b->status == STATUS_SUPERSEDED)
+		return a;
+	if (a->status != STATUS_SKIPPED || (a->reason == REASON_UNCHANGED && b->status == STATUS_COMPLETED)) {
+		*status = STATUS_COMPLETED;
+		*reason = REASON_NONE;
+	}
+	return a;
+}
+
+static void fill_result(struct pipeline *p, struct work *w, const struct task *t, struct result *r,
+			char run[64])
+{
+	struct run_state older = { 0 };
+
+	*r = (struct result){ .run = p->run->id, .line = w->number, .repo = w->repo, .path = w->path,
+		.old_path = w->old_path, .op = w->op, .objects = w->objects, .retried = w->retried,
+		.error = t->error, .http = t->http,
+		.message = t->message, .retryable = error_retryable(t->error),
+		.has_offset = w->has_offset, .offset = w->offset };
+	if (w->at.run != p->run->number && state_run_get(p->state, w->at.run, &older) == 0) {
+		size_t n = strlen(older.id);
+
+		memcpy(run, older.id, n < 63 ? n + 1 : 63);
+		run[63] = '\0';
+		r->run = run;
+		run_release(&older);
+	}
+	for (int i = 0; i < w->halves; i++)
+		if (w->half[i].item.sent > 0) {
+			r->sent = true;
+			r->retries += w->half[i].item.sent - 1;
+			r->id = w->id[0] ? w->id : NULL;
+			r->ms = clock_ms() - w->half[i].item.first_sent_ms;
+		}
+}
+
+void task_settle_work(struct pipeline *p, struct work *w)
+{
+	struct result r;
+	char run[64];
+	enum status status;
+	enum reason reason;
+	const struct task *t = telling_half(w, &status, &reason);
+
+	w->group->look = true;
+	if (!w->internal) {
+		if (!w->retried) {
+			state_line_set(p->state, w->at.ord, status, reason);
+			pipeline_count(p, w->before, status, reason, w->op);
+		} else {
+			state_run(p->state)->retried++;
+		}
+		fill_result(p, w, t, &r, run);
+		r.status = status;
+		r.reason = reason;
+		pipeline_result(p, &r, !r.sent);
+	}
+	work_leave(p, w);
+}
+
+static void start_task(struct pipeline *p, struct task *t);
+
+static void start_next(struct pipeline *p, struct doc *d)
+{
+	if (d->active == NULL && d->next != NULL) {
+		d->active = d->next;
+		d->next = NULL;
+		start_task(p, d->active);	/* settles it at once, perhaps, and d is gone */
+	} else {
+		work_doc_put(p, d);
+	}
+}
+
+static void settle_half(struct pipeline *p, struct task *t)
+{
+	struct work *w = t->work;
+
+	t->phase = TASK_SETTLED;
+	object_free(t->object);
+	t->object = NULL;
+	if (t->status == STATUS_FAILED)
+		task_put_failure(p, w, t, true);
+	for (struct task *s = t->superseded, *also; s != NULL; s = also) {
+		also = s->also;
+		s->status = STATUS_SUPERSEDED;
+		settle_half(p, s);
+	}
+	t->superseded = NULL;
+	if (--w->open == 0) {
+		task_settle_work(p, w);
+	} else if (w->halves > 1 && t == &w->half[0] && w->half[1].phase == TASK_SIBLING &&
+		   w->half[1].doc->active == &w->half[1]) {
+		start_task(p, &w->half[1]);
+	}
+}
+
+/* The task that had its document's turn is settled: the next one's turn. */
+static void settle_task(struct pipeline *p, struct task *t, enum status status, enum reason reason)
+{
+	struct doc *d = t->doc;
+
+	t->status = status;
+	t->reason = reason;
+	d->active = NULL;
+	settle_half(p, t);
+	start_next(p, d);
+}
+
+static void fail_task(struct pipeline *p, struct task *t, enum error_code error, long http,
+		      const char *message)
+{
+	t->error = error;
+	t->http = http;
+	free(t->message);
+	t->message = xstrdup(message);
+	settle_task(p, t, STATUS_FAILED, REASON_NONE);
+}
+
+/* ---- verdicts: step 6 ---- */
+
+static void delete_chunks(struct pipeline *p, struct task *t, uint32_t from, uint32_t to)
+{
+	struct doc *d = t->doc;
+	struct lane_item *i = &t->item;
+
+	free(i->ids);
+	i->kind = LANE_DELETE;
+	i->object = NULL;
+	i->nids = to - from;
+	i->ids = xcalloc(i->nids, sizeof *i->ids);
+	for (uint32_t c = from; c < to; c++)
+		object_id(i->ids[c - from], p->parts.store->collection, d->repo, d->path, c);
+	i->size = (size_t)i->nids * 40;
+	i->again = in_doubt(d);
+	i->owner = t;
+	i->unclear = false;
+	t->phase = TASK_LANE;
+	lane_add(p->lane, i);
+}
+
+uint32_t task_most_chunks(const struct doc *d)
+{
+	uint32_t n = d->known.chunks;
+
+	return d->has_mark && d->mark.chunks > n ? d->mark.chunks : n;
+}
+
+static void item_stored(struct pipeline *p, struct task *t)
+{
+	uint32_t most = task_most_chunks(t->doc);
+
+	if (t->kind == LANE_UPSERT && !t->trims) {
+		t->work->objects++;
+		p->end->stored++;
+		if (most > 1) {
+			t->trims = true;
+			delete_chunks(p, t, 1, most);
+			return;
+		}
+	}
+	if (t->kind == LANE_UPSERT) {
+		finish_doc(p, t, DOC_PRESENT | DOC_KNOWN, t->digest, 1);
+		settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
+		return;
+	}
+	p->end->deleted++;
+	t->work->objects += t->item.nids;
+	finish_doc(p, t, DOC_ABSENT, NULL, 0);
+	if (t->skip != REASON_NONE)
+		settle_task(p, t, STATUS_SKIPPED, t->skip);
+	else
+		settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
+}
+
+static void item_failed(struct pipeline *p, struct task *t, enum lane_end end)
+{
+	struct lane_item *i = &t->item;
+	struct doc *d = t->doc;
+	bool kept_nothing = !i->unclear && i->verdict.kept_nothing && !t->trims;
+
+	if (kept_nothing && !(d->mark.flags & MARK_DOUBT)) {
+		task_mark_del(p, d);
+	} else {
+		d->mark.flags |= MARK_DOUBT;
+		task_mark_put(p, d);
+	}
+	fail_task(p, t, end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED, i->verdict.http,
+		  i->verdict.text);
+}
+
+void task_item_done(void *ctx, struct lane_item *i, enum lane_end end)
+{
+	struct pipeline *p = ctx;
+	struct task *t = i->owner;
+
+	if (i->lost_until > t->doc->late_until)
+		t->doc->late_until = i->lost_until;
+	if (end == LANE_DONE)
+		item_stored(p, t);
+	else
+		item_failed(p, t, end);
+}
+
+/* ---- a document's turn: step 3 ---- */
+
+static bool same_version(const struct task *t)
+{
+	const struct mark *m = &t->doc->mark;
+
+	if (t->kind == LANE_DELETE)
+		return m->flags & MARK_DELETE;
+	return !(m->flags & MARK_DELETE) && memcmp(m->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
+}
+
+/* True if the state says that there is nothing to do (I8). */
+static bool is_unchanged(const struct pipeline *p, const struct task *t)
+{
+	const struct doc_state *k = &t->doc->known;
+
+	if (p->o->force || in_doubt(t->doc))
+		return false;
+	if (t->kind == LANE_DELETE)	/* a skipped document that no one stored needs no delete either */
+		return (k->flags & DOC_ABSENT) || (t->skip != REASON_NONE && k->flags == 0);
+	return (k->flags & DOC_PRESENT) && (k->flags & DOC_KNOWN) && k->chunks == 1 &&
+	       memcmp(k->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
+}
+
+static void settle_unchanged(struct pipeline *p, struct task *t)
+{
+	struct doc_state *k = &t->doc->known;
+	uint8_t flags = k->flags & (DOC_PRESENT | DOC_KNOWN);
+
+	finish_doc(p, t, flags ? flags : DOC_ABSENT, NULL, k->chunks);
+	settle_task(p, t, STATUS_SKIPPED, t->skip != REASON_NONE ? t->skip : REASON_UNCHANGED);
+}
+
+static void embed(struct pipeline *p, struct object *o)
+{
+	if (o->vector != NULL)
+		return;
+	o->dim = p->parts.dimension;
+	o->vector = xmalloc(o->dim * sizeof *o->vector);
+	embed_hash(o->vector, o->dim, o->text, o->text_len);
+}
+
+static void enter_lane(struct pipeline *p, struct task *t)
+{
+	struct doc *d = t->doc;
+	struct lane_item *i = &t->item;
+	uint32_t most = task_most_chunks(d);
+
+	if (t->kind == LANE_DELETE) {
+		delete_chunks(p, t, 0, most > 0 ? most : 1);
+		return;
+	}
+	embed(p, t->object);
+	i->kind = LANE_UPSERT;
+	i->object = t->object;
+	i->size = object_size(t->object);
+	i->again = in_doubt(d);
+	i->owner = t;
+	t->phase = TASK_LANE;
+	lane_add(p->lane, i);
+}
+
+/* True while an attempt for another version of the document may still arrive. */
+static bool must_wait(const struct pipeline *p, const struct task *t)
+{
+	const struct doc *d = t->doc;
+
+	if (!d->has_mark || d->late_until <= clock_ms())
+		return false;
+	return !(same_version(t) && p->parts.store->driver->again_is_upsert);
+}
+
+static void start_task(struct pipeline *p, struct task *t)
+{
+	struct work *w = t->work;
+
+	if (t->half == HALF_OLD && w->halves > 1 && w->half[0].phase != TASK_SETTLED) {
+		t->phase = TASK_SIBLING;
+		return;
+	}
+	if ((w->resumed || w->retried) && state_later(p->state, t->doc->known.last, w->at)) {
+		if (w->retried)
+			state_failure_del(p->state, t->doc->repo, t->doc->path);
+		settle_task(p, t, STATUS_SUPERSEDED, REASON_NONE);
+	} else if (is_unchanged(p, t)) {
+		settle_unchanged(p, t);
+	} else if (must_wait(p, t)) {
+		t->phase = TASK_LATE;
+		work_doc_late(p, t->doc);
+	} else {
+		enter_lane(p, t);
+	}
+}
+
+static void supersede(struct task *old, struct task *by)
+{
+	old->also = by->superseded;
+	by->superseded = old;
+	if (old->hold < by->hold)
+		by->hold = old->hold;
+	/* its text is not needed any more; its line and place are */
+	object_free(old->object);
+	old->object = NULL;
+}
+
+/* Step 3 begins: the task queues for its document. */
+void task_queue(struct pipeline *p, struct task *t)
+{
+	struct doc *d = t->doc;
+
+	t->phase = TASK_TURN;
+	if (d->next != NULL) {
+		supersede(d->next, t);
+		d->next = t;
+	} else if (d->active != NULL && d->active->phase != TASK_LANE) {
+		supersede(d->active, t);
+		d->active = t;
+		start_task(p, t);
+	} else if (d->active != NULL) {
+		d->next = t;
+	} else {
+		d->active = t;
+		start_task(p, t);
+	}
+}
+
+/* Attempts that are over by now: who waited for that goes on, and marks of settled documents go. */
+void task_late_turn(struct pipeline *p)
+{
+	int64_t now = clock_ms();
+	struct doc *d, *keep = NULL, *over = NULL;
+
+	for (struct doc *next; (d = p->late) != NULL; p->late = next) {
+		struct doc **list = d->late_until <= now ? &over : &keep;
+
+		next = d->late_next;
+		d->late_next = *list;
+		*list = d;
+	}
+	p->late = keep;
+	for (struct doc *next; over != NULL; over = next) {
+		d = over;
+		next = d->late_next;
+		d->in_late = false;
+		if (d->has_mark && (d->mark.flags & MARK_SETTLED))
+			task_mark_del(p, d);
+		if (d->active != NULL && d->active->phase == TASK_LATE)
+			start_task(p, d->active);
+		else
+			work_doc_put(p, d);
+	}
+}
+
+int64_t task_late_due(const struct pipeline *p)
+{
+	int64_t due = CLOCK_NEVER;
+
+	for (const struct doc *d = p->late; d != NULL; d = d->late_next)
+		if (d->late_until < due)
+			due = d->late_until;
+	return due;
+}

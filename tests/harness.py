@@ -1,0 +1,360 @@
+"""harness.py - what the tests in Python share: the mock store in this very process, so that a test
+sees and steers each request, and linesync beside it, which it may kill at any of them.
+
+LINESYNC names the program.  A World is one scratch folder with one store, one state and one folder of
+files; close() removes it.  Report prints TAP.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "mock"))
+import chroma  # noqa: E402
+
+COLLECTION = "Code"
+FOREIGN = ("CHROMA_", "WEAVIATE_", "WCD_", "QDRANT_", "OPENAI_", "LINESYNC_", "STATE_DIRECTORY",
+           "CREDENTIALS_DIRECTORY")
+
+
+def program():
+    return os.environ.get("LINESYNC") or os.path.join(os.path.dirname(HERE), "linesync")
+
+
+class Report:
+    """TAP on standard output."""
+
+    def __init__(self):
+        self.count = self.failed = 0
+
+    def test(self, good, name, *notes):
+        self.count += 1
+        self.failed += not good
+        print("%sok %d - %s" % ("" if good else "not ", self.count, name))
+        if not good:
+            for n in notes:
+                self.note(n)
+        sys.stdout.flush()
+        return good
+
+    def same(self, got, want, name):
+        return self.test(got == want, name, " got: %r" % (got,), "want: %r" % (want,))
+
+    @staticmethod
+    def note(text):
+        print("# " + str(text).replace("\n", "\n# "), flush=True)
+
+    def end(self):
+        print("1..%d" % self.count)
+        sys.stdout.flush()
+        return 1 if self.failed else 0
+
+
+class Watched(chroma.Store):
+    """The mock's store, which tells of each request and of each version that it comes to hold."""
+
+    def __init__(self):
+        self.on_request = None        # called with the number of the request, before it is served
+        self.on_applied = None        # called after a write was done, before its answer
+        self.history = []             # (time, (repo, path), text or None)
+        self.arriving = []            # [versions, when it was cut off, done when] of late writes
+        self.names = {}               # id: (repo, path)
+        super().__init__(None, None)
+
+    def note(self, call, conn):
+        do = super().note(call, conn)
+        if self.on_request:
+            self.on_request(call.log["n"], call)
+        return do
+
+    def versions(self, call):
+        """[(document, text or None)] of a write; deletes of what was never stored have no name."""
+        if call.kind == "upsert" and isinstance(call.json, dict):
+            out = []
+            for i, text, meta in zip(call.ids, call.documents, call.json.get("metadatas") or []):
+                self.names[i] = meta["repository"], meta["file_path"]
+                out.append((self.names[i], text))
+            return out
+        if call.kind == "delete":
+            return [(self.names[i], None) for i in call.ids if i in self.names]
+        return []
+
+    def perform(self, call):
+        with self.lock:
+            versions = self.versions(call)
+            answer = super().perform(call)
+            if call.log["applied"]:
+                now = time.monotonic()
+                self.history += [(now, d, text) for d, text in versions]
+        if self.on_applied:
+            self.on_applied(call.log["n"], call)
+        return answer
+
+    def perform_later(self, call, ms):
+        with self.lock:
+            entry = [self.versions(call), time.monotonic(), None]
+            self.arriving.append(entry)
+        generation = self.generation
+        with self.lock:
+            self.pending += 1
+
+        def late():
+            with self.lock:
+                if generation == self.generation:
+                    self.perform(call)
+                    self.pending -= 1
+                    entry[2] = time.monotonic()
+        timer = threading.Timer(ms / 1000, late)
+        timer.daemon = True
+        timer.start()
+
+
+class Ended:
+    """How an invocation ended: rc as a shell shows it, its results, its standard error."""
+
+    def __init__(self, rc, out, err):
+        self.rc, self.err = rc, err
+        whole = out.split(b"\n")
+        self.cut = whole.pop()
+        self.results = [json.loads(line) for line in whole]
+
+    def of(self, line, retried=False):
+        found = [r for r in self.results if r["line"] == line and bool(r.get("retried")) == retried]
+        return found[0] if len(found) == 1 else None
+
+    def status(self, line):
+        r = self.of(line)
+        return r and r["status"] + (":" + r["reason"] if "reason" in r else "")
+
+    def statuses(self, n):
+        return [self.status(i + 1) for i in range(n)]
+
+
+class World:
+    def __init__(self, verbose=False):
+        self.verbose = verbose
+        self.dir = tempfile.mkdtemp(prefix="linesync-world.")
+        self.root = os.path.join(self.dir, "root")
+        os.mkdir(self.root)
+        self.state = os.path.join(self.dir, "state.tdb")
+        self.store = Watched()
+        self.server = chroma.Server(0, self.store)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)
+                    and not k.lower().endswith("_proxy")}
+        self.env.update(HOME=self.dir, LC_ALL="C.UTF-8", TZ="UTC",
+                        LINESYNC_STORE="chroma:http://127.0.0.1:%d" % self.server.port,
+                        LINESYNC_COLLECTION=COLLECTION, LINESYNC_STATE=self.state)
+        self.options = ["--late", "100ms", "--retry-wait", "5ms", "--retry-max-wait", "20ms",
+                        "--give-up", "20s", "--flush-ms", "5", "--root", self.root,
+                        "--embed", "hash:8"]
+
+    def close(self):
+        self.server.end()
+        self.thread.join(5)
+        self.server.listener.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- the store ----
+
+    def script(self, *rules):
+        with self.store.lock:
+            self.store.rules = [chroma.Rule(r) for r in rules]
+
+    def settle(self):
+        """Waits until no client is connected and nothing is still to arrive."""
+        until = time.monotonic() + 10
+        while self.server.connections or self.store.pending or self.store.in_flight:
+            if time.monotonic() > until:
+                raise RuntimeError("the mock store does not come to rest")
+            time.sleep(0.002)
+
+    def hung_up(self):
+        """Waits until what a dead client sent has been read and done."""
+        until = time.monotonic() + 10
+        while self.server.connections and time.monotonic() < until:
+            time.sleep(0.002)
+
+    def documents(self):
+        """{(repo, path): text} that the store holds now."""
+        out = {}
+        with self.store.lock:
+            for c in self.store.by_name.values():
+                for r in c.records.values():
+                    out[r.metadata["repository"], r.metadata["file_path"]] = r.document
+        return out
+
+    def writes(self):
+        """The writes that the store has seen: (kind, ids)."""
+        with self.store.lock:
+            return [(e["kind"], list(e["ids"])) for e in self.store.log
+                    if e["kind"] in ("upsert", "delete")]
+
+    def write_file(self, repo, path, text):
+        name = os.path.join(self.root, repo, path)
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        if text is None:
+            if os.path.exists(name):
+                os.unlink(name)
+        else:
+            with open(name + ".new", "w", encoding="utf-8") as f:
+                f.write(text)
+            os.rename(name + ".new", name)
+
+    # ---- linesync ----
+
+    def start(self, *options):
+        return subprocess.Popen([program(), *self.options, *options], env=self.env, cwd=self.dir,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, bufsize=0)
+
+    def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
+             kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60):
+        """Feeds lines (bytes, str or objects).  kill_*: sends the signal `how` when the store sees
+        the Nth write (request), has done it and not answered (applied), when the Nth result is
+        printed (line), or after so many ms.  pause_ms: a list of pauses before the lines."""
+        lines = [as_line(x) for x in lines]
+        seen = [0]
+        child = self.start(*options)
+        lock = threading.Lock()
+
+        def kill():
+            with lock:
+                if child.returncode is None:
+                    child.send_signal(how)
+
+        def count_request(_n, call):
+            if call.kind in ("upsert", "delete", "get"):
+                seen[0] += 1
+                if seen[0] == kill_request:
+                    kill()
+
+        def count_applied(_n, call):
+            if call.kind in ("upsert", "delete") and seen[0] == kill_applied:
+                kill()
+
+        self.store.on_request = count_request if kill_request or kill_applied else None
+        self.store.on_applied = count_applied if kill_applied else None
+        timers = [threading.Timer(limit, child.kill)]
+        if kill_ms is not None:
+            timers.append(threading.Timer(kill_ms / 1000, kill))
+        for t in timers:
+            t.daemon = True
+            t.start()
+        err = []
+        helpers = [threading.Thread(target=feed, args=(child.stdin, lines, pause_ms)),
+                   threading.Thread(target=lambda: err.append(child.stderr.read()))]
+        for h in helpers:
+            h.start()
+        out, left = b"", kill_line
+        while True:
+            data = os.read(child.stdout.fileno(), 65536)
+            if not data:
+                break
+            out += data
+            if left is not None and out.count(b"\n") >= left:
+                kill()
+                left = None
+        for h in helpers:
+            h.join()
+        with lock:
+            rc = child.wait()
+        for t in timers:
+            t.cancel()
+        child.stdout.close()
+        child.stderr.close()
+        self.store.on_request = self.store.on_applied = None
+        ended = Ended(rc if rc >= 0 else 128 - rc, out, b"".join(err).decode())
+        if self.verbose:
+            Report.note("linesync %s -> %d\n%s%s" % (" ".join(options), ended.rc, ended.err,
+                                                     out.decode()))
+        return ended
+
+    def ask(self, *args):
+        """Runs another command: (exit status, standard output)."""
+        done = subprocess.run([program(), *args], env=self.env, cwd=self.dir, capture_output=True,
+                              stdin=subprocess.DEVNULL, check=False, timeout=60)
+        if self.verbose:
+            Report.note("linesync %s -> %d\n%s" % (" ".join(args), done.returncode,
+                                                   (done.stderr + done.stdout).decode()))
+        return done.returncode, done.stdout.decode()
+
+    def position(self, repo):
+        rc, out = self.ask("changeset", repo)
+        return out.strip() if rc == 0 else None
+
+    def touched(self, repo):
+        out = self.ask("changeset", "--touched", repo, "-z")[1]
+        return set(out.split("\0")[:-1])
+
+    def repos(self):
+        """{repo: what status --repos says of it}."""
+        rc, out = self.ask("status", "--repos", "--json")
+        if rc not in (0, 1) or not out.strip():
+            return {}
+        return {r["repo"]: r for r in find_list(json.loads(out), "repos")}
+
+
+def find_list(value, name):
+    """The list that a --json answer has under a name, however deep."""
+    if isinstance(value, dict):
+        if isinstance(value.get(name), list):
+            return value[name]
+        value = list(value.values())
+    if isinstance(value, list):
+        for v in value:
+            found = find_list(v, name)
+            if found:
+                return found
+    return []
+
+
+def as_line(x):
+    if isinstance(x, bytes):
+        return x
+    return (x if isinstance(x, str) else json.dumps(x)).encode()
+
+
+def feed(pipe, lines, pause_ms):
+    try:
+        if not pause_ms:
+            pipe.write(b"".join(line + b"\n" for line in lines))
+        else:
+            for i, line in enumerate(lines):
+                if i < len(pause_ms) and pause_ms[i]:
+                    time.sleep(pause_ms[i] / 1000)
+                pipe.write(line + b"\n")
+        pipe.close()
+    except (BrokenPipeError, OSError):
+        try:
+            pipe.close()
+        except OSError:
+            pass
+
+
+# ---- lines ----
+
+
+def put(path, text, repo="R", **more):
+    return dict(repo=repo, op="modify", path=path, content=text, **more)
+
+
+def delete(path, repo="R"):
+    return dict(repo=repo, op="delete", path=path)
+
+
+def from_file(path, repo="R"):
+    return dict(repo=repo, op="modify", path=path)
+
+
+def record(commit, repo="R", **more):
+    return dict(repo=repo, new_changeset=dict(commit=commit, **more))

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""order.py [-v] [NAME...] - schedules that break order; run by order.sh.  NAMEs: only these."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import Report, World, delete, find_list, from_file, put, record  # noqa: E402
+
+D, E = ("R", "d"), ("R", "e")
+UPSERT = {"kind": "upsert"}
+report = Report()
+same, test = report.same, report.test
+
+
+def stored(w, **texts):
+    """Prepares: these documents of R are there, the position is P0."""
+    ended = w.sync([put(p, t) for p, t in texts.items()] + [record("P0")])
+    same((ended.rc, w.position("R")), (0, "P0"), "prepared")
+
+
+def upserts_of(w, text):
+    return [t for _, _, t in w.store.history].count(text)
+
+
+def back_and_forth(w):
+    stored(w, d="A")
+    ended = w.sync([put("d", "B"), put("d", "A")], "--batch-size", "4", "--flush-ms", "80")
+    w.settle()
+    same(ended.statuses(2), ["completed", "completed"], "both lines are sent")
+    same(w.documents(), {D: "A"}, "the store ends as the last line says")
+    ended = w.sync([put("d", "B"), put("d", "A")], "--batch-size", "4", "--flush-ms", "40",
+                   pause_ms=[0, 15])
+    same((ended.rc, w.documents()), (0, {D: "A"}), "also where the second line comes later")
+
+
+def late_arrival(w):
+    stored(w, d="A")
+    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "delay_apply_ms": 150}})
+    first = w.sync([put("d", "B")], "--late", "300ms")
+    end = time.monotonic()
+    same((first.rc, first.status(1)), (0, "completed"), "the repeat is answered")
+    second = w.sync([put("d", "C")], "--late", "300ms")
+    w.settle()
+    test(w.store.arriving[0][2] > end, "the first request arrives after the run")
+    same((second.rc, second.status(1)), (0, "completed"), "the next run stores the next version")
+    same(w.documents(), {D: "C"}, "which stays")
+    same([t for _, _, t in w.store.history], ["A", "B", "B", "C"], "because it waited")
+
+
+def late_arrival_of_delete(w):
+    stored(w, d="A")
+    w.script({"match": {"kind": "delete"}, "times": 1, "do": {"drop": True, "delay_apply_ms": 150}})
+    first = w.sync([delete("d"), put("d", "B")], "--late", "300ms")
+    w.settle()
+    same((first.rc, w.documents()), (0, {D: "B"}), "a delete that arrives late takes nothing away")
+
+
+def refused_repeat(w):
+    stored(w, d="A")
+    w.script({"match": {"kind": "upsert", "content": "B"}, "times": 1,
+              "do": {"apply_then_drop": True}},
+             {"match": {"kind": "upsert", "content": "B"}, "do": {"refuse_objects": True}})
+    ended = w.sync([put("d", "B"), put("d", "A")], pause_ms=[0, 60])
+    same(ended.statuses(2), ["failed", "completed"], "the line after it is sent")
+    same(w.documents(), {D: "A"}, "and the store ends as it says")
+    w.script({"match": {"kind": "upsert", "content": "B"}, "times": 1,
+              "do": {"apply_then_drop": True}},
+             {"match": {"kind": "upsert", "content": "B"}, "do": {"refuse_objects": True}})
+    w.sync([put("d", "B")])
+    same(w.documents(), {D: "B"}, "applied, and never acknowledged")
+    ended = w.sync([put("d", "A")], "--no-retry")
+    same((ended.status(1), w.documents()), ("completed", {D: "A"}), "also in the next run")
+
+
+def superseded_place(w):
+    lines = [put("d", "A"), put("d", "B"), record("P1"), put("d", "C")]
+    for name, kill in (("with A in flight", {"kill_request": 2}),
+                       ("with A applied", {"kill_applied": 2}),
+                       ("with C in flight", {"kill_request": 3})):
+        v = World(w.verbose)
+        try:
+            v.sync([put("x", "X"), record("P0")])
+            v.script({"match": {"kind": "upsert", "content": "A"}, "do": {"delay_ms": 40}},
+                     {"match": {"kind": "upsert", "content": "C"}, "times": 1, "do": {"drop": True}})
+            v.store.clear_log()
+            lines[0] = put("d", "A")
+            ended = v.sync([put("y", "Y"), *lines], "--batch-size", "1", "--connections", "1", **kill)
+            same(ended.rc, 128 + signal.SIGKILL, "killed " + name)
+            same(v.position("R"), "P0", "the changeset has not advanced")
+            v.settle()
+            ended = v.sync([put("y", "Y"), *lines])
+            same((ended.rc, v.documents().get(D), v.position("R")), (0, "C", "P1"),
+                 "resumed, it has")
+        finally:
+            v.close()
+
+
+def file_then_delete(w):
+    w.write_file("R", "a", "text")
+    lines = [from_file("a"), delete("a"), put("b", "B"), put("c", "C")]
+    w.script({"match": {"kind": "upsert", "content": "B"}, "do": {"delay_ms": 200}})
+    ended = w.sync(lines, "--batch-size", "1", "--connections", "1", kill_line=2)
+    same(ended.rc, 128 + signal.SIGKILL, "killed after line 2")
+    w.hung_up()
+    w.script()
+    w.write_file("R", "a", "another text")
+    ended = w.sync(lines)
+    w.settle()
+    same(ended.rc, 0, "resumed")
+    same(w.documents(), {("R", "b"): "B", ("R", "c"): "C"}, "what line 2 deleted is gone")
+
+
+def retried_only(w):
+    stored(w, d="D0", e="E0")
+    w.script({"match": UPSERT, "do": {"refuse_objects": True}})
+    ended = w.sync([put("d", "D1"), put("e", "E1"), record("P1", since="P0")])
+    same((ended.rc, ended.statuses(3)), (1, ["failed", "failed", "held"]), "the record is held")
+    same(w.touched("R") >= {"d", "e"}, True, "--touched names what failed")
+    w.script({"match": {"kind": "upsert", "content": "D1"}, "do": {"refuse_objects": True}},
+             {"match": {"kind": "upsert", "content": "D2"}, "do": {"refuse_objects": True}})
+    # the producer lists again from the position, where e is as it was
+    ended = w.sync([put("d", "D2"), record("P2", since="P0")])
+    same(w.documents(), {D: "D0", E: "E1"}, "e was stored by the retry, d fails again")
+    same((w.position("R"), ended.status(2)), ("P0", "held"), "the record is held")
+    w.script()
+    ended = w.sync([put("d", "D2"), record("P3", since="P0")])
+    same((w.position("R"), ended.status(2)), ("P0", "held"), "also when d is done")
+    test("e" in w.touched("R"), "--touched names what the retry stored")
+    ended = w.sync([put("e", "E0"), put("d", "D2"), record("P4")])
+    same((ended.rc, w.position("R")), (0, "P4"), "it is released where the input names it")
+    same(w.documents(), {D: "D2", E: "E0"}, "and the store is as that says")
+    same(w.touched("R"), set(), "nothing is left to list")
+
+
+def forgotten(w):
+    old = w.sync([put("old", "an old text")])
+    same(old.rc, 0, "prepared")
+    lines = [put("f%03d" % i, "text %d" % i) for i in range(1000)]
+    ended = w.sync(lines, "--batch-size", "20", "--connections", "2", kill_line=900)
+    same(ended.rc, 128 + signal.SIGKILL, "killed at line 900")
+    w.settle()
+    same(w.ask("forget", "--all")[0], 0, "forgotten")
+    w.store.clear_log()
+    ended = w.sync(lines, "--batch-size", "200")
+    same((ended.rc, sum(r["status"] == "completed" and "resumed" not in r for r in ended.results)),
+         (0, 1000), "the same input: each line is done")
+    same(sum(len(ids) for kind, ids in w.writes() if kind == "upsert"), 1000, "and sent")
+    same(w.repos()["R"]["documents"], 1001, "what the collection held besides is known again")
+    ended = w.sync([put("old", "an old text")])
+    same(ended.status(1), "completed", "but not taken for unchanged")
+
+
+def poison(w):
+    w.script({"match": UPSERT, "do": {"status": 500}})
+    ended = w.sync([put("d", "A")], "--max-retries", "2")
+    same((ended.rc, ended.status(1)), (1, "failed"), "it fails")
+    error = (ended.of(1) or {}).get("error", {})
+    same((error.get("code"), error.get("http")), ("store-failed", 500), "as the store says")
+    test("away" not in ended.err, "the store is not called away", ended.err)
+    same([kind for kind, _ in w.writes()].count("delete"), 1, "after one witness")
+
+
+def failed_folder(w):
+    w.write_file("X", "newdir/f", "text")
+
+    def failed():
+        return [(f.get("repo"), f["error"]["code"]) for f in
+                find_list(json.loads(w.ask("status", "--failed", "--json")[1]), "failures")]
+
+    def held():
+        return w.repos().get("X", {}).get("held")
+
+    ended = w.sync([from_file("newdir/", "X"), record("X1", "X")])
+    same((ended.rc, ended.statuses(2)), (1, ["failed", "held"]), "a folder fails and holds")
+    same(ended.of(1)["error"]["code"], "is-a-directory", "as a folder")
+    before = failed()
+    same(len(before), 1, "it is listed")
+    ended = w.sync([put("d", "A", "Y"), record("Y1", "Y")])
+    same((ended.rc, w.position("Y")), (0, "Y1"), "a run of another repository")
+    same((failed(), held(), w.position("X")), (before, "X1", None), "changes nothing about it")
+    w.sync([])
+    same((failed(), held(), w.position("X")), (before, "X1", None), "nor does an empty one")
+    ended = w.sync([put("newdir/f", "text", "X"), record("X2", "X")])
+    same((ended.rc, w.position("X")), (0, "X2"), "a record without it supersedes it")
+    same((failed(), held()), ([], None), "and nothing is left")
+
+
+SCHEDULES = [back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
+             file_then_delete, retried_only, forgotten, poison, failed_folder]
+
+
+def main():
+    names = [a for a in sys.argv[1:] if a != "-v"]
+    for schedule in SCHEDULES:
+        if names and schedule.__name__ not in names:
+            continue
+        report.note(schedule.__name__)
+        w = World("-v" in sys.argv)
+        try:
+            schedule(w)
+        except Exception as e:    # the other schedules say more
+            report.test(False, "%s: %s: %s" % (schedule.__name__, type(e).__name__, e))
+            if w.verbose:
+                raise
+        finally:
+            w.close()
+    return report.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,854 @@
+#!/usr/bin/env python3
+"""sweep.py - does linesync keep its promises when it is killed?
+
+    sweep.py sweep [--all] [--point CALL:N] [-v]
+    sweep.py kills --store URL [--seed N] [--kills N] [-v]
+
+sweep: linesync is killed at its Nth system call of each name (strace), on an input with most of what
+there is: see the_input().  From a copy of the state and of the store as they are then, it is
+started again in three ways: with the same input; with an old text of a document that was being sent
+(so a new run), then the same input; with an input that does not name that document, then the same
+input.  What must hold then is worked out here from the inputs alone, ids included.
+
+kills: the same at random moments, against a real Chroma, with one input after another on one state.
+
+The current folder must be empty; LINESYNC names the program.  Results are TAP.
+"""
+
+import argparse
+import collections
+import hashlib
+import json
+import os
+import queue
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.parse
+import urllib.request
+import uuid
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LINESYNC = os.environ.get("LINESYNC", "linesync")
+COLLECTION = "Code"
+LIMIT_S = 60            # for one linesync
+REFUSED = "the store will not have this"
+LATE_MS = 50
+DELAY_MS = 40           # how long the slow store takes to begin with a write
+SLOW_LATE_MS = 250
+
+# How many points of each call are tried without --all, and how many there must be in a clean run.
+CALLS = {"read": (16, 8), "sendto": (20, 15), "recvfrom": (20, 15), "pwrite64": (40, 100),
+         "fdatasync": (30, 40), "write": (12, 6)}
+# The same for the calls that make a new state, until the first request.
+FIRST_CALLS = {"openat": (6, 2), "link": (1, 1), "unlink": (2, 1), "fsync": (4, 2), "ftruncate": (4, 1),
+               "pwrite64": (10, 5), "fdatasync": (8, 4)}
+SLOW_CALLS = {"poll": (14, 20)}
+MODES = {"main": CALLS, "first": FIRST_CALLS, "slow": SLOW_CALLS}
+
+SAME, OLD, OTHER = "same", "old", "other"
+WAYS = {SAME: "then the same input",
+        OLD: "then an old text of a document that was under way, then the same input",
+        OTHER: "then nothing of what was under way, then the same input"}
+
+verbose = False
+tap_count = tap_failed = 0
+
+
+def tap(good, name, *notes):
+    global tap_count, tap_failed
+    tap_count += 1
+    tap_failed += not good
+    print("%sok %d - %s" % ("" if good else "not ", tap_count, name))
+    for note in notes if not good else ():
+        print("\n".join("# " + line for line in str(note).splitlines()))
+    sys.stdout.flush()
+
+
+def note(text):
+    print("\n".join("# " + line for line in str(text).splitlines()), flush=True)
+
+
+def tap_end():
+    print("1..%d" % tap_count)
+    sys.exit(1 if tap_failed else 0)
+
+
+# ---------------------------------------------------------------------------------------------
+# Inputs, and what they ask for
+
+
+def object_id(doc, chunk=0):
+    parts = [urllib.parse.quote(s, safe="") for s in (COLLECTION, *doc)]
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "linesync:%s/%s/%s#%d" % (*parts, chunk)))
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Input:
+    """Lines, and what each of them asks for: effects[n] (n from 1) is a list of (document, text), text
+    None where the document is to go; records[n] is (repository, commit)."""
+
+    def __init__(self):
+        self.lines = []
+        self.effects, self.records, self.from_file = {}, {}, set()
+
+    def add(self, line, effects):
+        self.lines.append(json.dumps(line, ensure_ascii=False))
+        self.effects[len(self.lines)] = effects
+
+    def store(self, repo, path, text):
+        self.add({"repo": repo, "path": path, "content": text}, [((repo, path), text)])
+
+    def file(self, repo, path, text):
+        """text: what the file holds."""
+        self.add({"repo": repo, "path": path}, [((repo, path), text)])
+        self.from_file.add(len(self.lines))
+
+    def delete(self, repo, path):
+        self.add({"repo": repo, "op": "delete", "path": path}, [((repo, path), None)])
+
+    def rename(self, repo, old, new, text):
+        self.add({"repo": repo, "op": "rename", "old_path": old, "path": new, "content": text},
+                 [((repo, new), text), ((repo, old), None)])
+
+    def record(self, repo, commit):
+        self.add({"repo": repo, "new_changeset": {"commit": commit, "branch": "main"}}, [])
+        self.records[len(self.lines)] = repo, commit
+
+    def data(self):
+        return "".join(line + "\n" for line in self.lines).encode()
+
+    def versions(self, doc):
+        """[(line, text)] of a document, in order."""
+        return [(n, text) for n, effects in self.effects.items() for d, text in effects if d == doc]
+
+    def documents(self):
+        return {d for effects in self.effects.values() for d, _ in effects}
+
+    def several(self):
+        """Documents that more than one line names."""
+        return {d for d in self.documents() if len(self.versions(d)) > 1}
+
+    def after(self, before, upto=None):
+        """What the store holds after the first lines, when it held before."""
+        docs = dict(before)
+        for n, effects in self.effects.items():
+            for doc, text in effects:
+                if (upto is None or n <= upto) and (text is None or REFUSED not in text):
+                    docs[doc] = text
+        return {d: t for d, t in docs.items() if t is not None}
+
+
+def the_preparation():
+    p = Input()
+    for name in ("a1", "a2", "a3", "a-same", "a-old", "a-gone", "src/deep/a b.py"):
+        p.store("Alpha", name, "def first_%s(): pass\n" % name)
+    for name in ("b1", "b2", "bad", "b-gone"):
+        p.store("Beta", name, "first of %s\n" % name)
+    for name in ("f1.txt", "f2.txt", "f-gone.txt"):
+        p.store("Files", name, "first of %s\n" % name)
+    for repo in ("Alpha", "Beta", "Files"):
+        p.record(repo, repo + "-0")
+    return p
+
+
+FILES = {"f1.txt": "second of f1\n", "f2.txt": "second of f2\n", "sub/f3.txt": "a new file\n",
+         "f4.md": "# another\n"}
+
+
+def the_input():
+    """Three repositories, one of them read from files; deletes, a rename, a document that changes four
+    times, one that goes and comes back, one that is stored already, one that the store refuses; a
+    record of each repository in the middle and one at the end."""
+    m = Input()
+    m.store("Alpha", "a1", "def second_a1(): pass\n")
+    m.store("Alpha", "hot", "hot 1\n")
+    m.store("Beta", "b1", "second of b1\n")
+    m.file("Files", "f1.txt", FILES["f1.txt"])
+    m.store("Alpha", "a-same", "def first_a-same(): pass\n")
+    m.store("Alpha", "hot", "hot 2\n")
+    m.delete("Alpha", "a-gone")
+    m.rename("Alpha", "a-old", "a-new", "def first_a-old(): pass\n# moved\n")
+    m.store("Beta", "bad", REFUSED + "\n")
+    m.store("Alpha", "src/deep/a b.py", "def second_deep(): pass\n")
+    m.record("Alpha", "Alpha-1")
+    m.store("Beta", "b2", "second of b2\n")
+    m.record("Beta", "Beta-1")
+    m.file("Files", "f2.txt", FILES["f2.txt"])
+    m.store("Alpha", "hot", "hot 3\n")
+    m.delete("Files", "f-gone.txt")
+    m.record("Files", "Files-1")
+    m.delete("Alpha", "a3")
+    m.store("Alpha", "a2", "def second_a2(): pass\n")
+    m.delete("Beta", "b-gone")
+    m.store("Alpha", "hot", "hot 4\n")
+    m.file("Files", "sub/f3.txt", FILES["sub/f3.txt"])
+    m.store("Beta", "b3", "a new one\n")
+    m.store("Alpha", "a3", "def third_a3(): pass\n")
+    m.file("Files", "f4.md", FILES["f4.md"])
+    for repo in ("Alpha", "Beta", "Files"):
+        m.record(repo, repo + "-2")
+    return m
+
+
+# What a line may come to where nothing was done before; see judge_results().
+def may_be(inp, n, several):
+    if n in inp.records:
+        repo = inp.records[n][0]
+        return {"held"} if repo == "Beta" else {"completed"}
+    if any(text and REFUSED in text for _, text in inp.effects[n]):
+        return {"failed"}
+    may = {"completed", "skipped"}
+    if any(d in several for d, _ in inp.effects[n]):
+        may.add("superseded")
+    return may
+
+
+# ---------------------------------------------------------------------------------------------
+# linesync, and the mock store
+
+
+class Wrong(Exception):
+    """Something that must hold does not."""
+
+
+class Run:
+    def __init__(self, rc, out, err, whole):
+        self.rc, self.err = rc, err
+        lines = out.split("\n")
+        if lines[-1] != "" and whole:
+            raise Wrong("half a result: %r" % lines[-1])
+        self.results = [json.loads(line) for line in lines[:-1]]
+        self.own = [r for r in self.results if not r.get("retried")]
+
+    def of_line(self):
+        return {r["line"]: r for r in self.own}
+
+
+class Worker:
+    """A folder with a state and files, and a store of its own."""
+
+    def __init__(self, name):
+        self.dir = os.path.abspath(name)
+        self.root = os.path.join(self.dir, "root")
+        self.state = os.path.join(self.dir, "s.tdb")
+        os.makedirs(self.root)
+        self.mock = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, "..", "mock", "chroma.py")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.mock.stdout.readline())
+        self.url = "http://127.0.0.1:%d" % self.port
+        self.late_ms = LATE_MS
+        self.said = []
+
+    def end(self):
+        self.mock.terminate()
+        self.mock.wait()
+
+    def control(self, method, what, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + "/_mock/" + what, data, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def script(self, slow=False):
+        rules = [{"match": {"kind": "upsert", "content": REFUSED}, "do": {"refuse_objects": True}}]
+        if slow:
+            rules.append({"match": {"kind": "upsert|delete"}, "do": {"delay_ms": DELAY_MS}})
+        self.control("POST", "script", rules)
+
+    def quiet(self):
+        """Waits until the store has done all that it was asked for."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            stats = self.control("GET", "stats")
+            if not stats["in_flight"] and not stats["pending"]:
+                return
+            time.sleep(0.002)
+        raise Wrong("the mock does not come to rest")
+
+    def save(self, name):
+        self.control("POST", "save", {"name": name})
+        if os.path.exists(self.state):
+            shutil.copyfile(self.state, self.state + "." + name)
+
+    def load(self, name):
+        self.control("POST", "load", {"name": name})
+        kept = self.state + "." + name
+        if os.path.exists(self.state):
+            os.unlink(self.state)
+        if os.path.exists(kept):
+            shutil.copyfile(kept, self.state)
+            os.chmod(self.state, 0o600)
+
+    def stored(self):
+        """{document: digest of its text}; every id is looked at."""
+        docs = {}
+        dump = self.control("GET", "dump")
+        for i, r in dump.get(COLLECTION, {"records": {}})["records"].items():
+            m = r["metadata"]
+            doc = m["repository"], m["file_path"]
+            if i != object_id(doc):
+                raise Wrong("%s has the id %s, not %s" % (doc, i, object_id(doc)))
+            if m["content_hash"] != r["document_sha256"]:
+                raise Wrong("%s holds a text that is not its content_hash's" % (doc,))
+            docs[doc] = r["document_sha256"]
+        return docs
+
+    def sent(self):
+        """The ids that writes named since the last load or clear, in order."""
+        return [i for e in self.control("GET", "log") if e["kind"] in ("upsert", "delete")
+                for i in e["ids"]]
+
+    def command(self, *words):
+        done = subprocess.run([LINESYNC, *words], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=LIMIT_S, check=False)
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+    def arguments(self):
+        return ["--store", "chroma:" + self.url, "--collection", COLLECTION, "--state", self.state,
+                "--root", self.root, "--batch-size", "2", "--connections", "2", "--flush-ms", "5",
+                "--late", "%dms" % self.late_ms, "--retry-wait", "10ms", "--retry-max-wait", "40ms"]
+
+    def feed(self, inp, before=(), slowly=False, whole=True):
+        """Runs linesync on an input.  before: words in front of the command.  slowly: line by line."""
+        names = [os.path.join(self.dir, n) for n in ("in", "out", "err")]
+        with open(names[0], "wb") as f:
+            f.write(inp.data())
+        command = [*before, LINESYNC, *self.arguments()]
+        self.said.append("%s <<%d lines" % (" ".join(command), len(inp.lines)))
+        with open(names[0], "rb") as i, open(names[1], "wb") as o, open(names[2], "wb") as e:
+            p = subprocess.Popen(command, stdin=subprocess.PIPE if slowly else i, stdout=o, stderr=e)
+            if slowly:
+                self.trickle(p, inp)
+            try:
+                rc = p.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+                raise Wrong("no end after %d s" % LIMIT_S) from None
+        with open(names[1], encoding="utf-8") as o, open(names[2], errors="replace") as e:
+            run = Run(rc, o.read(), e.read(), whole)
+        self.said.append("-> %d\n%s%s" % (rc, "".join(json.dumps(r) + "\n" for r in run.results), run.err))
+        return run
+
+    @staticmethod
+    def trickle(p, inp):
+        try:
+            time.sleep(0.05)
+            for line in inp.lines:
+                p.stdin.write(line.encode() + b"\n")
+                p.stdin.flush()
+                time.sleep(0.004)
+            p.stdin.close()
+        except OSError:
+            pass
+
+    def look(self):
+        """What the state says, or None where it cannot be read without being mended first."""
+        rc, out, err = self.command("status", "--json", "--repos", "--state", self.state)
+        if rc not in (0, 1) or not out:
+            self.said.append("status: %d %s" % (rc, err))
+            return None
+        known = json.loads(out)
+        known["position"] = {r["repo"]: r["position"] for r in known["repos"]}
+        known["run"] = json.loads(self.command("status", "--json", "--state", self.state)[1])["run"]
+        known["touched"] = {}
+        for repo in known["position"]:
+            rc, out, err = self.command("changeset", "--touched", repo, "-z", "--state", self.state)
+            if rc != 0:
+                raise Wrong("changeset --touched: %d %s" % (rc, err))
+            known["touched"][repo] = set(out.decode().split("\0")[:-1])
+        self.said.append("state: %s" % {k: known[k] for k in ("position", "touched", "in_doubt", "failed")})
+        return known
+
+
+# ---------------------------------------------------------------------------------------------
+# What must hold
+
+
+def differs(got, want):
+    """got: {document: digest}; want: {document: text}."""
+    want = {d: sha256(t) for d, t in want.items()}
+    return ["%s/%s %s" % (*d, "is missing" if d not in got else "should not be there" if d not in want
+                          else "is another version") for d in sorted(set(got) | set(want))
+            if got.get(d) != want.get(d)]
+
+
+def want_store(worker, want):
+    worker.quiet()
+    wrong = differs(worker.stored(), want)
+    if wrong:
+        raise Wrong("the store: " + ", ".join(wrong))
+
+
+def digest_of(text):
+    return None if text is None else sha256(text)
+
+
+class Judge:
+    """Knows the preparation and the input, and says what may be."""
+
+    def __init__(self, prepared):
+        self.prep = the_preparation()
+        self.inp = the_input()
+        self.before = self.prep.after({}) if prepared else {}
+        self.final = self.inp.after(self.before)
+        self.start = {r: r + "-0" if prepared else None for r in ("Alpha", "Beta", "Files")}
+        self.end = dict(self.start, Alpha="Alpha-2", Files="Files-2")
+        self.docs = set(self.before) | self.inp.documents()
+        self.lines_of = {commit: n for n, (_, commit) in self.inp.records.items()}
+        self.several = self.inp.several()
+
+    def from_line(self, doc, n):
+        """Digests that the document may have once line n has been done: its text then, or a later one."""
+        texts = [self.before.get(doc)] + [t for k, t in self.inp.versions(doc) if k <= n]
+        later = [t for k, t in self.inp.versions(doc) if k > n]
+        return {digest_of(t) for t in texts[-1:] + later}
+
+    def position_line(self, commit):
+        return self.lines_of.get(commit, 0)
+
+    def judge_position(self, stored, repo, commit, exempt=()):
+        """I3: all that stands before the record is in the store."""
+        n = self.position_line(commit)
+        for doc in self.docs:
+            if doc[0] == repo and doc not in exempt and stored.get(doc) not in self.from_line(doc, n):
+                raise Wrong("the position of %s is %s, but %s is not what it was then, or later" %
+                            (repo, commit, doc[1]))
+
+    def at_position(self, repo, commit):
+        """{document: digest} of a repository at a position."""
+        docs = self.inp.after(self.before, self.position_line(commit))
+        return {d: sha256(t) for d, t in docs.items() if d[0] == repo}
+
+    def judge_touched(self, stored, known, exempt=()):
+        for repo in self.start:
+            then = self.at_position(repo, known["position"].get(repo))
+            now = {d: x for d, x in stored.items() if d[0] == repo}
+            if known["position"].get(repo) is None and not now:
+                continue
+            for doc in set(then) | set(now):
+                if then.get(doc) != now.get(doc) and doc not in exempt and \
+                        doc[1] not in known["touched"].get(repo, ()):
+                    raise Wrong("%s/%s changed since %s, but --touched does not say so" %
+                                (*doc, known["position"].get(repo)))
+
+    def judge_killed(self, run, stored, known):
+        """After a kill: what was printed is true and durable, and no position is ahead."""
+        counted = collections.Counter()
+        for r in run.own:
+            n = r["line"]
+            counted[r["status"]] += 1
+            if r["status"] in ("failed", "held"):
+                continue
+            for doc, _ in self.inp.effects[n]:
+                if stored.get(doc) not in self.from_line(doc, n):
+                    raise Wrong("line %d was printed as %s, but the store holds something older of %s" %
+                                (n, r["status"], doc[1]))
+            if n in self.inp.records and known:
+                repo, commit = self.inp.records[n]
+                if self.position_line(known["position"].get(repo)) < n:
+                    raise Wrong("changeset %s was printed, but the position is %s" %
+                                (commit, known["position"].get(repo)))
+        if not known:
+            return
+        if run.own and known["run"]["run"] != run.own[0]["run"]:
+            raise Wrong("the state does not know the run whose results were printed")
+        for status, n in counted.items():
+            if known["run"]["lines"][status] < n:
+                raise Wrong("%d lines were printed as %s, the state knows of %d" %
+                            (n, status, known["run"]["lines"][status]))
+        for repo in self.start:
+            self.judge_position(stored, repo, known["position"].get(repo))
+        self.judge_touched(stored, known)
+
+    def judge_results(self, run, inp, several=()):
+        """One result for each line, none that cannot be, and the exit status that follows."""
+        seen = collections.Counter(r["line"] for r in run.own)
+        want = collections.Counter(range(1, len(inp.lines) + 1))
+        if seen != want:
+            raise Wrong("lines without a result: %s; with several: %s" %
+                        (sorted((want - seen)), sorted((seen - want))))
+        bad = any(r["status"] in ("failed", "held") for r in run.results)
+        if run.rc != (1 if bad else 0):
+            raise Wrong("exit status %d" % run.rc)
+        for r in run.own:
+            if r["status"] == "failed" and r["error"]["code"] != "store-rejected":
+                raise Wrong("line %d failed: %s" % (r["line"], r["error"]))
+            if inp is self.inp and r["status"] not in may_be(inp, r["line"], several):
+                raise Wrong("line %d is %s" % (r["line"], r["status"]))
+            if r["status"] == "skipped" and r["reason"] != "unchanged":
+                raise Wrong("line %d is skipped: %s" % (r["line"], r["reason"]))
+
+    def judge_resumed(self, killed, known, run, sent):
+        """Lines that were printed and carry their own content are not done again."""
+        if not killed.own or not known or known["run"]["status"] not in ("running", "interrupted"):
+            return
+        of_line = run.of_line()
+        if run.own[0]["run"] != killed.own[0]["run"]:
+            raise Wrong("the run was not continued")
+        for r in killed.own:
+            n = r["line"]
+            if n in self.inp.from_file or r["status"] in ("failed", "held"):
+                continue
+            if not of_line[n].get("resumed") or of_line[n]["status"] != r["status"]:
+                raise Wrong("line %d was printed as %s; resumed, it is %s" % (n, r, of_line[n]))
+            again = [d for d, _ in self.inp.effects[n]
+                     if d not in self.several and object_id(d) in sent]
+            if again:
+                raise Wrong("line %d was done, but sent again: %s" % (n, again))
+
+    def judge_end(self, worker, run, exempt=()):
+        """The whole input has been done."""
+        self.judge_results(run, self.inp, self.several)
+        known = worker.look()
+        if not known:
+            raise Wrong("the state cannot be read")
+        for repo, commit in self.end.items():
+            if repo not in exempt and known["position"].get(repo) != commit:
+                raise Wrong("the position of %s is %s, not %s" % (repo, known["position"].get(repo), commit))
+            if repo != "Beta" and known["touched"][repo]:
+                raise Wrong("all of %s was closed by a record, but touched is %s" %
+                            (repo, known["touched"][repo]))
+        for r in known["repos"]:
+            # what was refused stays in doubt if it was when it was sent: an earlier attempt may have done more
+            may = (1, (0, 1)) if r["repo"] == "Beta" else (0, (0,))
+            if r["failed"] != may[0] or r["in_doubt"] not in may[1]:
+                raise Wrong("%s: failed %d, in doubt %d" % (r["repo"], r["failed"], r["in_doubt"]))
+        return known
+
+
+class Case:
+    """One kill, and what comes after it."""
+
+    def __init__(self, worker, judge, mode, call, n):
+        self.w, self.judge, self.mode, self.call, self.n = worker, judge, mode, call, n
+
+    def kill(self):
+        """Returns whether linesync was killed (else it ended before that call)."""
+        w = self.w
+        w.load("start")
+        w.script(self.mode == "slow")
+        inject = ["strace", "-o", "/dev/null", "-e", "trace=" + self.call, "-e",
+                  "inject=%s:signal=KILL:when=%d" % (self.call, self.n)]
+        self.run = w.feed(self.judge.inp, inject, self.call == "read", whole=False)
+        if self.mode == "slow":
+            w.script()
+            self.under_way = w.sent()
+            return self.run.rc == -signal.SIGKILL
+        w.quiet()
+        self.under_way = w.sent()
+        w.save("killed")
+        self.stored = w.stored()
+        self.known = w.look() if os.path.exists(w.state) else None
+        return self.run.rc == -signal.SIGKILL
+
+    def document(self):
+        """One that was under way."""
+        ids = {object_id(d): d for d in self.judge.docs}
+        docs = [ids[i] for i in self.under_way if i in ids]
+        return docs[-1 - self.n % min(2, len(docs))] if docs else ("Alpha", "hot")
+
+    def then_same(self):
+        run = self.w.feed(self.judge.inp)
+        self.judge.judge_end(self.w, run)
+        want_store(self.w, self.judge.final)
+        if self.mode == "main":
+            self.judge.judge_resumed(self.run, self.known, run, self.w.sent())
+        self.once_more()
+
+    def once_more(self):
+        """After the end nothing is left to do, but for what the input itself undoes, and for what was
+        refused."""
+        self.w.control("POST", "clear")
+        self.judge.judge_end(self.w, self.w.feed(self.judge.inp))
+        want_store(self.w, self.judge.final)
+        may = {object_id(d) for d in self.judge.several | {("Beta", "bad")}}
+        more = set(self.w.sent()) - may
+        if more:
+            ids = {object_id(d): d for d in self.judge.docs}
+            raise Wrong("sent although nothing changed: %s" % [ids.get(i, i) for i in more])
+
+    def then_old(self):
+        doc = self.document()
+        old = self.judge.before.get(doc) or "%s as it was long ago\n" % doc[1]
+        inp = Input()
+        inp.store(*doc, old)
+        if self.n % 2:
+            inp.record(doc[0], doc[0] + "-old")
+        self.go_on(inp, {doc: old}, doc)
+        run = self.w.feed(self.judge.inp)
+        self.judge.judge_end(self.w, run, {"Beta"} if doc[0] == "Beta" else ())
+        want_store(self.w, self.judge.final)
+
+    def then_other(self):
+        inp = Input()
+        new = {}
+        if self.n % 2:
+            inp.store("Other", "o", "of another repository\n")
+            new = {("Other", "o"): "of another repository\n"}
+        self.go_on(inp, new, None)
+        run = self.w.feed(self.judge.inp)
+        self.judge.judge_end(self.w, run)
+        want_store(self.w, {**self.judge.final, **new})
+
+    def go_on(self, inp, new, doc):
+        """Another input than the one that was killed: it changes what it names, and nothing else."""
+        run = self.w.feed(inp)
+        self.judge.judge_results(run, inp)
+        if any(r["status"] != "completed" for r in run.own if r["line"] not in inp.records) and doc is None:
+            raise Wrong("not done")
+        self.w.quiet()
+        stored = self.w.stored()
+        if self.mode == "slow":
+            for d, text in new.items():
+                if stored.get(d) != sha256(text):
+                    raise Wrong("%s is not what the last line says" % (d,))
+            return
+        want = {**self.stored, **{d: sha256(t) for d, t in new.items()}}
+        if stored != want:
+            raise Wrong("the store changed where it was not asked to: %s" %
+                        {d for d in set(want) | set(stored) if want.get(d) != stored.get(d)})
+        after = self.w.look()
+        if not after:
+            raise Wrong("the state cannot be read")
+        self.judge_positions(inp, stored, after, doc)
+
+    def judge_positions(self, inp, stored, after, doc):
+        exempt = {doc} if doc else set()
+        for repo in self.judge.start:
+            now = after["position"].get(repo)
+            if (repo, now) in inp.records.values():
+                then = self.known["position"].get(repo) if self.known else None
+                if not self.known:
+                    continue
+                was = self.judge.at_position(repo, then)
+                for d in self.judge.docs:
+                    if d[0] == repo and d != doc and was.get(d) != stored.get(d):
+                        raise Wrong("the position went from %s to %s, but %s changed and was not named" %
+                                    (then, now, d[1]))
+                continue
+            self.judge.judge_position(stored, repo, now, exempt)
+            if self.known and self.judge.position_line(now) < \
+                    self.judge.position_line(self.known["position"].get(repo)):
+                raise Wrong("the position of %s went back" % repo)
+        if not any((r, after["position"].get(r)) in inp.records.values() for r in self.judge.start):
+            self.judge.judge_touched(stored, after, exempt)
+
+    def judge_state(self):
+        if self.mode != "slow":
+            self.judge.judge_killed(self.run, self.stored, self.known)
+
+    def ways(self):
+        return {SAME: self.then_same, OLD: self.then_old, OTHER: self.then_other}
+
+
+# ---------------------------------------------------------------------------------------------
+# The sweep
+
+
+class Sweep:
+    def __init__(self, options):
+        self.o = options
+        self.workers = [Worker("w%d" % i) for i in (1, 2)]
+        self.judges = {m: Judge(m != "first") for m in MODES}
+        self.lock = threading.Lock()
+        self.wrong = collections.defaultdict(list)      # (mode, call, way) -> [(n, text)]
+        self.killed = collections.Counter()
+        self.tried = collections.Counter()
+        self.unreadable = 0
+
+    def prepare(self, w, mode):
+        w.control("POST", "reset")
+        for name in os.listdir(w.dir):
+            if name.startswith("s.tdb"):
+                os.unlink(os.path.join(w.dir, name))
+        w.late_ms = SLOW_LATE_MS if mode == "slow" else LATE_MS
+        w.script()
+        if mode != "first":
+            run = w.feed(the_preparation())
+            if run.rc != 0:
+                raise Wrong("the preparation: %d %s" % (run.rc, run.err))
+        for name, text in FILES.items():
+            path = os.path.join(w.root, "Files", name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if not os.path.exists(path):
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(text)
+        w.save("start")
+
+    def learn(self, mode):
+        """Counts the calls of a clean run: {call: (first, last)} of those worth trying."""
+        w = self.workers[0]
+        judge = self.judges[mode]
+        calls = MODES[mode]
+        span = {}
+        for slowly in {c == "read" for c in calls}:
+            w.load("start")
+            trace = os.path.join(w.dir, "trace")
+            some = [c for c in calls if (c == "read") == slowly]
+            w.script(mode == "slow")
+            run = w.feed(judge.inp, ["strace", "-o", trace, "-e", "trace=execve,sendto," + ",".join(some)],
+                         slowly)
+            judge.judge_end(w, run)
+            want_store(w, judge.final)
+            with open(trace, encoding="utf-8", errors="replace") as f:
+                names = [re.match(r"[a-z0-9_]+", line) for line in f]
+            names = [m.group() for m in names if m]
+            if mode == "first" and "sendto" in names:
+                names = names[:names.index("sendto")]
+            for call in some:
+                span[call] = (1, names.count(call))
+        loader = subprocess.run(["strace", "-o", "/dev/stdout", "-e", "trace=read,openat", LINESYNC, "-V"],
+                                capture_output=True, check=True).stdout.decode(errors="replace")
+        for call in ("read", "openat"):      # those of the dynamic loader are not ours
+            if call in span:
+                before = len(re.findall(r"^%s\(" % call, loader, re.M))
+                span[call] = (min(before + 1, span[call][1]), span[call][1])
+        return span
+
+    def points(self, mode, span):
+        for call, (most, _) in MODES[mode].items():
+            first, last = span[call]
+            step = 1 if self.o.all else max(1, -(-(last - first + 1) // most))
+            yield from ((mode, call, n) for n in range(first, last + 1, step))
+
+    def one(self, w, mode, call, n):
+        case = Case(w, self.judges[mode], mode, call, n)
+        del w.said[:]
+        found = {}
+        killed = False
+        try:
+            killed = case.kill()
+            case.judge_state()
+        except Wrong as e:
+            found["kill"] = str(e), list(w.said)
+        if getattr(case, "run", None):
+            for at, (way, go) in enumerate(case.ways().items()):
+                del w.said[:]
+                try:
+                    if mode == "slow" and at:
+                        case.kill()
+                    elif at:
+                        w.load("killed")
+                    w.control("POST", "clear")
+                    go()
+                except Wrong as e:
+                    found[way] = str(e), list(w.said)
+        with self.lock:
+            self.tried[mode, call] += 1
+            self.killed[mode, call] += killed
+            self.unreadable += mode == "main" and case.known is None
+            for way, (text, said) in found.items():
+                self.wrong[mode, call, way].append((n, text, said))
+
+    def work(self, w, jobs):
+        while True:
+            try:
+                job = jobs.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self.one(w, *job)
+            except Exception:
+                with self.lock:
+                    self.wrong[job[0], job[1], "kill"].append(
+                        (job[2], traceback.format_exc(), list(w.said)))
+
+    def run_points(self, points):
+        jobs = queue.Queue()
+        for p in points:
+            jobs.put(p)
+        threads = [threading.Thread(target=self.work, args=(w, jobs)) for w in self.workers]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    def report(self, mode, call, way, name):
+        wrong = sorted(self.wrong.get((mode, call, way), ()), key=lambda e: e[0])
+        notes = []
+        for n, text, said in wrong[:8]:
+            notes += ["%s %d: %s" % (call, n, text), "    again: tests/long/sweep.sh -k -v --point %s:%s:%d" %
+                      (mode, call, n)]
+            if verbose:
+                notes += said
+        if len(wrong) > 8:
+            notes.append("and at %s" % [n for n, _, _ in wrong[8:]])
+        tap(not wrong, name, *notes)
+
+    def mode(self, mode):
+        for w in self.workers:
+            self.prepare(w, mode)
+        try:
+            span = self.learn(mode)
+        except Wrong as e:
+            tap(False, "%s: a run without a kill" % mode, e, *self.workers[0].said)
+            return
+        tap(True, "%s: a run without a kill" % mode)
+        points = list(self.points(mode, span))
+        if self.o.point:
+            points = [p for p in [self.o.point] if p[0] == mode]
+        started = time.monotonic()
+        self.run_points(points)
+        note("%s: %d points in %.0f s" % (mode, len(points), time.monotonic() - started))
+        for call, (_, least) in MODES[mode].items():
+            tried, killed = self.tried[mode, call], self.killed[mode, call]
+            if self.o.point and not tried:
+                continue
+            what = "%s: %s" % (mode, call)
+            first, last = span[call]
+            tap(last - first + 1 >= least, "%s: there are calls enough" % what,
+                "%d of at least %d" % (last - first + 1, least))
+            # when is a matter of luck near the end
+            tap(killed * 10 >= tried * 8, "%s: killed at %d of %d points" % (what, killed, tried))
+            if mode != "slow":
+                self.report(mode, call, "kill", "%s: what the state and the results say then" % what)
+            for way, text in WAYS.items():
+                self.report(mode, call, way, "%s, %s" % (what, text))
+
+    def run(self):
+        try:
+            for mode in MODES:
+                if not self.o.point or self.o.point[0] == mode:
+                    self.mode(mode)
+        finally:
+            for w in self.workers:
+                w.end()
+        note("states that could not be read right after a kill: %d" % self.unreadable)
+        tap_end()
+
+
+def point(text):
+    mode, call, n = text.split(":")
+    if call not in MODES[mode]:
+        raise ValueError
+    return mode, call, int(n)
+
+
+def main():
+    global verbose
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("-v", dest="verbose", action="store_true", help="show what linesync said")
+    sub = p.add_subparsers(dest="command", required=True)
+    s = sub.add_parser("sweep")
+    s.add_argument("--all", action="store_true", help="every point, not every k-th")
+    s.add_argument("--point", type=point, metavar="MODE:CALL:N", help="this one only")
+    o = p.parse_args()
+    verbose = o.verbose
+    if o.command == "sweep":
+        Sweep(o).run()
+
+
+if __name__ == "__main__":
+    main()
