@@ -171,17 +171,21 @@ static void let_unknown_go(struct state *s, const struct record *r, const struct
 	run_release(&old);
 }
 
+static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t run);
+
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
 {
 	struct run_state run;
 	uint64_t unknown;
 
 	*waiting = 0;
+	if (state_run(s) != NULL)	/* what the last run left open is known from now on */
+		enter_run(s, r->repo, state_run(s)->number);
 	if (!from_here(state_repo(s, r->repo), r))
 		return RECORD_NOT_FROM_HERE;
 	load_run(s, r->at.run, &run);
 	let_unknown_go(s, r, &run);
-	state_failures_closed(s, r->repo, r->at.run);
+	state_failures_closed(s, r->repo, &run);
 	unknown = count_unknown(s, r, &run);
 	if (unknown > 0)
 		hold_unknown(s, r->repo, r->at.run);
@@ -220,6 +224,21 @@ static void drop_held(struct repo_state *rs)
 	rs->held_why = 0;
 }
 
+/* The tails that r has closed go; lines after it stay open. */
+static void drop_tails(struct state *s, struct repo_state *rs, const struct record *r)
+{
+	bool released = state_run(s) == NULL || r->at.run != state_run(s)->number;
+	uint8_t n = 0;
+
+	for (int i = 0; i < rs->ntails; i++) {
+		struct tail t = rs->tails[i];
+
+		if (t.run == 0 ? released : place_compare((struct place_in_run){ t.run, t.to }, r->at) > 0)
+			rs->tails[n++] = t;
+	}
+	rs->ntails = n;
+}
+
 void changeset_advance(struct state *s, const struct record *r)
 {
 	struct repo_state *rs;
@@ -230,7 +249,7 @@ void changeset_advance(struct state *s, const struct record *r)
 	repo_set_text(&rs->changeset, r->changeset);
 	rs->position = r->at;
 	rs->position_s = clock_unix_s();
-	rs->ntails = 0;
+	drop_tails(s, rs, r);
 	if (place_compare(rs->held, r->at) <= 0)
 		drop_held(rs);
 }

@@ -228,10 +228,16 @@ static void take_document(struct pipeline *p, struct work *w, struct change *c, 
 		struct task *t = &w->half[i];
 
 		t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+		t->phase = TASK_TURN;
 	}
 	/* both are known before the first may settle and free the line */
-	for (int i = 0, n = w->halves; i < n; i++)
-		task_queue(p, &w->half[i]);
+	for (int i = 0, n = w->halves; i < n; i++) {
+		struct task *t = &w->half[i];
+
+		if (i > 0)	/* the first may have settled what kept the other's document */
+			t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+		task_queue(p, t);
+	}
 }
 
 static void take_record(struct pipeline *p, struct change *c, const struct line *line, bool again,

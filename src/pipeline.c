@@ -426,7 +426,7 @@ static char *reading_settings(const struct pipeline *p)
 static bool resumable(struct pipeline *p, const char *settings, uint32_t *number)
 {
 	struct run_state last;
-	bool yes = false;
+	bool yes = false, finished;
 
 	*number = state_head(p->state)->next_run - 1;
 	if (*number == 0 || state_run_get(p->state, *number, &last) != 0)
@@ -438,7 +438,10 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 		last.end_s = last.update_s;
 		state_run_put(p->state, &last);
 	}
+	finished = last.status == RUN_COMPLETED || last.status == RUN_FAILED;
 	run_release(&last);
+	if (finished)
+		state_lines_drop(p->state, *number);
 	return yes;
 }
 
@@ -552,6 +555,8 @@ static void end_run(struct pipeline *p, bool whole)
 	}
 	state_run_end(p->state, !whole ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
 	commit(p);
+	if (whole)
+		state_lines_drop(p->state, p->run->number);
 	drain_output(p);
 }
 
@@ -579,7 +584,7 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->late_ms = lo.late_ms;
 	p->start_ms = clock_ms();
 	p->max_bytes = (size_t)(lo.connections + 1) * lo.batch_bytes;
-	p->max_works = (size_t)(lo.connections + 2) * lo.batch_size + 64;
+	p->max_works = (size_t)(lo.connections + 1) * lo.batch_size + 64;
 	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
 	clock_format(clock_unix_s(), p->synced_at);
 	intake_set_embedder(p, xstrdup(parts->embedder));

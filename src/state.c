@@ -18,6 +18,7 @@
 
 #define CHUNK_LINES 512
 #define LINE_BYTES 9
+#define DROP_CHUNKS 128		/* in one commit: TDB holds what a transaction touches in memory */
 #define PAYLOAD_MAX 65536
 #define PAYLOADS_MAX (512ull << 20)
 #define REPO_SLOTS 64
@@ -337,7 +338,28 @@ static char *run_id(int64_t now)
 	return xasprintf("%s-%ld-%04x", compact, (long)getpid(), (unsigned)(clock_random() & 0xffff));
 }
 
-struct run_state *state_run_begin(struct state *s, const char *source, const char *settings)
+/* All of them: a run that took over lines of another may have fewer than that one had. */
+static void drop_lines(struct state *s, const struct run_state *r)
+{
+	size_t n;
+
+	for (uint32_t c = 0; statefile_get(s->file, KIND_LINES, r->lines_owner, c, &n) != NULL ||
+			     c <= r->lines / CHUNK_LINES; c++)
+		statefile_del(s->file, KIND_LINES, r->lines_owner, c);
+}
+
+/* Only the last run can be continued, so when another begins its lines have no more use. */
+static void drop_last_lines(struct state *s)
+{
+	struct run_state last;
+
+	if (s->head.next_run > 1 && state_run_get(s, s->head.next_run - 1, &last) == 0) {
+		drop_lines(s, &last);
+		run_release(&last);
+	}
+}
+
+static struct run_state *new_run(struct state *s, const char *source, const char *settings)
 {
 	struct run_state *r = &s->run;
 	char host[256] = "";
@@ -355,6 +377,12 @@ struct run_state *state_run_begin(struct state *s, const char *source, const cha
 	r->lines_owner = r->number;
 	s->has_run = s->changed = true;
 	return r;
+}
+
+struct run_state *state_run_begin(struct state *s, const char *source, const char *settings)
+{
+	drop_last_lines(s);
+	return new_run(s, source, settings);
 }
 
 struct run_state *state_run_continue(struct state *s, uint32_t number)
@@ -378,7 +406,7 @@ struct run_state *state_run_branch(struct state *s, uint32_t cut)
 	old.end_s = clock_unix_s();
 	state_run_put(s, &old);
 	memset(&s->run, 0, sizeof s->run);
-	r = state_run_begin(s, old.source, old.settings);
+	r = new_run(s, old.source, old.settings);
 	r->lines_owner = old.lines_owner;
 	r->lines = cut - 1;
 	r->input_size = old.input_size;
@@ -402,18 +430,31 @@ struct run_state *state_run(struct state *s)
 	return &s->run;
 }
 
-static void drop_lines(struct state *s)
+void state_lines_drop(struct state *s, uint32_t number)
 {
-	for (uint32_t c = 0; c <= s->run.lines / CHUNK_LINES; c++)
-		statefile_del(s->file, KIND_LINES, s->run.lines_owner, c);
+	struct run_state r;
+
+	if (state_run_get(s, number, &r) != 0)
+		return;
+	while (r.lines > 0) {
+		uint32_t chunk = (r.lines - 1) / CHUNK_LINES;
+		uint32_t least = chunk < DROP_CHUNKS ? 0 : chunk - DROP_CHUNKS + 1;
+
+		for (uint32_t c = least; c <= chunk; c++)
+			statefile_del(s->file, KIND_LINES, r.lines_owner, c);
+		r.lines = least * CHUNK_LINES;
+		if (s->has_run && number == s->run.number)
+			s->run.lines = r.lines;
+		state_run_put(s, &r);
+		state_commit(s);
+	}
+	run_release(&r);
 }
 
 void state_run_end(struct state *s, enum run_status status)
 {
 	s->run.status = (uint8_t)status;
 	s->run.end_s = clock_unix_s();
-	if (status != RUN_INTERRUPTED)
-		drop_lines(s);
 	s->changed = true;
 }
 
@@ -839,6 +880,17 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 			new.first_s = old.first_s;
 		failure_release(&old);
 	}
+	order_key(&order, f->line, f->half);
+	if (tree_get(&s->tree, order.data, order.len, &s->value) &&
+	    (s->value.len != key.len || memcmp(s->value.data, key.data, key.len) != 0)) {
+		auto_buf struct buf stale = BUF_INIT;
+
+		buf_add(&stale, s->value.data, s->value.len);
+		if (failure_del_key(s, &stale, &old)) {
+			new.first_s = old.first_s;
+			failure_release(&old);
+		}
+	}
 	new.payload = 0;
 	if (n > 0 && n <= PAYLOAD_MAX && s->head.payload_bytes + n <= PAYLOADS_MAX) {
 		payload_del(s, f->line);
@@ -853,7 +905,6 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 	buf_reset(&s->value);
 	failure_encode(&s->value, &new);
 	tree_put(&s->tree, key.data, key.len, s->value.data, s->value.len);
-	order_key(&order, f->line, f->half);
 	tree_put(&s->tree, order.data, order.len, key.data, key.len);
 	s->changed = true;
 }
@@ -931,7 +982,7 @@ bool state_failure_payload(struct state *s, struct place_in_run line, struct buf
 	return true;
 }
 
-void state_failures_closed(struct state *s, const char *repo, uint32_t before_run)
+void state_failures_closed(struct state *s, const char *repo, const struct run_state *run)
 {
 	auto_buf struct buf prefix = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
 
@@ -944,9 +995,9 @@ void state_failures_closed(struct state *s, const char *repo, uint32_t before_ru
 		struct place_in_run at = key_place(key.data + strlen(repo) + 2);
 		struct failure old;
 
-		if (at.run >= before_run)
+		if (at.run >= run->number)
 			return;
-		if (state_own_ord(s, at) == 0 && failure_del_key(s, &key, &old))
+		if (run_own_ord(run, at) == 0 && failure_del_key(s, &key, &old))
 			failure_release(&old);
 		buf_reset(&prefix);
 		buf_add(&prefix, key.data, key.len);
@@ -1017,13 +1068,18 @@ static void close_last_run(struct state *s)
 {
 	uint32_t last = s->head.next_run - 1;
 
-	if (last == 0 || state_run_continue(s, last) == NULL)
+	struct run_state r;
+
+	if (last == 0 || state_run_get(s, last, &r) != 0)
 		return;
-	if (s->run.end_s == 0)
-		s->run.end_s = clock_unix_s();
-	s->run.status = RUN_INTERRUPTED;
-	drop_lines(s);
-	s->run.lines = 0;
+	if (r.status == RUN_RUNNING || r.status == RUN_INTERRUPTED) {
+		if (r.end_s == 0)
+			r.end_s = clock_unix_s();
+		r.status = RUN_INTERRUPTED;
+		state_run_put(s, &r);
+	}
+	run_release(&r);
+	state_lines_drop(s, last);
 }
 
 void state_unlearn(struct state *s, const char *repo)

@@ -64,7 +64,7 @@ bool state_locked(const char *path, char **holder);
 /* ---- runs ---- */
 
 /* Starts a run: fills number, id, start, pid, host; copies source and settings.  It is this state's
- * current run from then on. */
+ * current run from then on, and the lines of the one before are dropped. */
 struct run_state *state_run_begin(struct state *s, const char *source, const char *settings);
 /* Takes up run number again as the current one.  NULL if there is none. */
 struct run_state *state_run_continue(struct state *s, uint32_t number);
@@ -72,8 +72,11 @@ struct run_state *state_run_continue(struct state *s, uint32_t number);
  * below cut as its own (spec section 6, Resume: the first difference). */
 struct run_state *state_run_branch(struct state *s, uint32_t cut);
 struct run_state *state_run(struct state *s);		/* the current one; NULL if none */
-/* Ends the current run; drops its lines unless it was interrupted. */
+/* Ends the current run.  Its lines are to be dropped after the commit, unless it was interrupted. */
 void state_run_end(struct state *s, enum run_status status);
+/* Drops the lines of a run that needs them no more, in several commits, the last lines first; one that
+ * was cut short leaves run.lines above 0 and is called again when the next run begins. */
+void state_lines_drop(struct state *s, uint32_t number);
 /* Any run, decoded into *r (the caller releases it): 0, or -1 if there is none. */
 int state_run_get(struct state *s, uint32_t number, struct run_state *r);
 void state_run_put(struct state *s, const struct run_state *r);	/* one that is not the current */
@@ -139,6 +142,7 @@ bool state_walk_repos(struct state *s, struct walk *at);
 
 /* Records a failure with the line as it came (payload, n; kept up to 64 KiB, and 512 MiB in all).
  * With a path it takes the place of the document's older failure; without one it belongs to the line.
+ * Either way it takes the place of what the same half of the same line left earlier.
  * repo_known false: a failure of no known repository.  f->retries and first_s are taken over from an
  * older failure of the same line. */
 void state_failure_put(struct state *s, const struct failure *f, bool repo_known, const void *payload,
@@ -161,9 +165,9 @@ void state_failure_del_at(struct state *s, const struct failure_walk *at);
 /* The line as it came; false if it was not kept.  Appended to *out after a reset. */
 bool state_failure_payload(struct state *s, struct place_in_run line, struct buf *out);
 
-/* Deletes failures without document: of repo before run (a later run closed a block of it without
- * them), or of no known repository in run. */
-void state_failures_closed(struct state *s, const char *repo, uint32_t before_run);
+/* Deletes failures without document: of repo in runs before `run` whose lines are not its own (it closed
+ * a block of repo without them), or of no known repository in run. */
+void state_failures_closed(struct state *s, const char *repo, const struct run_state *run);
 void state_failures_unknown_del(struct state *s, uint32_t run);
 
 /* ---- forget ---- */

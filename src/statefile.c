@@ -25,6 +25,10 @@
 #define CHECKSUM_SIZE 8
 #define KEY_SIZE 9
 #define SLOTS 1024		/* hash chains of the cache; a batch touches a few hundred values */
+/* From this size on the file is given room by rewriting it (rule 6 of the header). */
+#define GROW_FROM (8u << 20)
+#define GROW_PIECE (64u << 10)
+#define NOT_ON_DISK SIZE_MAX
 #define FILE_WARN (1u << 30)
 #define FILE_LIMIT 3758096384u	/* TDB's offsets end at 4 GiB, and a commit needs room of its own */
 
@@ -40,6 +44,7 @@ struct value {
 	bool dirty, removed;
 	uint8_t *data;			/* owned; NULL: known to be absent */
 	size_t n, cap;
+	size_t on_disk;			/* its size there, as far as known; NOT_ON_DISK */
 };
 
 struct statefile {
@@ -49,6 +54,8 @@ struct statefile {
 	struct value *slots[SLOTS];
 	struct value *newest, *oldest;
 	size_t held, dirty;
+	int64_t room;			/* bytes that TDB can give out without growing the file, about */
+	bool room_known, room_failed;
 	uint64_t commits;
 };
 
@@ -319,7 +326,7 @@ static void load(struct statefile *f, struct value *v)
 		checksum(sum, key, got.dptr + CHECKSUM_SIZE, got.dsize - CHECKSUM_SIZE);
 	if (got.dsize < CHECKSUM_SIZE || memcmp(sum, got.dptr, CHECKSUM_SIZE) != 0)
 		statefile_damaged(f, "a checksum is wrong");
-	v->n = got.dsize - CHECKSUM_SIZE;
+	v->n = v->on_disk = got.dsize - CHECKSUM_SIZE;
 	v->cap = got.dsize;
 	memmove(got.dptr, got.dptr + CHECKSUM_SIZE, v->n);
 	v->data = got.dptr;
@@ -338,6 +345,7 @@ static struct value *find(struct statefile *f, enum statefile_kind kind, uint32_
 		v->kind = kind;
 		v->a = a;
 		v->b = b;
+		v->on_disk = NOT_ON_DISK;
 		if (want_old)
 			load(f, v);
 		v->chain = *slot;
@@ -451,11 +459,135 @@ static void check_size(struct statefile *f)
 	}
 }
 
+/* ---- room ---- */
+
+/* TDB allocates a quarter more than it is asked for, and its own header and trailer. */
+static int64_t space_of(size_t n)
+{
+	return (int64_t)((n + CHECKSUM_SIZE + KEY_SIZE) * 5 / 4 + 40);
+}
+
+/* What the commit at hand takes from the free space, or (negative) gives back. */
+static int64_t space_needed(const struct statefile *f)
+{
+	int64_t need = 0;
+
+	for (const struct value *v = f->oldest; v != NULL; v = v->newer) {
+		if (!v->dirty)
+			continue;
+		if (v->on_disk == NOT_ON_DISK && !v->removed)
+			need += space_of(v->n);
+		else if (v->on_disk != NOT_ON_DISK && v->removed)
+			need -= space_of(v->on_disk);
+		else if (v->on_disk != NOT_ON_DISK && v->n > v->on_disk + v->on_disk / 4)
+			need += space_of(v->n) - space_of(v->on_disk);
+	}
+	return need;
+}
+
+static int copy_value(struct tdb_context *from, TDB_DATA key, TDB_DATA data, void *to)
+{
+	(void)from;
+	return tdb_store(to, key, data, TDB_INSERT);
+}
+
+/* Takes up room by values of zeros and gives it back, so that it lies in the list of free space. */
+static int make_room(struct tdb_context *tdb, int64_t bytes)
+{
+	static uint8_t zeros[GROW_PIECE];
+	uint32_t n = (uint32_t)(bytes / GROW_PIECE), made = 0;
+	TDB_DATA data = { zeros, sizeof zeros };
+	uint8_t name[KEY_SIZE];
+	TDB_DATA key = { name, KEY_SIZE };
+	int bad = 0;
+
+	for (; made < n && !bad; made++) {
+		make_key(name, (enum statefile_kind)'Z', made, 0);
+		bad = tdb_store(tdb, key, data, TDB_INSERT) != 0;
+	}
+	for (uint32_t i = 0; i < made && !bad; i++) {
+		make_key(name, (enum statefile_kind)'Z', i, 0);
+		bad = tdb_delete(tdb, key) != 0;
+	}
+	return bad ? -1 : 0;
+}
+
+static int write_copy(struct statefile *f, const char *temp, int64_t room)
+{
+	bool failed = false;
+	struct tdb_context *copy;
+	int fd, bad;
+
+	if (unlink(temp) != 0 && errno != ENOENT)
+		return -1;
+	fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	copy = open_tdb(temp, O_RDWR | O_CREAT, &failed);
+	if (copy == NULL)
+		return -1;
+	bad = tdb_traverse_read(f->tdb, copy_value, copy) < 0 || make_room(copy, room) != 0 || failed;
+	bad |= tdb_close(copy) != 0;
+	return bad ? -1 : sync_path(temp);
+}
+
+/* Writes everything into a fresh file with room to spare and puts it in the place of the old one.  A
+ * crash leaves one of the two, whole.  Failing is no loss: TDB then grows the file by itself. */
+static void rewrite(struct statefile *f)
+{
+	autofree char *temp = xasprintf("%s.new", f->path);
+	int64_t room = (int64_t)(tdb_map_size(f->tdb) / 2);
+	struct tdb_context *fresh;
+
+	if (write_copy(f, temp, room) != 0 || rename(temp, f->path) != 0 || sync_folder(f->path) != 0) {
+		log_info("state '%s': cannot rewrite it with more room: %s", f->path, strerror(errno));
+		unlink(temp);
+		f->room_failed = true;
+		return;
+	}
+	fresh = open_tdb(f->path, O_RDWR, &f->log_failed);
+	if (fresh == NULL)
+		commit_failed(f, "open what was just written", errno);
+	tdb_close(f->tdb);
+	f->tdb = fresh;
+	f->room = room;
+	log_debug("state '%s' rewritten, %zu bytes", f->path, (size_t)tdb_map_size(fresh));
+}
+
+static void load_room(struct statefile *f)
+{
+	size_t n;
+	const uint8_t *p = statefile_get(f, KIND_ROOM, 0, 0, &n);
+
+	f->room_known = true;
+	for (size_t i = 0; p != NULL && i < n && n == 8; i++)
+		f->room = f->room << 8 | p[i];
+}
+
+static void keep_room(struct statefile *f)
+{
+	uint8_t p[8];
+	int64_t need;
+
+	if (!f->room_known)
+		load_room(f);
+	need = space_needed(f) + space_of(sizeof p);
+	if (need > f->room && !f->room_failed)
+		rewrite(f);
+	f->room = need < f->room ? f->room - need : 0;
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t)((uint64_t)f->room >> (56 - 8 * i));
+	statefile_put(f, KIND_ROOM, 0, 0, p, sizeof p);
+}
+
 void statefile_commit(struct statefile *f)
 {
 	if (f->dirty == 0)
 		return;
 	check_size(f);
+	if (tdb_map_size(f->tdb) >= GROW_FROM)
+		keep_room(f);
 	f->log_failed = false;
 	errno = 0;
 	if (tdb_transaction_start(f->tdb) != 0)
@@ -465,8 +597,11 @@ void statefile_commit(struct statefile *f)
 			commit_failed(f, "write", errno);
 	if (tdb_transaction_commit(f->tdb) != 0 || f->log_failed)
 		commit_failed(f, "commit", errno);
-	for (struct value *v = f->oldest; v != NULL; v = v->newer)
+	for (struct value *v = f->oldest; v != NULL; v = v->newer) {
+		if (v->dirty)
+			v->on_disk = v->removed ? NOT_ON_DISK : v->n;
 		v->dirty = v->removed = false;
+	}
 	f->dirty = 0;
 	f->commits++;
 	statefile_trim(f);

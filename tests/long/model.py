@@ -1,0 +1,841 @@
+#!/usr/bin/env python3
+"""model.py - random schedules against linesync and a mock store, judged by a model of order.
+
+    model.py [--seed N] [--count N] [--seconds N] [--jobs N] [--no-shrink] [-v]
+
+A schedule is a list of invocations: an input (a new one, the same again, an older one, one that
+differs from some line on, an empty one), faults of the store (refusals, 500s, lost answers, requests
+that arrive late), and perhaps a kill.  After each of them the model says what must hold:
+
+  store      each document is what its last line says; where that failed or was cut off, one of the
+             versions that were asked for since, or what was there before
+  results    one for each line; `unchanged` only where the store really held it; a finished line is
+             not done again; nothing fails without a cause
+  position   a repository's tree at a commit is that of the commit before it with the lines of the
+             block.  Where the position is, the store holds that tree, but for what later lines say;
+             what differs from it is named by --touched
+  progress   where nothing goes wrong and the block names what --touched names, the position moves;
+             at the end two clean runs that name everything leave nothing held, failed or in doubt,
+             and the second sends nothing
+
+Schedule N is made from seed N; --seed N --count 1 makes it again (timing is not in it).  A schedule
+that fails is made smaller and printed.  -v: all that happens.  LINESYNC names the program.
+"""
+
+import argparse
+import copy
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import Report, World, delete, from_file, put, record  # noqa: E402
+
+REPOS = ("R", "S")
+PATHS = ("a", "b", "c")
+TEXTS = ("text A", "text B", "text C")
+FILE_TEXTS = ("file A", "file B")
+LATE_MS = 150
+MOST_LATE_MS = 60          # a request that arrives later than this
+TOO_LATE_S = 0.12          # arrived later than linesync must wait for: this machine was too slow
+ANY = "any"                # a document of a tree of which nothing is known
+STOPPED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 75)
+
+
+# ---- schedules ----
+
+
+def random_lines(rng, names, most):
+    """Symbolic lines: [kind, repository, ...]."""
+    lines = []
+    one = rng.random() < 0.5
+    for _ in range(rng.randint(1, most)):
+        repo = "R" if one or rng.random() < 0.6 else "S"
+        path, text = rng.choice(PATHS), rng.choice(TEXTS)
+        kind = rng.choices(("put", "delete", "rename", "file", "skip", "record", "bad", "bad-op",
+                            "folder", "blank", "message"),
+                           (50, 12, 8, 7, 3, 14, 1, 1, 1, 1, 1))[0]
+        if kind == "record":
+            lines.append(random_record(rng, repo, names))
+        elif kind == "rename":
+            lines.append([kind, repo, path, rng.choice([p for p in PATHS if p != path]), text])
+        elif kind == "put":
+            lines.append([kind, repo, path, text])
+        else:
+            lines.append([kind, repo, path])
+    for repo in REPOS:
+        if rng.random() < 0.6:
+            lines.append(random_record(rng, repo, names))
+    return lines
+
+
+def random_record(rng, repo, names):
+    names[0] += 1
+    since = rng.choices(("position", "none", "held", "before", "bogus"), (50, 15, 10, 22, 3))[0]
+    return ["record", repo, "c%d" % names[0], since, rng.random() < 0.06]
+
+
+def random_rule(rng):
+    what = rng.choices(("refuse", "500", "lost", "arrives late", "done, no answer", "done, 500",
+                        "slow", "slow answer", "503", "read lost", "cut answer"),
+                       (20, 12, 12, 14, 14, 4, 14, 6, 3, 2, 4))[0]
+    match = {"kind": rng.choice(("upsert", "upsert", "delete", "upsert|delete"))}
+    times = rng.choice((1, 1, 1, 2, 3, 6))
+    if what == "refuse" or rng.random() < 0.3:
+        match = {"kind": "upsert", "content": rng.choice(TEXTS + FILE_TEXTS[:1])}
+    elif rng.random() < 0.4:
+        match["nth"] = rng.randint(1, 4)
+    rule = {"match": match, "times": times}
+    rule["do"] = {
+        "refuse": {"refuse_objects": True},
+        "500": {"status": 500},
+        "lost": {"drop": True, "rst": rng.random() < 0.3},
+        "arrives late": {"drop": True, "delay_apply_ms": rng.randint(1, MOST_LATE_MS)},
+        "done, no answer": {"apply_then_drop": True},
+        "done, 500": {"status": 500, "apply": True},
+        "slow": {"delay_ms": rng.randint(1, 30)},
+        "slow answer": {"answer_delay_ms": rng.randint(1, 30)},
+        "503": {"status": 503},
+        "read lost": {"drop": True},
+        "cut answer": {"partial": rng.randint(0, 40)},
+    }[what]
+    if what == "read lost":
+        rule["match"] = {"kind": "get"}
+    if what in ("refuse", "500") and "nth" not in match and rng.random() < 0.4:
+        del rule["times"]
+    return rule
+
+
+def random_kill(rng):
+    return rng.choice(({"kill_request": rng.randint(1, 6)}, {"kill_applied": rng.randint(1, 6)},
+                       {"kill_line": rng.randint(1, 8)}, {"kill_ms": rng.randint(3, 40)}))
+
+
+def random_schedule(seed):
+    rng = random.Random(seed)
+    names = [0]
+    steps = []
+    most = rng.choice((4, 8, 12))
+    for n in range(rng.randint(2, 6)):
+        feed = "new"
+        if n:
+            stopped = bool(steps[-1]["kill"])
+            feed = rng.choices(("new", "same", "changed", "older", "empty"),
+                               (30, 50, 14, 4, 6) if stopped else (70, 12, 4, 6, 8))[0]
+        step = {"feed": feed, "lines": random_lines(rng, names, most),
+                "cut": rng.randint(0, 6), "back": rng.randint(1, 3), "files": [],
+                "options": {"batch": rng.randint(1, 4), "connections": rng.randint(1, 2)},
+                "rules": [], "kill": {}, "rest": rng.random() < 0.5}
+        for repo in REPOS:
+            for path in PATHS:
+                if rng.random() < (0.7 if n == 0 else 0.15):
+                    step["files"].append([repo, path, rng.choice(FILE_TEXTS + (None,))])
+        if rng.random() < 0.55:
+            step["rules"] = [random_rule(rng) for _ in range(rng.randint(1, 3))]
+        if rng.random() < 0.04:
+            step["rules"].append({"match": {"kind": "upsert|delete", "after": rng.randint(0, 3)},
+                                  "do": {"status": 503}})
+            step["options"]["give-up"] = 100
+        if rng.random() < 0.45:
+            step["kill"] = random_kill(rng)
+            if rng.random() < 0.15:
+                step["kill"]["how"] = int(signal.SIGTERM)
+        if rng.random() < 0.25:
+            step["pause"] = [rng.choice((0, 0, 1, 4, 12)) for _ in range(most)]
+        if rng.random() < 0.1:
+            step["options"]["no-retry"] = True
+        steps.append(step)
+    return {"seed": seed, "steps": steps}
+
+
+# ---- inputs: symbolic lines made real ----
+
+
+class Line:
+    """effects: [(document, value)] in order, value a text, None for absent, or ANY."""
+
+    def __init__(self, kind, text, repo=None, effects=(), own=True, fails=False):
+        self.kind, self.text, self.repo, self.own, self.fails = kind, text, repo, own, fails
+        self.effects = list(effects)
+        self.name = self.since = None
+        self.complete = False
+        self.documents = [d for d, _ in self.effects]
+
+    def value(self, document):
+        for d, v in self.effects:
+            if d == document:
+                return v
+        return ANY
+
+
+class Problem(Exception):
+    """The model and linesync differ."""
+
+
+class Void(Exception):
+    """The schedule says nothing: this machine was too slow for it."""
+
+
+def union(sets):
+    out = set()
+    for s in sets:
+        out |= s
+    return out
+
+
+class Model:
+    """What must hold of one world, from one invocation to the next."""
+
+    def __init__(self, world, log):
+        self.w, self.log = world, log
+        self.files = {}
+        self.inputs = []          # the symbolic lines of each input, with since made real
+        self.trees = {}           # commit: {document: set of values}, what it does not name is absent
+        self.said_after = {}      # commit: {document: values that lines after its record said}
+        self.decided = set()      # commits that have been the position, or held
+        self.repos = {}
+        self.touched = {r: set() for r in REPOS}
+        self.held_now = {}
+        self.failing = {}         # document: values of failed lines that may be tried again
+        self.prior = {}           # document: values that the store may hold now
+        self.printed = {}         # line number: result of the last invocation, if it was stopped
+        self.last_feed = None
+        self.seen = {}
+        self.documents = [(r, p) for r in REPOS for p in PATHS]
+
+    def count(self, what, n=1):
+        self.seen[what] = self.seen.get(what, 0) + n
+
+    def fail(self, text, *args):
+        raise Problem(text % args)
+
+    # ---- inputs ----
+
+    def position(self, repo):
+        return self.repos.get(repo, {}).get("position")
+
+    def held(self, repo):
+        r = self.repos.get(repo, {})
+        return r.get("held") if r.get("why") == "lines" else None
+
+    def resolve(self, lines):
+        """Gives each record its since and its base."""
+        out, before = [], {}
+        for line in lines:
+            if line[0] != "record":
+                out.append(line)
+                continue
+            _, repo, name, mode, complete = line
+            position, held = self.position(repo), self.held(repo)
+            base = since = None
+            if mode == "bogus":
+                since = "nowhere"
+            elif mode == "before" and repo in before:
+                base = since = before[repo]
+            elif mode == "held" and held:
+                base = since = held
+            elif mode == "none":
+                base = before.get(repo) or held or position
+            elif repo in before:
+                base = since = before[repo]
+            else:
+                base = since = position
+            before[repo] = name
+            out.append(["resolved", repo, name, since, base, mode == "bogus", complete])
+        return out
+
+    def real(self, line):
+        kind, repo = line[0], line[1]
+        document = (repo, line[2]) if len(line) > 2 else None
+        if kind == "put":
+            return Line(kind, put(line[2], line[3], repo), repo, [(document, line[3])])
+        if kind == "delete":
+            return Line(kind, delete(line[2], repo), repo, [(document, None)])
+        if kind == "skip":
+            return Line(kind, put(line[2], "left out", repo, skip_index=True), repo,
+                        [(document, None)])
+        if kind == "rename":
+            new, old = (repo, line[3]), (repo, line[2])
+            return Line(kind, dict(repo=repo, op="rename", old_path=line[2], path=line[3],
+                                   content=line[4]), repo, [(new, line[4]), (old, None)])
+        if kind == "file":
+            text = self.files.get(document)
+            return Line(kind, from_file(line[2], repo), repo,
+                        [(document, ANY if text is None else text)], False, text is None)
+        if kind == "bad":
+            return Line(kind, '{"repo":"%s","path":' % repo, fails=True)
+        if kind == "bad-op":
+            return Line(kind, dict(repo=repo, op="frob", path=line[2]), repo, fails=True)
+        if kind == "folder":
+            return Line(kind, from_file("folder/", repo), repo, fails=True)
+        if kind == "blank":
+            return Line(kind, "")
+        if kind == "message":
+            return Line(kind, "Detecting changes...   0% -:--:--")
+        _, repo, name, since, _, _, complete = line
+        more = {} if since is None else {"since": since}
+        if complete:
+            more["complete"] = True
+        out = Line("record", record(name, repo, **more), repo)
+        out.name, out.since, out.complete = name, since, complete
+        return out
+
+    def choose_input(self, step):
+        """The symbolic lines of this invocation, resolved, and what kind of feed it is."""
+        feed = step["feed"]
+        if feed == "empty":
+            return [], feed
+        if not self.inputs:
+            feed = "new"
+        if feed == "same":
+            return self.inputs[-1], feed
+        if feed == "older":
+            return self.inputs[max(0, len(self.inputs) - 1 - step["back"])], feed
+        if feed == "changed":
+            kept = self.inputs[-1][:step["cut"]]
+            names = {line[2] for line in kept if line[0] == "resolved"}
+            fresh = [line for line in step["lines"] if line[0] != "record" or line[2] not in names]
+            return kept + self.resolve_after(kept, fresh), feed
+        return self.resolve(step["lines"]), "new"
+
+    def resolve_after(self, kept, fresh):
+        """Records that follow others of the same input continue those."""
+        out = self.resolve(fresh)
+        for repo in REPOS:
+            last = [line[2] for line in kept if line[0] == "resolved" and line[1] == repo]
+            first = [line for line in out if line[0] == "resolved" and line[1] == repo][:1]
+            if last and first and not first[0][5]:
+                first[0][4] = last[-1]
+                if first[0][3] is not None:
+                    first[0][3] = last[-1]
+        return out
+
+    def plant(self, symbolic, lines):
+        """Makes the trees of the input's commits, and notes what is said after each record."""
+        for i, (s, line) in enumerate(zip(symbolic, lines)):
+            if line.kind != "record":
+                continue
+            tree = self.tree_of(symbolic, lines, i, s)
+            old = self.trees.get(line.name)
+            if old is not None and tree is not None:    # files may have changed meanwhile
+                tree = {d: old.get(d, {None}) | tree.get(d, {None}) for d in set(old) | set(tree)}
+            self.trees[line.name] = tree
+        said = self.values_of(lines)
+        mine = {line.name: i for i, line in enumerate(lines) if line.name}
+        for name in set(self.said_after) | set(mine):
+            after = self.said_after.setdefault(name, {})
+            if name in mine and name not in self.decided:
+                self.add_values(after, self.values_of(lines[mine[name] + 1:]))
+            else:
+                self.add_values(after, said)
+
+    def tree_of(self, symbolic, lines, at, s):
+        _, repo, _, _, base, bogus, complete = s
+        if bogus:
+            return None
+        if base is not None and self.trees.get(base) is None:
+            return None if base in self.trees else {}
+        tree = {} if base is None or complete else dict(self.trees[base])
+        first = 0
+        for i in range(at):    # the block: what follows the record that it continues, in this input
+            if lines[i].name is not None and lines[i].name == base and not complete:
+                first = i + 1
+        for line in lines[first:at]:
+            for d, v in line.effects if line.repo == repo else ():
+                tree[d] = {v}
+        return tree
+
+    @staticmethod
+    def values_of(lines):
+        out = {}
+        for line in lines:
+            for d, v in line.effects:
+                out.setdefault(d, set()).add(v)
+        return out
+
+    @staticmethod
+    def add_values(into, values):
+        for d, v in values.items():
+            into.setdefault(d, set()).update(v)
+
+    # ---- one invocation ----
+
+    def step(self, step):
+        for repo, path, text in step["files"]:
+            self.files[repo, path] = text
+            self.w.write_file(repo, path, text)
+        symbolic, feed = self.choose_input(step)
+        lines = [self.real(s) for s in symbolic]
+        if symbolic and (not self.inputs or self.inputs[-1] is not symbolic):
+            self.inputs.append(symbolic)
+        elif feed == "empty":
+            pass
+        self.plant(symbolic, lines)
+        self.w.script(*step["rules"])
+        before = len(self.w.store.history)
+        late = self.values_arriving()
+        prior = {d: set(v) | late.get(d, set()) for d, v in self.prior.items()}
+        options = step["options"]
+        args = ["--batch-size", str(options["batch"]), "--connections", str(options["connections"]),
+                "--max-retries", "2", "--late", "%dms" % LATE_MS]
+        if "give-up" in options:
+            args += ["--give-up", "%dms" % options["give-up"]]
+        if options.get("no-retry"):
+            args.append("--no-retry")
+        if options.get("new-run"):
+            args.append("--new-run")
+        kill = dict(step["kill"])
+        ended = self.w.sync([line.text for line in lines], *args, pause_ms=step.get("pause"), **kill)
+        self.w.hung_up()
+        if step["rest"]:
+            self.w.settle()
+        self.check_arrivals()
+        self.log("%s input, options %s, rules %s, kill %s -> %d\n%s\n%s\n%s" % (
+            feed, options, json.dumps(step["rules"]), step["kill"], ended.rc,
+            "\n".join("  %d < %s" % (i + 1, line.text if isinstance(line.text, str) else
+                                     json.dumps(line.text)) for i, line in enumerate(lines)),
+            "\n".join("  > " + json.dumps({k: v for k, v in r.items() if k not in
+                                           ("id", "ms", "objects")}) for r in ended.results),
+            ended.err.strip()))
+        applied = {}
+        for _, d, v in self.w.store.history[before:]:
+            applied.setdefault(d, set()).add(v)
+        held_before, touched_before = self.held_state(), dict(self.touched)
+        position_before = {r: self.position(r) for r in REPOS}
+        self.look()
+        self.judge(step, feed, lines, ended, prior, applied)
+        self.judge_positions(feed, lines, ended, position_before, held_before)
+        self.judge_progress(step, feed, lines, ended, position_before, held_before, touched_before)
+        self.after(feed, lines, ended)
+
+    def held_state(self):
+        return {r: self.repos.get(r, {}).get("held") for r in REPOS}
+
+    def values_arriving(self):
+        out = {}
+        for versions, _, done in list(self.w.store.arriving):
+            for d, v in versions if done is None else ():
+                out.setdefault(d, set()).add(v)
+        return out
+
+    def check_arrivals(self):
+        now = time.monotonic()
+        for _, cut, done in list(self.w.store.arriving):
+            if (done or now) - cut > TOO_LATE_S:
+                raise Void
+
+    def look(self):
+        """What linesync and the store say now."""
+        there = self.w.documents()
+        late = self.values_arriving()
+        self.prior = {d: {there.get(d)} | late.get(d, set()) for d in self.documents}
+        strange = set(there) - set(self.documents)
+        if strange:
+            self.fail("the store holds %s", sorted(strange))
+        self.repos = self.w.repos()
+        for r in REPOS:
+            self.touched[r] = self.w.touched(r)
+        self.log("  store %s, positions %s, touched %s" % (
+            {"/".join(d): sorted(map(str, v)) for d, v in self.prior.items() if v != {None}},
+            {r: [self.position(r), self.repos.get(r, {}).get("held")] for r in REPOS},
+            {r: sorted(v) for r, v in self.touched.items()}))
+
+    # ---- results and the store ----
+
+    def judge(self, step, feed, lines, ended, prior, applied):
+        stopped = ended.rc in STOPPED
+        if not stopped and ended.rc not in (0, 1):
+            self.fail("exit status %d: %s", ended.rc, ended.err)
+        if ended.rc == 75 and "give-up" not in step["options"]:
+            self.fail("stopped as away: %s", ended.err)
+        results = self.judge_results(step, lines, ended, stopped)
+        self.judge_resumed(feed, lines, results, ended)
+        for n, r in results.items():
+            line = lines[n - 1]
+            if r["status"] == "skipped" and r["reason"] == "unchanged" and not r.get("resumed"):
+                self.count("unchanged")
+                for d, v in line.effects:
+                    may = prior.get(d, {None}) | applied.get(d, set())
+                    if v != ANY and v not in may:
+                        self.fail("line %d: unchanged, but the store never held %r at %s, only %s",
+                                  n, v, d, sorted(map(str, may)))
+        for d in self.documents:
+            allowed = self.allowed(feed, lines, results, ended, prior.get(d, {None}), stopped, d)
+            if ANY not in allowed and not self.prior[d] <= allowed:
+                self.fail("%s is %s in the store; it may be %s", "/".join(d),
+                          sorted(map(str, self.prior[d])), sorted(map(str, allowed)))
+
+    def judge_results(self, step, lines, ended, stopped):
+        results = {}
+        for r in ended.results:
+            if r.get("retried"):
+                self.count("retried " + r["status"])
+                continue
+            if r["line"] in results:
+                self.fail("line %d has two results", r["line"])
+            results[r["line"]] = r
+        wanted = {i + 1 for i, line in enumerate(lines) if line.kind != "blank"}
+        if set(results) - wanted or (not stopped and set(results) != wanted):
+            self.fail("results of lines %s, not %s", sorted(results), sorted(wanted))
+        for n, r in results.items():
+            self.judge_status(step, lines, n, r)
+        bad = any(r["status"] in ("failed", "held") for r in ended.results)
+        if not stopped and ended.rc != int(bad):
+            self.fail("exit status %d", ended.rc)
+        return results
+
+    def judge_status(self, step, lines, n, r):
+        line, status = lines[n - 1], r["status"]
+        self.count(status)
+        if r.get("resumed"):
+            self.count("resumed")
+        may = {"completed", "skipped", "superseded"}
+        if line.kind == "record":
+            may = {"completed", "held"}
+        elif line.kind == "message":
+            may = {"skipped"}
+        elif line.fails:
+            may = {"failed"} if line.kind != "file" else {"failed", "superseded", "completed"}
+        elif step["rules"]:
+            may.add("failed")
+        if status not in may:
+            self.fail("line %d is %s: %s", n, status, r)
+        if status == "superseded":
+            later = {d for later in lines[n:] for d in later.documents}
+            if not later & set(line.documents):
+                self.fail("line %d is superseded by no line", n)
+
+    def judge_resumed(self, feed, lines, results, ended):
+        """What was printed before a kill is not taken back (I2), and not done again (I5)."""
+        if feed != "same" or not self.printed or self.last_feed == "empty":
+            return
+        again = {n for n, r in results.items() if r.get("resumed")}
+        if not again and ended.rc not in STOPPED:
+            # the run had come to its end: every line must have been done
+            return
+        for n, old in self.printed.items():
+            if n not in results or not lines[n - 1].own or lines[n - 1].kind == "message" or \
+                    old["status"] in ("failed", "held"):
+                continue
+            new = results[n]
+            if n not in again and again:
+                self.fail("line %d was %s before the kill, and is done again: %s", n, old["status"],
+                          new)
+            if n in again and new["status"] != old["status"]:
+                self.fail("line %d was %s before the kill, and is %s now", n, old["status"],
+                          new["status"])
+
+    def allowed(self, feed, lines, results, ended, prior, stopped, d):
+        """The values that the store may hold of a document."""
+        mine = [i + 1 for i, line in enumerate(lines) if d in line.documents]
+        swept = {None} if any(line.complete and line.repo == d[0] for line in lines) else set()
+        if not mine:
+            return prior | swept | self.retried(ended, d)
+        done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")]
+        last = mine[-1]
+        resumed_elsewhere = set()
+        if done and results[done[-1]].get("resumed") and feed != "same":
+            resumed_elsewhere = prior
+        if stopped:
+            after = [n for n in mine if not done or n >= done[-1]]
+            allowed = {lines[n - 1].value(d) for n in after}
+            if not done:
+                allowed |= prior | self.failing.get(d, set())
+            return allowed | swept | resumed_elsewhere
+        if last in done:
+            return {lines[last - 1].value(d)} | resumed_elsewhere
+        if results[last]["status"] == "failed":
+            return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
+        if lines[last - 1].kind == "rename":
+            return {lines[last - 1].value(d)}
+        self.fail("the last line of %s, %d, is %s", "/".join(d), last, results[last]["status"])
+        return set()
+
+    def retried(self, ended, d):
+        """What a retry of an earlier run's failure may have made of a document."""
+        values = set(self.failing.get(d, set()))
+        if values and self.files.get(d) is not None:
+            values.add(self.files[d])
+        return values
+
+    # ---- positions ----
+
+    def judge_positions(self, feed, lines, ended, position_before, held_before):
+        for repo in REPOS:
+            position = self.position(repo)
+            if position != position_before[repo]:
+                self.count("advanced")
+                self.judge_advance(repo, position, lines, ended, held_before)
+            if position is None and position_before[repo] is not None:
+                self.fail("the position of %s is gone", repo)
+            tree = self.trees.get(position, {}) if position else {}
+            if tree is None:
+                self.fail("the position of %s is %s, which was not from here", repo, position)
+            after = self.said_after.get(position, {})
+            for d in self.documents:
+                if d[0] != repo:
+                    continue
+                there, want = self.prior[d], tree.get(d, {None})
+                if ANY in want:
+                    continue
+                later = after.get(d, set())
+                if position and ANY not in later and not there <= want | later:
+                    self.fail("%s is at %s, where %s is %s; the store holds %s, and only %s was "
+                              "said later", repo, position, d[1], sorted(map(str, want)),
+                              sorted(map(str, there)), sorted(map(str, later)))
+                if not there <= want and d[1] not in self.touched[repo]:
+                    self.fail("%s is at %s, where %s is %s; the store holds %s, and --touched does "
+                              "not name it", repo, position, d[1], sorted(map(str, want)),
+                              sorted(map(str, there)))
+
+    def judge_advance(self, repo, position, lines, ended, held_before):
+        """I3, line by line, where the record is in this input and all results are known."""
+        at = [i for i, line in enumerate(lines) if line.name == position]
+        if not at:
+            if position not in (held_before[repo], *self.decided):
+                self.fail("%s is at %s, which this input does not name", repo, position)
+            return
+        if ended.rc in STOPPED:
+            return
+        results = {r["line"]: r["status"] for r in ended.results if not r.get("retried")}
+        if results.get(at[-1] + 1) != "completed":
+            return    # released from an earlier run
+        good = ("completed", "skipped")
+        for n, line in enumerate(lines[:at[-1]], 1):
+            if line.kind == "bad" and results[n] == "failed":
+                self.fail("%s went past line %d, which failed and whose repository is unknown",
+                          repo, n)
+            if line.repo != repo or line.kind == "record" or results[n] in good:
+                continue
+            later = {d for m, x in enumerate(lines[n:], n + 1) for d in x.documents
+                     if results[m] in good}
+            if not later & set(line.documents):
+                self.fail("%s went to %s, past line %d, which is %s", repo, position, n, results[n])
+
+    def judge_progress(self, step, feed, lines, ended, position_before, held_before, touched_before):
+        """Nothing is held without need."""
+        if feed != "new" or step["rules"] or ended.rc in STOPPED or \
+                step["options"].get("no-retry") or any(line.fails for line in lines):
+            return
+        for repo in REPOS:
+            records = [(i, line) for i, line in enumerate(lines)
+                       if line.kind == "record" and line.repo == repo]
+            if not records or any(self.trees[x.name] is None or x.complete for _, x in records):
+                continue
+            first, record_line = records[0]
+            if record_line.since is not None and (record_line.since != position_before[repo] or
+                                                  held_before[repo]):
+                continue
+            if any(r.get("resumed") for r in ended.results):
+                continue    # of an interrupted run that went another way after these lines
+            named = {d[1] for line in lines[:first] for d in line.documents if d[0] == repo}
+            if not touched_before[repo] <= named:
+                continue
+            self.count("must advance")
+            if self.position(repo) != records[-1][1].name:
+                self.fail("%s is at %s: nothing stands between it and %s", repo, self.position(repo),
+                          records[-1][1].name)
+
+    # ---- what the next invocation begins with ----
+
+    def after(self, feed, lines, ended):
+        results = {r["line"]: r for r in ended.results if not r.get("retried")}
+        stopped = ended.rc in STOPPED
+        if stopped:
+            self.count("stopped")
+        for d in self.documents:
+            mine = [i + 1 for i, line in enumerate(lines) if d in line.documents]
+            values = {lines[n - 1].value(d) for n in mine}
+            if stopped:
+                self.failing.setdefault(d, set()).update(values)
+            elif mine and results[mine[-1]]["status"] == "failed":
+                self.failing.setdefault(d, set()).update(values)
+            elif mine:
+                self.failing[d] = set()
+        for r in REPOS:
+            for name in (self.position(r), self.held_state()[r]):
+                if name:
+                    self.decided.add(name)
+        self.printed = results if stopped else {}
+        self.last_feed = feed
+
+    # ---- the end ----
+
+    def finish(self):
+        """Clean runs that name everything: nothing stays held, failed or in doubt."""
+        self.w.settle()
+        for n in range(3):
+            lines = [["put", r, p, TEXTS[(i + (n == 0)) % 3]] for i, (r, p) in
+                     enumerate(self.documents)]
+            lines += [["record", r, "end%d%s" % (n, r), "position", False] for r in REPOS]
+            writes = len(self.w.store.history)
+            self.step({"feed": "new", "lines": lines, "files": [], "rules": [], "kill": {},
+                       "rest": True, "options": {"batch": 4, "connections": 1, "new-run": True}})
+        if len(self.w.store.history) != writes:
+            self.fail("what had not changed was sent: %s", self.w.store.history[writes:])
+        for r in REPOS:
+            s = self.repos[r]
+            if s["position"] != "end2" + r or s.get("held") or s["failed"] or s["in_doubt"]:
+                self.fail("at the end %s is %s", r, s)
+            if self.touched[r]:
+                self.fail("at the end %s has touched %s", r, self.touched[r])
+
+
+# ---- running ----
+
+
+def run_schedule(schedule, verbose=False):
+    """(problem or None, log, figures); problem "void" where it says nothing."""
+    said = []
+    figures = {}
+
+    def log(text):
+        said.append(text)
+        if verbose:
+            Report.note(text)
+
+    world = World()
+    for repo in REPOS:
+        world.write_file(repo, "folder/inside", "text")
+    try:
+        model = Model(world, log)
+        figures = model.seen
+        for step in schedule["steps"]:
+            model.step(step)
+        model.finish()
+        model.count("late arrivals", sum(len(a[0]) for a in world.store.arriving))
+        return None, said, figures
+    except Problem as e:
+        return str(e), said, figures
+    except Void:
+        return "void", said, figures
+    except Exception:    # of the test itself, or results that are no JSON
+        return traceback.format_exc(), said, figures
+    finally:
+        world.close()
+
+
+def smaller(schedule):
+    """Schedules with something left out, the most first."""
+    steps = schedule["steps"]
+    for i in range(len(steps)):
+        yield dict(schedule, steps=steps[:i] + steps[i + 1:])
+    for i, step in enumerate(steps):
+        for key, nothing in (("rules", []), ("kill", {}), ("pause", None), ("files", [])):
+            if step.get(key):
+                yield changed(schedule, i, key, nothing)
+        for key in ("lines", "rules", "files"):
+            for k in range(len(step[key])):
+                yield changed(schedule, i, key, step[key][:k] + step[key][k + 1:])
+
+
+def changed(schedule, i, key, value):
+    out = copy.deepcopy(schedule)
+    out["steps"][i][key] = value
+    return out
+
+
+def shrink(schedule, seconds):
+    """A smaller schedule that fails too, with its problem and log."""
+    end = time.monotonic() + seconds
+    best = None
+    again = True
+    while again and time.monotonic() < end:
+        again = False
+        for candidate in smaller(schedule):
+            if time.monotonic() > end:
+                break
+            problem, said, _ = run_schedule(candidate)
+            if problem and problem != "void":
+                schedule, best, again = candidate, (problem, said), True
+                break
+    return schedule, best
+
+
+def job(seed):
+    problem, said, figures = run_schedule(random_schedule(seed))
+    return seed, problem, said, figures
+
+
+def seeds(first, count, seconds):
+    end = time.monotonic() + seconds
+    n = 0
+    while (not count or n < count) and (count or time.monotonic() < end):
+        yield first + n
+        n += 1
+
+
+def in_turn(pool, wanted, jobs):
+    """Results of job() for the wanted seeds, with no more under way than there are jobs."""
+    waiting = []
+    for seed in wanted:
+        waiting.append(pool.apply_async(job, (seed,)))
+        while len(waiting) >= 2 * jobs:
+            yield waiting.pop(0).get(300)
+    for w in waiting:
+        yield w.get(300)
+
+
+def tell_failure(o, report, seed, problem, said):
+    report.test(False, "schedule %d" % seed, problem)
+    report.note("again: %s --seed %d --count 1" % (sys.argv[0], seed))
+    for text in said:
+        report.note(text)
+    if o.no_shrink:
+        return
+    schedule, best = shrink(random_schedule(seed), o.shrink)
+    if best is None:
+        report.note("it did not fail a second time, or not when made smaller")
+        return
+    report.note("made smaller, it fails so: " + best[0])
+    for text in best[1]:
+        report.note(text)
+
+
+def main():
+    p = argparse.ArgumentParser(description="random schedules against a model of order")
+    p.add_argument("--seed", type=int, help="of the first schedule")
+    p.add_argument("--count", type=int, default=0, help="how many; 0: as many as --seconds allow")
+    p.add_argument("--seconds", type=float, default=180)
+    p.add_argument("--jobs", type=int, default=4)
+    p.add_argument("--shrink", type=float, default=30, help="seconds to make a failing one smaller")
+    p.add_argument("--no-shrink", action="store_true")
+    p.add_argument("--failures", type=int, default=3, help="stop after so many")
+    p.add_argument("-v", "--verbose", action="store_true")
+    o = p.parse_args()
+    first = o.seed if o.seed is not None else int.from_bytes(os.urandom(4), "big")
+    report = Report()
+    report.note("seed %d" % first)
+    if o.verbose:
+        for seed in seeds(first, o.count or 1, o.seconds):
+            problem, _, _ = run_schedule(random_schedule(seed), True)
+            report.test(not problem, "schedule %d" % seed, problem)
+        return report.end()
+    figures, failures, good, void = {}, [], 0, 0
+    with multiprocessing.get_context("fork").Pool(o.jobs) as pool:
+        for seed, problem, said, seen in in_turn(pool, seeds(first, o.count, o.seconds), o.jobs):
+            for k, v in seen.items():
+                figures[k] = figures.get(k, 0) + v
+            if problem == "void":
+                void += 1
+            elif problem:
+                failures.append((seed, problem, said))
+                if len(failures) == o.failures:
+                    break
+            else:
+                good += 1
+    report.test(good > 0, "%d schedules hold (from seed %d)" % (good, first))
+    report.note("%d were too slow to say anything" % void)
+    report.note("seen: " + ", ".join("%s %d" % kv for kv in sorted(figures.items())))
+    for failure in failures:
+        tell_failure(o, report, *failure)
+    return report.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
