@@ -102,12 +102,11 @@ static uint64_t count_failed(struct state *s, const struct record *r, const stru
 	if (rs->failed == 0)
 		return 0;
 	while (state_failure_next(s, &at, &f)) {
-		struct place_in_run hold = { f.line.run, f.hold };
-		uint32_t own = run_own_ord(run, hold);
+		uint32_t own = run_own_ord(run, f.hold);
 
 		if (!at.repo_known || strcmp(f.repo, r->repo) != 0)
 			continue;
-		if (own != 0 ? own < r->at.ord : place_compare(hold, r->at) < 0)
+		if (own != 0 ? own < r->at.ord : place_compare(f.hold, r->at) < 0)
 			n++;
 	}
 	failure_walk_release(&at);

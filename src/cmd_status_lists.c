@@ -280,9 +280,8 @@ static void held_by_failures(struct held *h)
 	struct failure f = { 0 };
 
 	while (state_failure_next(h->l->s, &at, &f)) {
-		struct place_in_run hold = { f.line.run, f.hold };
 		uint32_t own = run_own_ord(&h->run, f.line);
-		bool holds = at.repo_known ? strcmp(f.repo, h->repo) == 0 && stands_before(h, hold)
+		bool holds = at.repo_known ? strcmp(f.repo, h->repo) == 0 && stands_before(h, f.hold)
 					   : own != 0 && own < h->rs->held.ord;
 
 		if (holds)

@@ -55,7 +55,7 @@ static const struct {
 	[ERR_PRODUCER] = { "producer-error", false },
 	[ERR_CONTENT] = { "content-error", true },
 	[ERR_NO_SUCH_FILE] = { "no-such-file", true },
-	[ERR_IS_A_DIRECTORY] = { "is-a-directory", true },
+	[ERR_IS_A_DIRECTORY] = { "is-a-directory", false },
 	[ERR_OUTSIDE_ROOT] = { "outside-root", false },
 	[ERR_UNREADABLE] = { "unreadable", true },
 	[ERR_STORE_REJECTED] = { "store-rejected", true },

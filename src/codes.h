@@ -53,7 +53,7 @@ enum error_code {		/* why failed; stored as a number: append only */
 	ERR_PRODUCER,		/* producer-error */
 	ERR_CONTENT,		/* content-error: the producer could not read the file; retryable */
 	ERR_NO_SUCH_FILE,	/* no-such-file; retryable */
-	ERR_IS_A_DIRECTORY,	/* is-a-directory; retryable */
+	ERR_IS_A_DIRECTORY,	/* is-a-directory: git has to list its files */
 	ERR_OUTSIDE_ROOT,	/* outside-root */
 	ERR_UNREADABLE,		/* unreadable: errno in the message; retryable */
 	ERR_STORE_REJECTED,	/* store-rejected; retryable */

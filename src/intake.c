@@ -54,7 +54,7 @@ static struct task *work_add_half(struct work *w, enum lane_kind kind, uint8_t h
 	t->work = w;
 	t->kind = kind;
 	t->half = half;
-	t->hold = w->at.ord;
+	t->hold = w->at;
 	w->open++;
 	return t;
 }
@@ -96,6 +96,16 @@ static void settle_failed_doc(struct pipeline *p, struct work *w)
 	task_settle_work(p, w);
 }
 
+/* A line can be bad before its path was made good: only one that is good as it stands names a
+ * document for certain. */
+static bool names_document(const char *path)
+{
+	return path != NULL && change_path_fault(path, strlen(path)) == NULL && path[0] != '/' &&
+	       strncmp(path, "./", 2) != 0 && strncmp(path, "../", 3) != 0 && strstr(path, "//") == NULL &&
+	       strstr(path, "/./") == NULL && strstr(path, "/../") == NULL &&
+	       path[strlen(path) - 1] != '/';
+}
+
 static void take_bad(struct pipeline *p, struct work *w, enum error_code error, char **message,
 		     bool repo_known)
 {
@@ -104,8 +114,8 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	*message = NULL;
 	if (error == ERR_NO_SUCH_FILE)
 		p->no_file_seen++;
-	if (repo_known && w->path != NULL && w->path[0] != '\0' && error_retryable(error) &&
-	    error != ERR_IS_A_DIRECTORY) {
+	if (repo_known && names_document(w->path) && error != ERR_IS_A_DIRECTORY &&
+	    error != ERR_OUTSIDE_ROOT && error != ERR_BAD_PATH) {
 		work_add_half(w, LANE_UPSERT, HALF_NEW);
 		settle_failed_doc(p, w);
 	} else {

@@ -17,9 +17,7 @@ static bool works_before(const struct group *g, struct place_in_run at, struct s
 {
 	for (const struct work *w = g->works; w != NULL; w = w->next) {
 		for (int i = 0; i < w->halves; i++) {
-			struct place_in_run hold = { w->at.run, w->half[i].hold };
-
-			if (w->half[i].phase != TASK_SETTLED && state_later(s, at, hold))
+			if (w->half[i].phase != TASK_SETTLED && state_later(s, at, w->half[i].hold))
 				return true;
 		}
 		if (w->open > 0 && state_later(s, at, w->at))
@@ -226,7 +224,7 @@ void records_sweep_turn(struct pipeline *p)
 		w = intake_work(p, &c, NULL, r.at, r.number);
 		w->internal = true;
 		intake_add_delete(p, w, HALF_NEW, REASON_NONE);
-		w->half[0].hold = 0;
+		w->half[0].hold.ord = 0;	/* before its record */
 		work_enter(p, w);
 		w->half[0].doc = work_doc(p, w->repo, w->path);
 		task_queue(p, &w->half[0]);

@@ -343,8 +343,7 @@ static void drop_lines(struct state *s, const struct run_state *r)
 {
 	size_t n;
 
-	for (uint32_t c = 0; statefile_get(s->file, KIND_LINES, r->lines_owner, c, &n) != NULL ||
-			     c <= r->lines / CHUNK_LINES; c++)
+	for (uint32_t c = 0; statefile_get(s->file, KIND_LINES, r->lines_owner, c, &n) != NULL; c++)
 		statefile_del(s->file, KIND_LINES, r->lines_owner, c);
 }
 

@@ -307,7 +307,7 @@ int mark_decode(struct mark *v, const uint8_t *p, size_t n)
 void failure_encode(struct buf *b, const struct failure *v)
 {
 	put_place(b, v->line);
-	put_u(b, v->hold);
+	put_place(b, v->hold);
 	put_u(b, v->number);
 	put_u(b, v->op);
 	put_u(b, v->half);
@@ -333,7 +333,7 @@ int failure_decode(struct failure *v, const uint8_t *p, size_t n)
 
 	memset(v, 0, sizeof *v);
 	v->line = get_place(&r);
-	v->hold = get_u32(&r);
+	v->hold = get_place(&r);
 	v->number = get_u(&r);
 	v->op = get_u8(&r);
 	v->half = get_u8(&r);

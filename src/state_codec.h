@@ -90,8 +90,9 @@ enum { HALF_NEW = 1, HALF_OLD = 2 };	/* of a rename; a plain change is HALF_NEW 
 
 struct failure {
 	struct place_in_run line;
-	uint32_t hold;		/* least ordinal among the lines it superseded and its own: what stands
-				 * between it and the line holds back a changeset record too */
+	struct place_in_run hold;	/* its own, or the earliest of a line whose place it took: of one
+				 * that it superseded, of an older failure of the document.  Records
+				 * after that are held back */
 	uint64_t number;	/* its physical line, as results name it */
 	uint8_t op;		/* enum change_op of the whole line */
 	uint8_t half;

@@ -4,16 +4,34 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
+#include "cleanup.h"
 #include "digest.h"
 #include "log.h"
 #include "state.h"
 #include "text.h"
+
+/* What is in a folder that was just made is no safer than the folder's own name. */
+static void sync_above(const char *path)
+{
+	autofree char *above = xstrdup(path);
+	char *slash = strrchr(above, '/');
+	int fd;
+
+	if (slash != NULL)
+		slash[slash == above ? 1 : 0] = '\0';
+	fd = open(slash != NULL ? above : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)fsync(fd);
+	close(fd);
+}
 
 /* Makes the folder and what is missing above it, for this user alone. */
 static int make_folder(char *path)
@@ -26,7 +44,9 @@ static int make_folder(char *path)
 		if (c != '/' && c != '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		if (mkdir(path, 0700) == 0)
+			sync_above(path);
+		else if (errno != EEXIST)
 			return log_err("cannot create folder '%s': %s", path, strerror(errno));
 		*p = c;
 		if (c == '\0')

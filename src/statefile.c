@@ -241,6 +241,9 @@ enum statefile_open statefile_open(struct statefile **out, const char *path, boo
 		statefile_close(f);
 		return refuse(path, "is no linesync state");
 	}
+	/* whoever made the file may have been killed before its name was on disk */
+	if (write)
+		(void)sync_folder(path);
 	*out = f;
 	return STATEFILE_OK;
 }

@@ -89,10 +89,11 @@ static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const 
 void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known)
 {
 	struct failure f = { 0 }, other;
-	bool newer = false;	/* a later line of the document has failed already */
+	struct place_in_run hold;
+	auto_buf struct buf payload = BUF_INIT;
 
 	f.line = w->at;
-	f.hold = t != NULL ? t->hold : w->at.ord;
+	f.hold = t != NULL ? t->hold : w->at;
 	f.number = w->number;
 	f.op = (uint8_t)w->op;
 	f.half = t != NULL ? t->half : HALF_NEW;
@@ -108,12 +109,20 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 	f.folder = w->folder;
 	f.default_repo = w->default_repo;
 	f.namespace = w->namespace;
-	if (f.path[0] != '\0' && state_failure_get(p->state, f.repo, f.path, &other)) {
-		newer = state_later(p->state, other.line, f.line);
-		failure_release(&other);
-	}
-	if (!newer)
+	if (f.path[0] == '\0' || !state_failure_get(p->state, f.repo, f.path, &other)) {
 		state_failure_put(p->state, &f, repo_known, w->payload, w->payload_len);
+		return;
+	}
+	hold = state_later(p->state, f.hold, other.hold) ? other.hold : f.hold;
+	if (state_later(p->state, other.line, f.line)) {	/* a later line of it has failed already */
+		other.hold = hold;
+		state_failure_payload(p->state, other.line, &payload);
+		state_failure_put(p->state, &other, true, payload.data, payload.len);
+	} else {
+		f.hold = hold;
+		state_failure_put(p->state, &f, repo_known, w->payload, w->payload_len);
+	}
+	failure_release(&other);
 }
 
 /* What a line of two halves came to. */
@@ -426,11 +435,11 @@ static void start_task(struct pipeline *p, struct task *t)
 	}
 }
 
-static void supersede(struct task *old, struct task *by)
+static void supersede(struct pipeline *p, struct task *old, struct task *by)
 {
 	old->also = by->superseded;
 	by->superseded = old;
-	if (old->hold < by->hold)
+	if (state_later(p->state, by->hold, old->hold))
 		by->hold = old->hold;
 	/* its text is not needed any more; its line and place are */
 	object_free(old->object);
@@ -444,10 +453,10 @@ void task_queue(struct pipeline *p, struct task *t)
 
 	t->phase = TASK_TURN;
 	if (d->next != NULL) {
-		supersede(d->next, t);
+		supersede(p, d->next, t);
 		d->next = t;
 	} else if (d->active != NULL && d->active->phase != TASK_LANE) {
-		supersede(d->active, t);
+		supersede(p, d->active, t);
 		d->active = t;
 		start_task(p, t);
 	} else if (d->active != NULL) {

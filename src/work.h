@@ -6,7 +6,8 @@
  *     only settled, or superseded by the one that takes its place.
  *  2. A superseded task hangs on the task that superseded it and is settled in the same commit: until
  *     then a crash must find its line unfinished, or a changeset could pass it.
- *  3. work.hold is the least ordinal for which the work stands: its own, or of those it superseded. */
+ *  3. task.hold is the earliest place that the task stands for: its line's own, or of those that it
+ *     superseded. */
 #ifndef LINESYNC_WORK_H
 #define LINESYNC_WORK_H
 
@@ -47,7 +48,7 @@ struct task {
 	char *message;			/* owned */
 	struct task *superseded;	/* list by ->also */
 	struct task *also;
-	uint32_t hold;			/* invariant 3, for this half */
+	struct place_in_run hold;	/* invariant 3 */
 };
 
 struct work {

@@ -138,6 +138,10 @@ class Ended:
         return [self.status(i + 1) for i in range(n)]
 
 
+class NoEnd(Exception):
+    """linesync ran into the limit of its time."""
+
+
 class World:
     def __init__(self, verbose=False):
         self.verbose = verbose
@@ -244,7 +248,13 @@ class World:
 
         self.store.on_request = count_request if kill_request or kill_applied else None
         self.store.on_applied = count_applied if kill_applied else None
-        timers = [threading.Timer(limit, child.kill)]
+        late = []
+
+        def no_end():
+            late.append(True)
+            child.send_signal(signal.SIGABRT)
+
+        timers = [threading.Timer(limit, no_end)]
         if kill_ms is not None:
             timers.append(threading.Timer(kill_ms / 1000, kill))
         for t in timers:
@@ -274,6 +284,8 @@ class World:
         child.stderr.close()
         self.store.on_request = self.store.on_applied = None
         ended = Ended(rc if rc >= 0 else 128 - rc, out, b"".join(err).decode())
+        if late:
+            raise NoEnd("linesync %s: no end after %d s\n%s" % (" ".join(options), limit, ended.err))
         if self.verbose:
             Report.note("linesync %s -> %d\n%s%s" % (" ".join(options), ended.rc, ended.err,
                                                      out.decode()))

@@ -35,7 +35,7 @@ static void test_errors(void)
 static void test_retryable(void)
 {
 	static const enum error_code again[] = {
-		ERR_CONTENT, ERR_NO_SUCH_FILE, ERR_IS_A_DIRECTORY,
+		ERR_CONTENT, ERR_NO_SUCH_FILE,
 		ERR_UNREADABLE, ERR_STORE_REJECTED, ERR_STORE_FAILED,
 	};
 	const size_t n = sizeof(again) / sizeof(again[0]);

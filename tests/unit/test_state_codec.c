@@ -225,7 +225,7 @@ static void test_doc_and_mark(void)
 
 static void test_failure(void)
 {
-	union record v = { .failure = { .line = { UINT32_MAX, 1 }, .hold = UINT32_MAX, .number = UINT64_MAX,
+	union record v = { .failure = { .line = { UINT32_MAX, 1 }, .hold = { 3, UINT32_MAX }, .number = UINT64_MAX,
 		.op = OP_CHANGESET, .half = 3, .code = ERR_COUNT - 1, .http = UINT16_MAX,
 		.retries = UINT32_MAX, .first_s = INT64_MIN, .last_s = INT64_MAX, .payload = UINT32_MAX,
 		.format = 0xff, .repo = text, .path = long_text, .message = text, .root = empty,
