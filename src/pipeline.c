@@ -281,8 +281,8 @@ static void run_loop(struct pipeline *p)
 			lane_flush(p->lane);	/* nothing more will fill what is open */
 		settle_and_send(p, output_full(p->parts.output));
 		show_progress(p, false);
-		if (all_taken(p) && p->window_works == 0)
-			return;
+		if (pipeline_must_stop(p) || (all_taken(p) && p->window_works == 0))
+			return;		/* to stop ends the waits of the lane: nothing would wake us */
 		more = !want_input && room(p) && !all_taken(p);
 		pipeline_wait(p, want_input && room(p), more ? 0 : CLOCK_NEVER);
 	}

@@ -154,7 +154,7 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 			plan_line(&p, &line);
 			output_add(out, p.line.data, p.line.len);
 			buf_reset(&p.line);
-		} else {
+		} else if (got != INPUT_END || output_waiting(out) > 0) {
 			status = plan_wait(&p, in, in_fd, got == INPUT_MORE);
 		}
 	}

@@ -338,26 +338,6 @@ static char *run_id(int64_t now)
 	return xasprintf("%s-%ld-%04x", compact, (long)getpid(), (unsigned)(clock_random() & 0xffff));
 }
 
-/* All of them: a run that took over lines of another may have fewer than that one had. */
-static void drop_lines(struct state *s, const struct run_state *r)
-{
-	size_t n;
-
-	for (uint32_t c = 0; statefile_get(s->file, KIND_LINES, r->lines_owner, c, &n) != NULL; c++)
-		statefile_del(s->file, KIND_LINES, r->lines_owner, c);
-}
-
-/* Only the last run can be continued, so when another begins its lines have no more use. */
-static void drop_last_lines(struct state *s)
-{
-	struct run_state last;
-
-	if (s->head.next_run > 1 && state_run_get(s, s->head.next_run - 1, &last) == 0) {
-		drop_lines(s, &last);
-		run_release(&last);
-	}
-}
-
 static struct run_state *new_run(struct state *s, const char *source, const char *settings)
 {
 	struct run_state *r = &s->run;
@@ -380,7 +360,9 @@ static struct run_state *new_run(struct state *s, const char *source, const char
 
 struct run_state *state_run_begin(struct state *s, const char *source, const char *settings)
 {
-	drop_last_lines(s);
+	/* only the last run can be continued: its lines have no more use */
+	if (s->head.next_run > 1)
+		state_lines_drop(s, s->head.next_run - 1);
 	return new_run(s, source, settings);
 }
 
@@ -429,12 +411,27 @@ struct run_state *state_run(struct state *s)
 	return &s->run;
 }
 
+/* Chunks of lines that are kept under a run's number: more than r has lines, if it took them over from
+ * a run that had read on. */
+static uint32_t count_chunks(struct state *s, const struct run_state *r)
+{
+	uint32_t c = r->lines / CHUNK_LINES;
+	size_t n;
+
+	while (statefile_get(s->file, KIND_LINES, r->lines_owner, c, &n) != NULL) {
+		statefile_trim(s->file);
+		c++;
+	}
+	return c;
+}
+
 void state_lines_drop(struct state *s, uint32_t number)
 {
 	struct run_state r;
 
 	if (state_run_get(s, number, &r) != 0)
 		return;
+	r.lines = count_chunks(s, &r) * CHUNK_LINES;
 	while (r.lines > 0) {
 		uint32_t chunk = (r.lines - 1) / CHUNK_LINES;
 		uint32_t least = chunk < DROP_CHUNKS ? 0 : chunk - DROP_CHUNKS + 1;

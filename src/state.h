@@ -64,7 +64,7 @@ bool state_locked(const char *path, char **holder);
 /* ---- runs ---- */
 
 /* Starts a run: fills number, id, start, pid, host; copies source and settings.  It is this state's
- * current run from then on, and the lines of the one before are dropped. */
+ * current run from then on; the lines of the one before are dropped, which may commit. */
 struct run_state *state_run_begin(struct state *s, const char *source, const char *settings);
 /* Takes up run number again as the current one.  NULL if there is none. */
 struct run_state *state_run_continue(struct state *s, uint32_t number);

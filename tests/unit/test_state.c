@@ -192,7 +192,7 @@ static void test_walks(void)
 static struct failure failure(const char *repo, const char *name, uint32_t run, uint32_t ord, uint8_t half)
 {
 	static char empty[] = "", said[] = "no";
-	struct failure f = { .line = { run, ord }, .hold = ord, .number = ord + 100, .op = OP_MODIFY,
+	struct failure f = { .line = { run, ord }, .hold = { run, ord }, .number = ord + 100, .op = OP_MODIFY,
 		.half = half, .code = ERR_STORE_REJECTED, .http = 422, .first_s = 1000 + run,
 		.last_s = 2000 + run, .repo = (char *)repo, .path = (char *)name, .message = said,
 		.root = empty, .folder = empty, .default_repo = empty, .namespace = empty };
@@ -355,6 +355,7 @@ static void test_lines(void)
 {
 	struct line_state l;
 	struct stat before, after;
+	uint64_t commits;
 	bool good = true;
 
 	fresh();
@@ -385,7 +386,11 @@ static void test_lines(void)
 	   "200,000 more lines take %lld bytes", (long long)(after.st_size - before.st_size));
 	state_run_end(state, RUN_COMPLETED);
 	state_commit(state);
-	ok(!state_line_get(state, 1, &l) && !state_line_get(state, 203000, &l), "dropped when the run ends well");
+	commits = state_commits(state);
+	state_lines_drop(state, 1);
+	ok(!state_line_get(state, 1, &l) && !state_line_get(state, 203000, &l) && state_run(state)->lines == 0,
+	   "dropped when the run ended well");
+	ok(state_commits(state) - commits == 4, "in %d commits", (int)(state_commits(state) - commits));
 }
 
 static void test_lines_are_dropped(void)
@@ -408,6 +413,7 @@ static void test_lines_are_dropped(void)
 	   "and keeps them when it is interrupted");
 	state_run_end(state, RUN_COMPLETED);
 	state_commit(state);
+	state_lines_drop(state, 2);
 	state_run(state)->lines = 2000;
 	ok(!state_line_get(state, 1, &l) && !state_line_get(state, 2000, &l),
 	   "ended well: also those that only the first one had are gone");

@@ -235,7 +235,7 @@ static void test_failure(void)
 	check(&kinds[FAILURE], &v, &got, "greatest");
 	ok(got.failure.number == UINT64_MAX && got.failure.http == UINT16_MAX && got.failure.format == 0xff &&
 	   strcmp(got.failure.path, long_text) == 0 && strcmp(got.failure.namespace, text) == 0 &&
-	   got.failure.first_s == INT64_MIN, "failure: what it says");
+	   got.failure.first_s == INT64_MIN && got.failure.hold.run == 3, "failure: what it says");
 	failure_release(&got.failure);
 	v.failure.code = ERR_COUNT;
 	failure_encode(&b, &v.failure);
@@ -253,15 +253,15 @@ static void test_wide_code(void)
 {
 	auto_buf struct buf b = BUF_INIT;
 	struct failure f;
-	static const char head[] = "\1\1\1\1\1\1", tail[] = "\0\0\0\0\0\0\0\0\0\0\0\0\0";
+	static const char head[] = "\1\1\1\1\1\1\1", tail[] = "\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-	buf_add(&b, head, 6);
+	buf_add(&b, head, 7);
 	buf_add(&b, "\1", 1);
 	buf_add(&b, tail, 13);
 	ok(failure_decode(&f, (uint8_t *)b.data, b.len) == 0 && f.code == 1, "a failure by hand");
 	failure_release(&f);
 	buf_reset(&b);
-	buf_add(&b, head, 6);
+	buf_add(&b, head, 7);
 	buf_add(&b, "\x81\x80\x04", 3);
 	buf_add(&b, tail, 13);
 	ok(failure_decode(&f, (uint8_t *)b.data, b.len) == -1, "code 65537 is not code 1");
