@@ -47,12 +47,32 @@ static bool in_tail(const struct repo_state *rs, struct place_in_run last)
 	return false;
 }
 
+/* A record that did not count (not-from-here) left its lines open, though they stand before r in its
+ * run: what they changed is not named by r's block. */
+static bool left_open(const struct repo_state *rs, struct place_in_run last)
+{
+	for (int i = 0; i < rs->ntails; i++)
+		if (rs->tails[i].run == last.run && last.ord >= rs->tails[i].from &&
+		    last.ord <= rs->tails[i].to)
+			return true;
+	return false;
+}
+
+/* The same for the lines up to a record that is held, where r steps back behind it. */
+static bool stepped_over(const struct repo_state *rs, const struct run_state *run, struct place_in_run last)
+{
+	return run_own_ord(run, last) <= run_own_ord(run, rs->held);
+}
+
 /* True if the document was changed after the position by something that no record has closed, or
  * that the record's `since` steps back behind, and the block does not name it. */
 static bool is_open(const struct repo_state *rs, const struct run_state *run, const struct record *r,
 		    const struct doc_state *d, bool steps_back)
 {
-	if (d->last.run == 0 || named_in(run, r, d->last))
+	if (d->last.run == 0)
+		return false;
+	if (named_in(run, r, d->last) && !left_open(rs, d->last) &&
+	    !(steps_back && stepped_over(rs, run, d->last)))
 		return false;
 	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
 		return true;
@@ -253,10 +273,66 @@ void changeset_advance(struct state *s, const struct record *r)
 		drop_held(rs);
 }
 
+/* Too many: those of other runs become one that stands for all since the position, those of this run
+ * one from the first to the last. */
+static void merge_tails(struct repo_state *rs, uint32_t run)
+{
+	struct tail own = { run, UINT32_MAX, 0 };
+
+	for (int i = 0; i < rs->ntails; i++) {
+		const struct tail *t = &rs->tails[i];
+
+		if (t->run == run && t->from < own.from)
+			own.from = t->from;
+		if (t->run == run && t->to > own.to)
+			own.to = t->to;
+	}
+	rs->ntails = 0;
+	if (own.from <= own.to)
+		rs->tails[rs->ntails++] = own;
+	rs->tails[rs->ntails++] = (struct tail){ 0, 0, UINT32_MAX };
+}
+
+static void add_tail(struct repo_state *rs, uint32_t run, uint32_t from, uint32_t to)
+{
+	if (from > to)
+		return;
+	for (int i = 0; i < rs->ntails; i++)	/* the same lines again, and more */
+		if (rs->tails[i].run == run && rs->tails[i].from == from && rs->tails[i].to <= to) {
+			rs->tails[i].to = to;
+			return;
+		}
+	if (rs->ntails == REPO_TAILS)
+		merge_tails(rs, run);
+	rs->tails[rs->ntails++] = (struct tail){ run, from, to };
+}
+
+/* A record that steps back behind the held one takes its place: what that one closed is open again,
+ * also when this one is looked at later. */
+static void reopen(struct state *s, struct repo_state *rs, const struct record *r)
+{
+	if (!steps_back(rs, r))
+		return;
+	if (r->at.run - rs->position.run >= REPO_TAILS / 2) {
+		merge_tails(rs, r->at.run);
+		add_tail(rs, r->at.run, 1, rs->block);
+		return;
+	}
+	for (uint32_t run = rs->position.run; run <= r->at.run; run++) {
+		uint32_t cut = run_cut(state_run(s), run);
+		uint32_t from = run == rs->position.run ? rs->position.ord + 1 : 1;
+
+		add_tail(rs, run, from, cut == 0 ? UINT32_MAX : rs->block);
+		if (cut != 0 && cut != UINT32_MAX)	/* what was given up where that run was cut */
+			add_tail(rs, run, cut > from ? cut : from, UINT32_MAX);
+	}
+}
+
 void changeset_hold(struct state *s, const struct record *r, enum held_why why, uint64_t waiting)
 {
 	struct repo_state *rs = state_repo(s, r->repo);
 
+	reopen(s, rs, r);
 	repo_set_text(&rs->held_commit, r->commit);
 	repo_set_text(&rs->held_since, r->since);
 	repo_set_text(&rs->held_changeset, r->changeset);
@@ -291,18 +367,6 @@ bool changeset_release(struct state *s, const char *repo)
 	free(commit);
 	free(changeset);
 	return free_now;
-}
-
-static void add_tail(struct repo_state *rs, uint32_t run, uint32_t from, uint32_t to)
-{
-	if (from > to)
-		return;
-	if (rs->ntails == REPO_TAILS) {
-		rs->ntails = 1;
-		rs->tails[0] = (struct tail){ 0, 0, UINT32_MAX };
-		return;
-	}
-	rs->tails[rs->ntails++] = (struct tail){ run, from, to };
 }
 
 /* Lines of the run that was last at work here become a tail where no record closed them.  Of a run

@@ -36,19 +36,39 @@ static int count_objects(struct store *store, struct http *http, const struct op
 	return status;
 }
 
+/* Documents that the state says are there, but for those in doubt. */
+static uint64_t surely_present(struct state *state)
+{
+	uint64_t n = state_head(state)->present;
+	struct walk at = { 0 };
+	struct doc_state d;
+	struct mark m;
+
+	if (n == 0 || state_head(state)->marks == 0)
+		return n;
+	while (state_walk(state, 'm', NULL, &at))
+		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    !(m.flags & MARK_SETTLED) && state_doc_get(state, at.repo, at.path, &d) &&
+		    (d.flags & DOC_PRESENT))
+			n--;
+	walk_release(&at);
+	return n;
+}
+
 /* The state says that documents are there; the collection must be the one that it means. */
 static int compare(const struct store *store, struct state *state, uint64_t count)
 {
 	const struct head *h = state_head(state);
+	uint64_t present = surely_present(state);
 	bool other = h->collection_id[0] != '\0' && store->collection_id != NULL &&
 		     strcmp(h->collection_id, store->collection_id) != 0;
 
-	if (h->present == 0 || (store->existed && !other && count > 0))
+	if (present == 0 || (store->existed && !other && count > 0))
 		return 0;
 	log_err("collection '%s' %s and holds %llu objects, but the state '%s' says that it holds %llu "
 		"documents; mend --store, or run 'linesync forget --all --state %s' and feed everything",
 		store->collection, !store->existed ? "is new" : other ? "is another one" : "is empty",
-		(unsigned long long)count, state_path(state), (unsigned long long)h->present,
+		(unsigned long long)count, state_path(state), (unsigned long long)present,
 		state_path(state));
 	return 78;
 }
@@ -81,7 +101,7 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 	if (status != 0)
 		return status;
 	/* a collection that the state knows is never made anew in silence */
-	look.create = !o->no_create && state_head(state)->present == 0;
+	look.create = !o->no_create && surely_present(state) == 0;
 	status = ask(store, http, &look, o, "open the collection", stop_fd);
 	ask_release(&look);
 	if (status == 0 && store->existed)

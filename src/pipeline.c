@@ -645,7 +645,12 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 		read_back(p);
 	if (!pipeline_must_stop(p))
 		records_judge(p, true);
-	else
+	while (p->sweeping != NULL && !pipeline_must_stop(p)) {	/* sweeps that only the end could begin */
+		run_loop(p);
+		if (!pipeline_must_stop(p))
+			records_judge(p, true);
+	}
+	if (pipeline_must_stop(p))
 		finish_in_flight(p);
 	end_run(p, !pipeline_must_stop(p));
 	end->signal = stop_signal();

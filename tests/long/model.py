@@ -54,6 +54,7 @@ def random_lines(rng, names, most):
     """Symbolic lines: [kind, repository, ...]."""
     lines = []
     one = rng.random() < 0.5
+    style = {r: rng.choices(("position", "none", "held"), (74, 16, 10))[0] for r in REPOS}
     for _ in range(rng.randint(1, most)):
         repo = "R" if one or rng.random() < 0.6 else "S"
         path, text = rng.choice(PATHS), rng.choice(TEXTS)
@@ -61,7 +62,7 @@ def random_lines(rng, names, most):
                             "folder", "blank", "message"),
                            (50, 12, 8, 7, 3, 14, 1, 1, 1, 1, 1))[0]
         if kind == "record":
-            lines.append(random_record(rng, repo, names))
+            lines.append(random_record(rng, repo, names, style))
         elif kind == "rename":
             lines.append([kind, repo, path, rng.choice([p for p in PATHS if p != path]), text])
         elif kind == "put":
@@ -70,13 +71,13 @@ def random_lines(rng, names, most):
             lines.append([kind, repo, path])
     for repo in REPOS:
         if rng.random() < 0.6:
-            lines.append(random_record(rng, repo, names))
+            lines.append(random_record(rng, repo, names, style))
     return lines
 
 
-def random_record(rng, repo, names):
+def random_record(rng, repo, names, style):
     names[0] += 1
-    since = rng.choices(("position", "none", "held", "bogus"), (72, 15, 10, 3))[0]
+    since = "bogus" if rng.random() < 0.03 else style[repo]
     return ["record", repo, "c%d" % names[0], since, rng.random() < 0.06]
 
 
@@ -106,7 +107,8 @@ def random_rule(rng):
     }[what]
     if what == "read lost":
         rule["match"] = {"kind": "get"}
-    if what in ("refuse", "500") and "nth" not in match and rng.random() < 0.4:
+    if what in ("refuse", "500") and match["kind"] == "upsert" and "nth" not in match and \
+            rng.random() < 0.4:
         del rule["times"]
     return rule
 
@@ -159,12 +161,13 @@ def random_schedule(seed):
 class Line:
     """effects: [(document, value)] in order, value a text, None for absent, or ANY."""
 
-    def __init__(self, kind, text, repo=None, effects=(), own=True, fails=False):
+    def __init__(self, kind, text, repo=None, effects=(), own=True, fails=False, about=None):
         self.kind, self.text, self.repo, self.own, self.fails = kind, text, repo, own, fails
         self.effects = list(effects)
         self.name = self.since = None
         self.complete = False
         self.documents = [d for d, _ in self.effects]
+        self.about = set(self.documents) | ({about} if about else set())
 
     def value(self, document):
         for d, v in self.effects:
@@ -198,6 +201,9 @@ class Model:
         self.trees = {}           # commit: {document: set of values}, what it does not name is absent
         self.said_after = {}      # commit: {document: values that lines after its record said}
         self.decided = set()      # commits that have been the position, or held
+        self.closed = {}          # repository: the last record that closed a block
+        self.partial = set()      # complete listings with failed lines: they delete nothing
+        self.from_files = set()   # documents with failed lines that take their text from a file
         self.repos = {}
         self.touched = {r: set() for r in REPOS}
         self.held_now = {}
@@ -266,7 +272,8 @@ class Model:
         if kind == "bad":
             return Line(kind, '{"repo":"%s","path":' % repo, fails=True)
         if kind == "bad-op":
-            return Line(kind, dict(repo=repo, op="frob", path=line[2]), repo, fails=True)
+            return Line(kind, dict(repo=repo, op="frob", path=line[2]), repo, fails=True,
+                        about=document)
         if kind == "folder":
             return Line(kind, from_file("folder/", repo), repo, fails=True)
         if kind == "blank":
@@ -336,7 +343,7 @@ class Model:
         """The repository at the record: what it continues, and the lines of its block.  A record that
         does not say what it continues continues the last one, of this input or that is known."""
         repo, since, complete = lines[at].repo, lines[at].since, lines[at].complete
-        base = since or before or self.held(repo) or self.position(repo)
+        base = since or before or self.closed.get(repo)
         if since == "nowhere" or base in self.trees and self.trees[base] is None:
             return None
         tree = {} if base is None or complete else dict(self.trees[base])
@@ -355,6 +362,8 @@ class Model:
         for line in lines:
             for d, v in line.effects:
                 out.setdefault(d, set()).add(v)
+            for path in PATHS if line.complete else ():
+                out.setdefault((line.repo, path), set()).add(None)
         return out
 
     @staticmethod
@@ -381,9 +390,8 @@ class Model:
         prior = {d: set(v) | late.get(d, set()) for d, v in self.prior.items()}
         options = step["options"]
         args = ["--batch-size", str(options["batch"]), "--connections", str(options["connections"]),
-                "--max-retries", "2", "--late", "%dms" % LATE_MS]
-        if "give-up" in options:
-            args += ["--give-up", "%dms" % options["give-up"]]
+                "--max-retries", "2", "--late", "%dms" % LATE_MS,
+                "--give-up", "%dms" % options.get("give-up", 5000)]
         if options.get("no-retry"):
             args.append("--no-retry")
         if options.get("new-run"):
@@ -408,6 +416,7 @@ class Model:
         position_before = {r: self.position(r) for r in REPOS}
         self.look()
         self.judge(step, feed, lines, ended, prior, applied)
+        self.note_closed(lines, {r["line"]: r for r in ended.results if not r.get("retried")})
         self.judge_positions(feed, lines, ended, position_before, held_before)
         self.judge_progress(step, feed, lines, ended, position_before, held_before, touched_before)
         self.after(feed, lines, ended)
@@ -501,14 +510,13 @@ class Model:
         elif line.kind == "message":
             may = {"skipped"}
         elif line.fails:
-            may = {"failed"} if line.kind != "file" else {"failed", "superseded", "completed"}
+            may = {"failed", "superseded"} if line.about else {"failed"}
         elif step["rules"]:
             may.add("failed")
         if status not in may:
             self.fail("line %d is %s: %s", n, status, r)
         if status == "superseded":
-            later = {d for later in lines[n:] for d in later.documents}
-            if not later & set(line.documents):
+            if not line.about & {d for later in lines[n:] for d in later.documents}:
                 self.fail("line %d is superseded by no line", n)
 
     def judge_resumed(self, feed, lines, results, ended):
@@ -582,9 +590,11 @@ class Model:
                 if d[0] != repo:
                     continue
                 there, want = self.prior[d], tree.get(d, {None})
-                if ANY in want:
+                if ANY in want or position in self.partial:
                     continue
                 later = after.get(d, set())
+                if d in self.from_files:    # a retry reads the file as it is then
+                    later = later | {ANY}
                 if position and ANY not in later and not there <= want | later:
                     self.fail("%s is at %s, where %s is %s; the store holds %s, and only %s was "
                               "said later", repo, position, d[1], sorted(map(str, want)),
@@ -615,7 +625,7 @@ class Model:
                 continue
             later = {d for m, x in enumerate(lines[n:], n + 1) for d in x.documents
                      if results[m] in good}
-            if not later & set(line.documents):
+            if not later & line.about:
                 self.fail("%s went to %s, past line %d, which is %s", repo, position, n, results[n])
 
     def judge_progress(self, step, feed, lines, ended, position_before, held_before, touched_before):
@@ -649,6 +659,9 @@ class Model:
         stopped = ended.rc in STOPPED
         if stopped:
             self.count("stopped")
+        for n, line in enumerate(lines, 1):
+            if line.kind == "file" and (stopped or results[n]["status"] == "failed"):
+                self.from_files |= set(line.documents)
         for d in self.documents:
             mine = [i + 1 for i, line in enumerate(lines) if d in line.documents]
             values = {lines[n - 1].value(d) for n in mine}
@@ -658,12 +671,32 @@ class Model:
                 self.failing.setdefault(d, set()).update(values)
             elif mine:
                 self.failing[d] = set()
+                self.from_files.discard(d)
         for r in REPOS:
             for name in (self.position(r), self.held_state()[r]):
                 if name:
                     self.decided.add(name)
         self.printed = results if stopped else {}
         self.last_feed = feed
+
+    def note_closed(self, lines, results):
+        for n, line in enumerate(lines, 1):
+            r = results.get(n, {})
+            if line.kind == "record" and not r.get("resumed") and (
+                    r.get("status") == "completed" or r.get("why") == "lines"):
+                self.closed[line.repo] = line.name
+        for repo in REPOS:    # of a killed run: decided, and not printed
+            names = [line.name for line in lines if line.name and line.repo == repo]
+            position, closed = self.position(repo), self.closed.get(repo)
+            if position in names and (closed not in names or
+                                      names.index(position) > names.index(closed)):
+                self.closed[repo] = position
+            # nothing is deleted where a line failed: other documents may be there or not
+            failed = any(results.get(n, {}).get("status") == "failed" and line.repo in (repo, None)
+                         for n, line in enumerate(lines, 1))
+            for line in lines:
+                if line.complete and line.repo == repo and (failed or line.name in self.partial):
+                    self.partial.add(line.name)
 
     # ---- the end ----
 

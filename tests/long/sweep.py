@@ -41,8 +41,8 @@ LIMIT_S = 60            # for one linesync
 REPOS = "Alpha", "Beta", "Files"
 REFUSED = "the store will not have this"
 LATE_MS = 50
-DELAY_MS = 40           # how long the slow store takes to begin with a write
-SLOW_LATE_MS = 250
+DELAY_MS = 100          # how long the slow store takes to begin with a write
+SLOW_LATE_MS = 350
 
 # How many points of each call are tried without --all, and how many there must be in a clean run.
 MODES = {
@@ -54,7 +54,7 @@ MODES = {
     # killed before, at a request, and now while that run is resumed
     "twice": {"sendto": (12, 12), "pwrite64": (20, 50)},
     # writes arrive late, some after the next linesync has begun
-    "slow": {"poll": (20, 20)}}
+    "slow": {"poll": (12, 20)}}
 FIRST_SENDS = 8         # in "first": of the first requests
 
 SAME, OLD, OTHER = "same", "old", "other"

@@ -1,0 +1,645 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../src/alloc.h"
+#include "../../src/changeset.h"
+#include "tap.h"
+
+static char dir[] = "/tmp/linesync-test-XXXXXX";
+static char path[64];
+static struct state *state;
+
+/* ---- a run, told line by line ---- */
+
+static void fresh(void)
+{
+	state_close(state);
+	unlink(path);
+	if (state_open(&state, path, "chroma:http://localhost:8000", "Code", 0) != 0) {
+		printf("Bail out! cannot open the state\n");
+		exit(99);
+	}
+	state_run_begin(state, "", "");
+}
+
+static void next_run(void)
+{
+	state_run_end(state, RUN_INTERRUPTED);
+	state_commit(state);
+	state_run_begin(state, "", "");
+}
+
+static uint32_t run_now(void)
+{
+	return state_run(state)->number;
+}
+
+static struct place_in_run here(uint32_t ord)
+{
+	return (struct place_in_run){ run_now(), ord };
+}
+
+static void set_doc(const char *repo, const char *name, struct place_in_run at, uint8_t flags)
+{
+	struct doc_state d = { .flags = flags, .chunks = 1, .last = at };
+
+	state_doc_put(state, repo, name, &d);
+}
+
+/* Line ord of this run finished the document. */
+static void line(const char *repo, uint32_t ord, const char *name)
+{
+	set_doc(repo, name, here(ord), DOC_PRESENT | DOC_KNOWN);
+	state_failure_del(state, repo, name);
+	changeset_line(state, repo, here(ord));
+}
+
+static void uncommitted(const char *repo, uint32_t ord, const char *name)
+{
+	set_doc(repo, name, here(ord), DOC_PRESENT | DOC_KNOWN | DOC_UNCOMMITTED);
+	changeset_line(state, repo, here(ord));
+}
+
+/* A retry of a line of another run finished it. */
+static void retried(const char *repo, uint32_t run, uint32_t ord, const char *name)
+{
+	set_doc(repo, name, (struct place_in_run){ run, ord }, DOC_PRESENT | DOC_KNOWN | DOC_LOOSE);
+	state_failure_del(state, repo, name);
+}
+
+/* It stands for an earlier line too: one that it superseded, or an older failure. */
+static void failed_for(const char *repo, uint32_t ord, const char *name, struct place_in_run hold)
+{
+	static char empty[] = "";
+	struct failure f = { .line = here(ord), .hold = hold, .number = ord, .op = OP_MODIFY,
+		.half = HALF_NEW, .code = ERR_STORE_REJECTED, .repo = (char *)(repo ? repo : ""),
+		.path = (char *)name, .message = empty, .root = empty, .folder = empty,
+		.default_repo = empty, .namespace = empty };
+
+	state_failure_put(state, &f, repo != NULL, "", 0);
+}
+
+static void failed(const char *repo, uint32_t ord, const char *name)
+{
+	failed_for(repo, ord, name, here(ord));
+}
+
+static void doubt(const char *repo, const char *name, bool on)
+{
+	struct mark m = { .flags = MARK_DOUBT };
+
+	if (on)
+		state_mark_put(state, repo, name, &m);
+	else
+		state_mark_del(state, repo, name);
+}
+
+/* A record stands on line ord and is decided as the pipeline does: "advance", "held N" or
+ * "not-from-here". */
+static const char *record(const char *repo, uint32_t ord, const char *commit, const char *since)
+{
+	static char text[40];
+	struct record r = { .repo = repo, .at = here(ord), .number = ord, .commit = commit, .since = since,
+		.changeset = "{}" };
+	uint64_t waiting;
+
+	switch (changeset_judge(state, &r, &waiting)) {
+	case RECORD_ADVANCE:
+		changeset_advance(state, &r);
+		changeset_close_block(state, repo, r.at, true);
+		return "advance";
+	case RECORD_HELD:
+		changeset_hold(state, &r, HELD_LINES, waiting);
+		changeset_close_block(state, repo, r.at, true);
+		snprintf(text, sizeof(text), "held %d", (int)waiting);
+		return text;
+	case RECORD_NOT_FROM_HERE:
+		changeset_hold(state, &r, HELD_NOT_FROM_HERE, 0);
+		changeset_close_block(state, repo, r.at, false);
+		return "not-from-here";
+	}
+	return "?";
+}
+
+#define want_record(repo, ord, commit, since, want, ...)                                            \
+	do {                                                                                       \
+		const char *got_ = record(repo, ord, commit, since);                               \
+		ok(strcmp(got_, want) == 0, __VA_ARGS__);                                          \
+		if (strcmp(got_, want) != 0)                                                       \
+			printf("# got %s, want %s\n", got_, want);                                 \
+	} while (0)
+
+static bool at(const char *repo, const char *commit)
+{
+	return strcmp(state_repo(state, repo)->commit, commit) == 0;
+}
+
+static bool holds(const char *repo, const char *commit)
+{
+	return strcmp(state_repo(state, repo)->held_commit, commit) == 0;
+}
+
+/* ---- lines ---- */
+
+static void test_lines(void)
+{
+	fresh();
+	want_record("A", 1, "c0", NULL, "advance", "a record without lines");
+	line("A", 2, "x");
+	line("A", 3, "y");
+	want_record("A", 4, "c1", NULL, "advance", "every line is done");
+	ok(at("A", "c1") && holds("A", "") && state_repo(state, "A")->position.ord == 4, "the position");
+	failed("A", 5, "x");
+	failed("B", 6, "x");
+	want_record("A", 7, "c2", NULL, "held 1", "a failed line holds it");
+	ok(at("A", "c1") && holds("A", "c2") && state_repo(state, "A")->held_waiting == 1, "the position stays");
+	ok(!changeset_release(state, "A"), "nothing has changed: not released");
+	failed("A", 8, "z");
+	state_failure_del(state, "A", "x");
+	ok(changeset_release(state, "A") && at("A", "c2") && holds("A", ""),
+	   "released when it is settled; a failure after the record does not count");
+	ok(!changeset_release(state, "A"), "nothing is held any more");
+	want_record("A", 9, "c3", NULL, "held 1", "but it holds the next");
+	next_run();
+	want_record("A", 1, "c4", NULL, "held 1", "a failure of an earlier run holds it too");
+	line("A", 2, "z");
+	want_record("A", 3, "c5", NULL, "advance", "until the document comes again");
+	ok(at("A", "c5") && holds("A", ""), "nothing is left held");
+	want_record("B", 4, "d1", NULL, "held 1", "the other repository");
+	ok(at("A", "c5") && at("B", ""), "repositories are apart");
+}
+
+static void test_superseded(void)
+{
+	fresh();
+	line("A", 1, "x");
+	failed_for("A", 4, "x", here(2));
+	want_record("A", 3, "c1", NULL, "held 1", "a failed line after the record stands for one before it");
+	line("A", 5, "x");
+	ok(changeset_release(state, "A") && at("A", "c1"), "released when it is done");
+	failed_for("A", 8, "y", here(7));
+	want_record("A", 6, "c2", NULL, "advance", "one that stands for a line after it only");
+}
+
+static void test_doubt(void)
+{
+	fresh();
+	line("A", 1, "x");
+	doubt("A", "x", true);
+	doubt("B", "x", true);
+	want_record("A", 2, "c1", NULL, "held 1", "a document in doubt");
+	doubt("B", "x", false);
+	ok(!changeset_release(state, "A"), "another repository's doubt ends");
+	doubt("A", "x", false);
+	ok(changeset_release(state, "A") && at("A", "c1"), "its own ends");
+}
+
+static void test_newest_held(void)
+{
+	fresh();
+	failed("A", 1, "x");
+	want_record("A", 2, "c1", NULL, "held 1", "held");
+	line("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "held 1", "the next, since the held one");
+	ok(holds("A", "c2"), "the newest is kept");
+	state_failure_del(state, "A", "x");
+	ok(changeset_release(state, "A") && at("A", "c2"), "and released");
+}
+
+/* ---- since ---- */
+
+static void test_since(void)
+{
+	fresh();
+	want_record("A", 1, "c1", "c0", "not-from-here", "no position, and since says one");
+	ok(holds("A", "c1") && state_repo(state, "A")->held_why == HELD_NOT_FROM_HERE, "it stays held");
+	ok(!changeset_release(state, "A") && at("A", ""), "such a record is never released");
+	want_record("A", 2, "c2", "c1", "not-from-here", "nor is it where another may begin");
+	want_record("A", 3, "c3", "", "advance", "an empty since is none; the record is replaced");
+	ok(at("A", "c3") && holds("A", ""), "nothing is held");
+	want_record("A", 4, "c4", "c3", "advance", "since the position");
+	want_record("A", 5, "c5", "c3", "not-from-here", "since the one before it");
+	want_record("A", 6, "c6", "c4", "advance", "since the position again, with nothing in between");
+}
+
+/* The lines before a record that is not from here changed documents; no record has closed that. */
+static void test_not_from_here_closes_nothing(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	want_record("A", 3, "e2", "e1", "not-from-here", "lines that start elsewhere");
+	line("A", 4, "y");
+	want_record("A", 5, "c2", "c1", "held 1", "the next block does not name their document");
+	next_run();
+	line("A", 1, "y");
+	want_record("A", 2, "c3", "c1", "held 1", "nor does one of the next run");
+	next_run();
+	line("A", 1, "x");
+	line("A", 2, "y");
+	want_record("A", 3, "c4", "c1", "advance", "one that names it does");
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	want_record("A", 3, "e2", "e1", "not-from-here", "lines that start elsewhere");
+	line("A", 4, "x");
+	want_record("A", 5, "c2", "c1", "advance", "the next block names their document");
+}
+
+/* A record since the position, while one is held that goes further: what the held one's block changed
+ * and this one does not name was changed back. */
+static void test_steps_back(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	failed("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "held 1", "held");
+	next_run();
+	line("A", 1, "y");
+	want_record("A", 2, "c3", "c1", "held 1", "a later run begins at the position and does not name x");
+	next_run();
+	line("A", 1, "x");
+	line("A", 2, "y");
+	want_record("A", 3, "c4", "c1", "advance", "one that names both");
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	failed("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "held 1", "held");
+	line("A", 5, "y");
+	want_record("A", 6, "c3", "c1", "held 1", "the same within one run");
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	failed("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "held 1", "held");
+	line("A", 5, "y");
+	want_record("A", 6, "c3", "c2", "advance", "since the held one: nothing steps back");
+}
+
+/* ---- what no record has closed ---- */
+
+static void test_tail(void)
+{
+	fresh();
+	line("A", 1, "x");
+	want_record("A", 2, "c1", NULL, "advance", "a position");
+	line("A", 3, "y");
+	next_run();
+	line("A", 1, "x");
+	want_record("A", 2, "c2", "c1", "held 1", "a line of a run since given up, after its last record");
+	next_run();
+	line("A", 1, "y");
+	want_record("A", 2, "c3", "c2", "advance", "until a block names the document");
+	next_run();
+	line("A", 1, "z");
+	next_run();
+	want_record("A", 1, "c4", "c3", "held 1", "a record without lines");
+	ok(!changeset_release(state, "A"), "and it is not released by itself");
+	line("A", 2, "z");
+	want_record("A", 3, "c5", "c4", "advance", "z is named");
+}
+
+static void test_closed_is_no_tail(void)
+{
+	fresh();
+	line("A", 1, "x");
+	failed("A", 2, "y");
+	want_record("A", 3, "c1", NULL, "held 1", "held");
+	next_run();
+	line("A", 1, "y");
+	want_record("A", 2, "c2", "c1", "advance", "what the held record closed need not be named again");
+	ok(at("A", "c2"), "the position");
+}
+
+static void test_many_tails(void)
+{
+	char name[16];
+
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "x%d", i);
+		line("A", 5, name);
+		next_run();
+	}
+	want_record("A", 1, "c2", "c1", "held 40", "40 runs given up, each with a document");
+	for (uint32_t i = 0; i < 39; i++) {
+		snprintf(name, sizeof(name), "x%d", (int)i);
+		line("A", 2 + i, name);
+	}
+	want_record("A", 50, "c3", "c2", "held 1", "all but one named");
+	line("A", 51, "x39");
+	want_record("A", 52, "c4", "c3", "advance", "and the last");
+}
+
+static void test_branch(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	line("A", 3, "y");
+	line("A", 4, "z");
+	for (uint32_t i = 1; i <= 4; i++)
+		state_line_read(state, i, i, true);
+	state_run_branch(state, 4);
+	line("A", 4, "w");
+	want_record("A", 5, "c2", "c1", "held 1", "beyond the difference the old run changed z");
+	state_run_branch(state, 4);
+	line("A", 4, "z");
+	line("A", 5, "w");
+	want_record("A", 6, "c2", "c1", "advance", "named; lines before the difference are the run's own");
+	ok(at("A", "c2"), "the position");
+}
+
+static void test_own_failures_after_branch(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	failed("A", 2, "");
+	failed("A", 3, "");
+	state_line_read(state, 1, 1, true);
+	state_run_branch(state, 3);
+	want_record("A", 3, "c2", "c1", "held 1", "a line below the cut that named no document has failed");
+	ok(state_repo(state, "A")->failed == 1, "the one beyond is superseded: the block was closed without it");
+	next_run();
+	ok(!changeset_release(state, "A") && at("A", "c1"), "and it still holds the record in a later run");
+	want_record("A", 1, "c3", "c2", "advance", "whose own record supersedes it");
+}
+
+static void test_loose(void)
+{
+	fresh();
+	failed("A", 1, "x");
+	want_record("A", 2, "c1", NULL, "held 1", "held");
+	next_run();
+	retried("A", 1, 1, "x");
+	ok(changeset_release(state, "A") && at("A", "c1"), "a retry of a line of its block releases it");
+	ok(state_repo(state, "A")->loose == 0, "and it is closed by that");
+	failed("A", 1, "y");
+	next_run();
+	retried("A", 2, 1, "y");
+	want_record("A", 1, "c2", "c1", "held 1", "a retry of a line that no record closed");
+	line("A", 2, "y");
+	want_record("A", 3, "c3", "c2", "advance", "until a block names the document");
+}
+
+static void test_uncommitted(void)
+{
+	fresh();
+	uncommitted("A", 1, "x");
+	want_record("A", 2, "c1", NULL, "advance", "its own block closes");
+	next_run();
+	line("A", 1, "y");
+	want_record("A", 2, "c2", "c1", "held 1", "but the document counts as changed since");
+	next_run();
+	uncommitted("A", 1, "x");
+	want_record("A", 2, "c3", "c2", "advance", "a block that names it");
+	next_run();
+	want_record("A", 1, "c4", "c3", "held 1", "and again");
+	line("A", 2, "x");
+	want_record("A", 3, "c5", "c4", "advance", "a line without the field finishes it");
+	next_run();
+	want_record("A", 1, "c6", "c5", "advance", "for good");
+}
+
+/* ---- failed lines of no known repository ---- */
+
+static void test_unknown(void)
+{
+	fresh();
+	want_record("A", 1, "a1", NULL, "advance", "before it");
+	failed(NULL, 2, "");
+	want_record("A", 3, "a2", "a1", "held 1", "a broken line holds the records after it");
+	want_record("B", 4, "b1", NULL, "held 1", "of every repository");
+	ok(state_run(state)->unknown_holding == 2, "it holds two");
+	next_run();
+	want_record("C", 1, "c1", NULL, "advance", "of its own run only");
+	want_record("A", 2, "a3", "a2", "advance", "a later run closes a block without it");
+	ok(!changeset_release(state, "B") && at("B", ""), "it still holds the other");
+	want_record("B", 3, "b2", "b1", "advance", "until that was closed too");
+	ok(!changeset_release(state, "B"), "nothing is held");
+	{
+		struct failure_walk walk = { 0 };
+		struct failure f = { 0 };
+
+		ok(!state_failure_next(state, &walk, &f), "and the failure is superseded");
+		failure_walk_release(&walk);
+	}
+}
+
+static void test_unknown_after(void)
+{
+	fresh();
+	line("A", 1, "x");
+	failed(NULL, 3, "");
+	want_record("A", 2, "a1", NULL, "advance", "a broken line after the record");
+	state_line_read(state, 1, 1, true);
+	state_run_branch(state, 4);
+	want_record("A", 4, "a2", "a1", "held 1", "after a difference it is the new run's own");
+	state_run_branch(state, 3);
+	want_record("A", 3, "a3", "a2", "advance", "beyond the difference it is not");
+}
+
+/* ---- which documents count as changed ---- */
+
+static bool touched(const char *name)
+{
+	struct doc_state d;
+
+	return state_doc_get(state, "A", name, &d) && changeset_touched(state, "A", &d);
+}
+
+static void test_touched(void)
+{
+	struct record r;
+
+	fresh();
+	line("A", 1, "x");
+	uncommitted("A", 2, "u");
+	ok(touched("x"), "without a position every document");
+	want_record("A", 3, "c1", NULL, "advance", "a position");
+	line("A", 4, "y");
+	ok(!touched("x") && touched("y") && touched("u"), "then those changed since, and uncommitted ones");
+	next_run();
+	line("A", 1, "z");
+	retried("A", 1, 2, "x");
+	ok(touched("z") && touched("x"), "by a later run, by a retry");
+	r = (struct record){ .repo = "A", .at = here(2), .commit = "c2", .changeset = "{}" };
+	ok(changeset_names(state, &r, here(1)) && !changeset_names(state, &r, here(2)) &&
+	   !changeset_names(state, &r, (struct place_in_run){ 1, 1 }), "what a record's run names before it");
+}
+
+/* Random stories.  The store's version of each document is known, and so is the producer's: a record
+ * that advances must find them the same for all documents. */
+static uint32_t seed = 12345;
+
+static uint32_t next_random(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	seed ^= seed << 5;
+	return seed % n;
+}
+
+enum { DOCS = 5, COMMITS = 400 };
+static int truth[COMMITS][DOCS];	/* the version of each document at each commit */
+static int stored[DOCS];
+static int tip;
+
+static int commit_number(const char *commit)
+{
+	return commit[0] ? (int)strtol(commit + 1, NULL, 10) : 0;
+}
+
+/* The producer goes to a new commit: some documents change, or change back. */
+static void new_commit(void)
+{
+	tip++;
+	for (int d = 0; d < DOCS; d++) {
+		truth[tip][d] = truth[tip - 1][d];
+		if (next_random(3) == 0)
+			truth[tip][d] = (int)next_random(3);
+	}
+}
+
+static bool position_is_true(void)
+{
+	int p = commit_number(state_repo(state, "A")->commit);
+
+	for (int d = 0; d < DOCS; d++) {
+		char name[4] = { 'd', (char)('0' + d), '\0', '\0' };
+		struct doc_state known;
+
+		/* what was changed after the position may differ, if --touched names it */
+		if (stored[d] != truth[p][d] && !(state_doc_get(state, "A", name, &known) &&
+						  changeset_touched(state, "A", &known)))
+			return false;
+	}
+	return true;
+}
+
+static void failed_again(uint32_t ord, const char *name)
+{
+	struct failure old;
+	struct place_in_run hold = here(ord);
+
+	if (state_failure_get(state, "A", name, &old)) {
+		hold = old.hold;
+		failure_release(&old);
+	}
+	failed_for("A", ord, name, hold);
+}
+
+/* Feeds the difference from commit `from` to the tip, with `lost` of its lines failing, as one block. */
+static void feed(int from, uint32_t *ord, bool with_record, bool failing)
+{
+	for (int d = 0; d < DOCS; d++) {
+		char name[4] = { 'd', (char)('0' + d), '\0', '\0' };
+
+		if (truth[from][d] == truth[tip][d])
+			continue;
+		++*ord;
+		if (failing && next_random(4) == 0) {
+			failed_again(*ord, name);
+		} else {
+			line("A", *ord, name);
+			stored[d] = truth[tip][d];
+		}
+	}
+	if (with_record) {
+		char commit[16], since[16];
+
+		snprintf(commit, sizeof(commit), "c%d", tip);
+		snprintf(since, sizeof(since), "c%d", from);
+		record("A", ++*ord, commit, since);
+	}
+}
+
+/* Whatever the producer does next from the position, once its difference is fed and a record advances,
+ * the store must be right; so every advance is checked against the truth. */
+static void test_stories(void)
+{
+	int wrong = 0, advanced = 0;
+
+	for (int story = 0; story < 40; story++) {
+		uint32_t ord = 0;
+
+		fresh();
+		tip = 1;
+		memset(stored, 0, sizeof(stored));
+		memset(truth, 0, sizeof(truth));
+		record("A", ++ord, "c1", NULL);
+		for (int step = 0; step < 30; step++) {
+			struct repo_state *rs = state_repo(state, "A");
+			int position = commit_number(rs->commit), held = commit_number(rs->held_commit);
+			int before = position;
+
+			new_commit();
+			switch (next_random(8)) {
+			case 0:		/* killed before its record; another input follows */
+				feed(position, &ord, false, true);
+				next_run();
+				ord = 0;
+				break;
+			case 1:		/* from somewhere that is not the position */
+				if (tip > 2)
+					feed(1 + (int)next_random((uint32_t)tip - 1), &ord, true, true);
+				break;
+			case 2:		/* on from the held record */
+				feed(held ? held : position, &ord, true, true);
+				break;
+			case 3:
+				next_run();
+				ord = 0;
+				feed(position, &ord, true, true);
+				break;
+			default:
+				feed(position, &ord, true, next_random(2) == 0);
+			}
+			if (next_random(3) == 0)
+				changeset_release(state, "A");
+			position = commit_number(state_repo(state, "A")->commit);
+			if (position != before) {
+				advanced++;
+				wrong += !position_is_true();
+			}
+		}
+	}
+	ok(wrong == 0 && advanced > 100, "random stories: %d positions, %d of them wrong", advanced, wrong);
+}
+
+int main(void)
+{
+	char lock[80];
+
+	if (!mkdtemp(dir))
+		return 77;
+	snprintf(path, sizeof(path), "%s/s.tdb", dir);
+	test_lines();
+	test_superseded();
+	test_doubt();
+	test_newest_held();
+	test_since();
+	test_not_from_here_closes_nothing();
+	test_steps_back();
+	test_tail();
+	test_closed_is_no_tail();
+	test_many_tails();
+	test_branch();
+	test_own_failures_after_branch();
+	test_loose();
+	test_uncommitted();
+	test_unknown();
+	test_unknown_after();
+	test_touched();
+	test_stories();
+	state_close(state);
+	unlink(path);
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	unlink(lock);
+	rmdir(dir);
+	return tap_done();
+}

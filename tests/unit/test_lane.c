@@ -1,0 +1,855 @@
+/* The lane against a driver and an http of the test's own: no network, and time moves by hand. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/alloc.h"
+#include "../../src/clock.h"
+#include "../../src/lane.h"
+#include "../../src/log.h"
+#include "tap.h"
+
+#define ITEMS 64
+
+/* What the store makes of an object, by its number. */
+enum rule { FINE, REFUSED, SPOILS, CRASHES, WRONG_SHAPE, BUSY };
+static enum rule rules[ITEMS];
+
+/* What it makes of every request instead, where it is not VERDICT_OK. */
+static enum verdict_scope whole;
+static enum http_end end_with;
+static bool resent, touch_fails, kept_nothing, lookup_fails;
+static long retry_after = -1;
+static char collection_now[40];
+
+/* What was sent: the numbers of each batch, "d" before those of a delete, "touch". */
+static char sent[4000];
+static int requests;
+
+/* ---- http ---- */
+
+static struct {
+	void *tag;
+	struct request r;
+} flying[16];
+static int nflying, most_flying, held_back;	/* held_back: so many are not answered yet */
+
+int http_start(struct http *h, struct request *r, void *tag)
+{
+	(void)h;
+	if (nflying == 16)
+		return -1;
+	flying[nflying].r = *r;
+	flying[nflying++].tag = tag;
+	if (nflying > most_flying)
+		most_flying = nflying;
+	return 0;
+}
+
+int http_next(struct http *h, void **tag, struct reply *reply)
+{
+	(void)h;
+	memset(reply, 0, sizeof(*reply));
+	if (nflying <= held_back)
+		return 0;
+	*tag = flying[0].tag;
+	request_release(&flying[0].r);
+	memmove(flying, flying + 1, (size_t)--nflying * sizeof(flying[0]));
+	reply->end = end_with;
+	reply->resent = resent;
+	reply->retry_after_s = retry_after;
+	return 1;
+}
+
+int http_once(struct http *h, struct request *r, struct reply *reply, int stop_fd)
+{
+	(void)h;
+	(void)stop_fd;
+	request_release(r);
+	memset(reply, 0, sizeof(*reply));
+	return 0;
+}
+
+void request_release(struct request *r)
+{
+	free(r->url);
+	buf_release(&r->body);
+	memset(r, 0, sizeof(*r));
+}
+
+void reply_release(struct reply *r)
+{
+	buf_release(&r->body);
+}
+
+/* ---- the driver ---- */
+
+static int number_of(const struct ask_object *o)
+{
+	return (int)strtol(o->id, NULL, 10);
+}
+
+static int build(const struct store *s, struct ask *a, struct request *r)
+{
+	(void)s;
+	if (a->step++ > 0)
+		return 0;
+	r->method = "POST";
+	r->url = xstrdup("/");
+	buf_adds(&r->body, "1234567890");
+	return 1;
+}
+
+static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt, bool crashed, bool busy)
+{
+	struct verdict *v = &o->verdict;
+	enum rule rule = rules[number_of(o)];
+
+	snprintf(v->text, sizeof(v->text), "said so");
+	v->kept_nothing = kept_nothing;
+	if (whole != VERDICT_OK)
+		v->scope = whole;
+	else if (end_with != HTTP_ANSWERED || crashed)
+		v->scope = VERDICT_ATTEMPT;
+	else if (busy)
+		v->scope = VERDICT_STORE;
+	else if (spoilt)
+		v->scope = a->n > 1 ? VERDICT_REQUEST : VERDICT_OBJECT;
+	else
+		v->scope = rule == FINE ? VERDICT_OK : VERDICT_OBJECT;
+	v->wrong_shape = v->scope == VERDICT_OBJECT && rule == WRONG_SHAPE;
+}
+
+static void judge(struct store *s, struct ask *a, const struct reply *r)
+{
+	bool spoilt = false, crashed = false, busy = false;
+
+	(void)r;
+	if (a->kind == ASK_LOOKUP) {
+		free(s->collection_id);
+		s->collection_id = xstrdup(collection_now);
+		a->verdict.scope = lookup_fails ? VERDICT_STORE : VERDICT_OK;
+		return;
+	}
+	if (a->kind == ASK_TOUCH)
+		a->verdict.scope = touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
+	for (size_t i = 0; i < a->n; i++) {
+		spoilt |= rules[number_of(&a->objects[i])] == SPOILS;
+		crashed |= rules[number_of(&a->objects[i])] == CRASHES;
+		busy |= rules[number_of(&a->objects[i])] == BUSY;
+	}
+	for (size_t i = 0; i < a->n; i++)
+		judge_object(a, &a->objects[i], spoilt, crashed, busy);
+}
+
+static struct driver driver = { .name = "test", .build = build, .judge = judge };
+const struct driver drv_chroma;		/* so that the linker takes no other */
+
+/* ---- the lane ---- */
+
+static struct lane *lane;
+static struct store store = { .driver = &driver };
+static struct lane_options options;
+static struct object objects[ITEMS];
+static struct lane_item items[ITEMS];
+static char ids[ITEMS][4][37];
+static char ended[ITEMS];	/* 'd' done, 'r' refused, 'g' given up */
+static int64_t now;
+
+static void done(void *ctx, struct lane_item *item, enum lane_end end)
+{
+	int n = (int)(item - items);
+
+	(void)ctx;
+	ended[n] = ended[n] ? '!' : end == LANE_DONE ? 'd' : end == LANE_REFUSED ? 'r' : 'g';
+}
+
+static void set_time(int64_t ms)
+{
+	now = ms;
+	clock_test_set_ms(ms);
+}
+
+static void drop_flying(void)
+{
+	while (nflying > 0)
+		request_release(&flying[--nflying].r);
+}
+
+static void set_up(size_t batch_size)
+{
+	static char base[] = "http://test";
+
+	drop_flying();
+	lane_free(lane);
+	memset(rules, 0, sizeof(rules));
+	memset(ended, 0, sizeof(ended));
+	memset(items, 0, sizeof(items));
+	whole = VERDICT_OK;
+	end_with = HTTP_ANSWERED;
+	resent = touch_fails = kept_nothing = lookup_fails = false;
+	retry_after = -1;
+	sent[0] = '\0';
+	requests = most_flying = held_back = 0;
+	driver.first_write_alone = false;
+	free(store.collection_id);
+	store.collection_id = xstrdup("id");
+	store.collection = base;
+	store.url.base = base;
+	snprintf(collection_now, sizeof(collection_now), "id");
+	options = (struct lane_options){ .batch_size = batch_size, .batch_bytes = 1000, .connections = 2,
+		.flush_ms = 1000, .retry_wait_ms = 1000, .retry_max_wait_ms = 60000, .give_up_ms = 300000,
+		.late_ms = 10000, .max_retries = 3 };
+	set_time(1000000);
+	clock_test_seed(42);
+	lane = NULL;
+}
+
+static void start(void)
+{
+	lane = lane_new(&options, &store, NULL, done, NULL);
+}
+
+static void add(int n)
+{
+	snprintf(objects[n].id, sizeof(objects[n].id), "%d", n);
+	items[n].kind = LANE_UPSERT;
+	items[n].object = &objects[n];
+	if (items[n].size == 0)
+		items[n].size = 10;
+	lane_add(lane, &items[n]);
+}
+
+static void add_delete(int n, uint32_t nids)
+{
+	for (uint32_t k = 0; k < nids; k++)
+		snprintf(ids[n][k], sizeof(ids[n][k]), "%d", n + (int)k);
+	items[n].kind = LANE_DELETE;
+	items[n].ids = ids[n];
+	items[n].nids = nids;
+	items[n].size = 40 * nids;
+	lane_add(lane, &items[n]);
+}
+
+static void add_to(int n)
+{
+	for (int i = 0; i < n; i++)
+		add(i);
+}
+
+/* Sends one batch that may go; false if none may. */
+static bool send_one(void)
+{
+	struct batch *b = lane_next(lane);
+	size_t at = strlen(sent);
+
+	if (b == NULL)
+		return false;
+	if (batch_items(b) == NULL)
+		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "touch");
+	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next)
+		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "%s%d%s",
+				       i->kind == LANE_DELETE ? "d" : "", (int)(i - items),
+				       i->next ? "," : "");
+	snprintf(sent + at, sizeof(sent) - at, " ");
+	requests++;
+	lane_send(lane, b);
+	return true;
+}
+
+static void send_all(void)
+{
+	while (send_one())
+		;
+}
+
+/* Lets time pass until the lane is empty or stops, or for limit_ms.  Returns how long that took. */
+static int64_t run(int64_t limit_ms)
+{
+	int64_t before = now;
+
+	for (int i = 0; i < 10000; i++) {
+		int64_t due;
+
+		send_all();
+		lane_turn(lane);
+		if (lane_empty(lane) || lane_stop(lane) != 0)
+			break;
+		if (lane_busy(lane))
+			continue;
+		due = lane_due(lane);
+		if (due == CLOCK_NEVER || due > before + limit_ms)
+			break;
+		set_time(due > now ? due : now);
+	}
+	return now - before;
+}
+
+static bool was_sent(const char *want)
+{
+	if (strcmp(sent, want) == 0)
+		return true;
+	printf("# sent: %s\n", sent);
+	return false;
+}
+
+static bool ends(const char *want)
+{
+	if (strncmp(ended, want, strlen(want)) == 0)
+		return true;
+	printf("# ended: %.40s\n", ended);
+	return false;
+}
+
+/* ---- batches ---- */
+
+static void test_batches(void)
+{
+	set_up(3);
+	start();
+	ok(lane_empty(lane) && lane_next(lane) == NULL && lane_due(lane) == CLOCK_NEVER && lane_starved(lane),
+	   "an empty lane");
+	add_to(7);
+	ok(!lane_empty(lane) && lane_due(lane) <= now, "full batches may go");
+	send_all();
+	ok(was_sent("0,1,2 3,4,5 ") && lane_busy(lane) && nflying == 2, "closed by count, in order");
+	lane_turn(lane);
+	ok(ends("dddddd") && !ended[6] && !lane_busy(lane), "acknowledged");
+	ok(lane_next(lane) == NULL && lane_due(lane) == now + 1000, "the rest waits for its age");
+	set_time(now + 999);
+	ok(lane_next(lane) == NULL, "not yet");
+	set_time(now + 1);
+	ok(send_one() && was_sent("0,1,2 3,4,5 6 "), "old enough");
+	lane_turn(lane);
+	ok(ends("ddddddd") && lane_empty(lane) && lane_figures(lane)->requests == 3 &&
+	   lane_figures(lane)->objects == 7 && lane_figures(lane)->bytes == 30, "all done, all counted");
+	add(7);
+	add_delete(8, 2);
+	lane_flush(lane);
+	run(0);
+	ok(strstr(sent, "7 d8 ") && ends("ddddddddd") && lane_figures(lane)->deletes == 2,
+	   "flushed; deletes go by themselves");
+}
+
+static void test_bytes(void)
+{
+	set_up(100);
+	start();
+	for (int i = 0; i < 5; i++)
+		items[i].size = i == 3 ? 5000 : 400;
+	add_to(5);
+	lane_flush(lane);
+	run(0);
+	ok(was_sent("0,1 2 3 4 "), "closed by bytes; one that is too large goes alone");
+}
+
+static void test_unsend(void)
+{
+	struct batch *b;
+
+	set_up(2);
+	start();
+	add_to(4);
+	b = lane_next(lane);
+	lane_unsend(lane, b);
+	run(0);
+	ok(was_sent("0,1 2,3 ") && items[0].sent == 1, "put back unsent: it keeps its place");
+}
+
+static void test_connections(void)
+{
+	set_up(1);
+	options.connections = 3;
+	start();
+	add_to(8);
+	run(0);
+	ok(most_flying == 3 && ends("dddddddd"), "no more requests than connections");
+	set_up(1);
+	driver.first_write_alone = true;
+	start();
+	add_to(4);
+	held_back = 1;
+	send_all();
+	ok(nflying == 1 && lane_due(lane) == CLOCK_NEVER, "where the first write goes alone");
+	held_back = 0;
+	lane_turn(lane);
+	send_all();
+	ok(nflying == 2, "others follow once it is stored");
+	lane_turn(lane);
+	set_up(1);
+	driver.first_write_alone = true;
+	store.dimension = 3;
+	start();
+	add_to(4);
+	send_all();
+	ok(nflying == 2, "not where the dimension is known");
+	store.dimension = 0;
+	lane_turn(lane);
+}
+
+static void test_rate(void)
+{
+	int64_t took;
+
+	set_up(2);
+	options.rate = 10;
+	start();
+	add_to(20);
+	took = run(60000);
+	ok(ends("dddddddddddddddddddd") && took >= 1700 && took <= 2000, "10 a second: 20 took %d ms", (int)took);
+}
+
+/* ---- who is to blame ---- */
+
+static void test_refused_alone(void)
+{
+	set_up(4);
+	start();
+	rules[1] = REFUSED;
+	add_to(4);
+	run(0);
+	ok(ends("drdd") && was_sent("0,1,2,3 ") && items[1].tries == 0, "one of a batch is refused alone");
+}
+
+static void test_halving(void)
+{
+	set_up(16);
+	start();
+	rules[11] = SPOILS;
+	add_to(32);
+	ok(run(0) == 0 && ends("dddddddddddrdddddddddddddddddddd"), "a request refused as a whole: found by halving");
+	ok(requests <= 2 + 8 && lane_figures(lane)->halved == 4 && items[0].tries == 0 && items[11].tries == 0,
+	   "in %d requests, charged to nobody", requests);
+	ok(strstr(sent, "0,1,2,3,4,5,6,7 8,9,10,11,12,13,14,15 ") != NULL, "halves in order");
+	set_up(8);
+	start();
+	for (int i = 0; i < 8; i++)
+		rules[i] = SPOILS;
+	add_to(8);
+	run(0);
+	ok(ends("rrrrrrrr") && requests == 15, "all of them bad");
+}
+
+static void test_crash(void)
+{
+	set_up(4);
+	start();
+	rules[2] = CRASHES;
+	add_to(8);
+	run(600000);
+	ok(ends("ddgddddd") && lane_stop(lane) == 0, "one that makes the store fail is given up, the others are stored");
+	ok(items[2].tries == 3 && items[2].unclear && items[2].again && items[0].tries == 0,
+	   "after its retries; charged to it alone");
+	ok(items[2].sent >= 5, "in %u requests", items[2].sent);
+}
+
+static void test_witness(void)
+{
+	char *touch;
+
+	set_up(1);
+	start();
+	rules[0] = CRASHES;
+	add(0);
+	run(200000);
+	touch = strstr(sent, "touch ");
+	ok(ends("g") && touch && touch[6] == '\0' && lane_stop(lane) == 0,
+	   "alone: the driver's smallest write is the witness");
+	ok(was_sent("0 0 0 0 touch "), "asked once, after the retries");
+	set_up(1);
+	start();
+	rules[0] = CRASHES;
+	touch_fails = true;
+	add(0);
+	run(10000000);
+	ok(!ended[0] && lane_stop(lane) == 75, "no witness: the store is away, nobody is charged");
+	ok(lane_next(lane) == NULL && lane_due(lane) == CLOCK_NEVER, "and nothing more goes");
+}
+
+static void test_witness_of_its_kind(void)
+{
+	set_up(1);
+	options.connections = 1;
+	start();
+	rules[0] = CRASHES;
+	add(0);
+	for (int i = 0; i < 4; i++) {
+		send_one();
+		lane_turn(lane);
+		set_time(now + 60000);
+	}
+	ok(was_sent("0 0 0 0 ") && !ended[0], "set aside");
+	add_delete(1, 1);
+	send_one();
+	lane_turn(lane);
+	ok(ended[1] == 'd' && !ended[0], "a delete is no witness for an upsert");
+	add(2);
+	send_one();
+	lane_turn(lane);
+	ok(ends("gdd"), "another upsert is");
+}
+
+static void test_set_aside_while_others_wait(void)
+{
+	set_up(2);
+	options.max_retries = 0;
+	start();
+	rules[0] = CRASHES;
+	add(0);
+	lane_flush(lane);
+	send_one();
+	lane_turn(lane);
+	set_time(now + 60000);
+	add(1);
+	ok(lane_next(lane) == NULL, "an open batch is a better witness than a touch");
+	ok(lane_due(lane) > now, "it is waited for until it is old enough");
+}
+
+/* ---- the store is away ---- */
+
+static void test_away(void)
+{
+	int64_t took;
+
+	set_up(4);
+	start();
+	add_to(8);
+	whole = VERDICT_STORE;
+	ok(!lane_away(lane), "not away at first");
+	took = run(10000000);
+	ok(lane_stop(lane) == 75 && took >= 300000 && took < 300000 + 60000 && !ended[0] && lane_away(lane),
+	   "away: stopped after %d s, nobody charged", (int)(took / 1000));
+	ok(requests > 8 && requests < 60, "with %d attempts", requests);
+	ok(items[0].tries == 0 && items[7].tries == 0, "none has used up a retry");
+	set_up(4);
+	start();
+	add_to(8);
+	whole = VERDICT_STORE;
+	run(100000);
+	ok(lane_away(lane) && lane_stop(lane) == 0, "away for a while");
+	whole = VERDICT_OK;
+	run(100000);
+	ok(ends("dddddddd") && !lane_away(lane), "and back: all is stored");
+	add(8);
+	whole = VERDICT_STORE;
+	lane_flush(lane);
+	run(250000);
+	ok(lane_stop(lane) == 0 && lane_away(lane), "the time to give up begins anew after a success");
+	set_up(4);
+	options.give_up_ms = 0;
+	start();
+	add_to(4);
+	whole = VERDICT_STORE;
+	ok(run(1000) == 0 && lane_stop(lane) == 75 && requests == 1, "--give-up 0: at once");
+}
+
+static void test_lost(void)
+{
+	set_up(2);
+	start();
+	add_to(2);
+	end_with = HTTP_LOST;
+	send_all();
+	lane_turn(lane);
+	ok(items[0].again && items[0].unclear && items[0].lost_until == now + 10000,
+	   "no answer: sent again, and it may still arrive");
+	ok(lane_figures(lane)->halved == 1, "taken apart");
+	end_with = HTTP_ANSWERED;
+	run(100000);
+	ok(ends("dd") && items[0].lost_until > 0, "stored; the late attempt is not forgotten");
+	set_up(2);
+	start();
+	add_to(2);
+	end_with = HTTP_NOT_SENT;
+	kept_nothing = true;
+	whole = VERDICT_STORE;
+	send_all();
+	lane_turn(lane);
+	ok(!items[0].again && !items[0].unclear && items[0].lost_until == 0, "not sent: nothing is unclear");
+	set_up(2);
+	start();
+	add_to(2);
+	resent = true;
+	run(0);
+	ok(ends("dd") && items[0].lost_until == now + 10000, "sent twice by the library: one may still arrive");
+}
+
+static void test_backoff(void)
+{
+	int64_t waits[12], most = 0;
+	bool bounded = true, spread = false;
+
+	set_up(4);
+	start();
+	add_to(4);
+	whole = VERDICT_STORE;
+	for (int i = 0; i < 12; i++) {
+		int64_t top = 1000;
+
+		for (int k = 0; k < i && top < 60000; k++)
+			top *= 2;
+		send_one();
+		lane_turn(lane);
+		waits[i] = lane_due(lane) > now ? lane_due(lane) - now : 0;
+		bounded &= waits[i] <= (top < 60000 ? top : 60000);
+		spread |= i > 0 && waits[i] < waits[i - 1];
+		most = waits[i] > most ? waits[i] : most;
+		ok(lane_next(lane) == NULL || waits[i] == 0, "attempt %d: a pause of %d ms for all", i + 1, (int)waits[i]);
+		set_time(now + waits[i]);
+	}
+	ok(bounded && spread && most > 10000, "growing, spread, and bounded");
+	whole = VERDICT_OK;
+	run(0);
+	ok(ends("dddd"), "stored");
+	add(4);
+	whole = VERDICT_STORE;
+	lane_flush(lane);
+	send_one();
+	lane_turn(lane);
+	ok(lane_due(lane) <= now + 1000, "after a success it begins anew");
+}
+
+static void test_retry_after(void)
+{
+	set_up(4);
+	start();
+	add_to(4);
+	whole = VERDICT_STORE;
+	retry_after = 17;
+	send_one();
+	lane_turn(lane);
+	ok(lane_due(lane) == now + 17000, "Retry-After is obeyed");
+	set_time(now + 16999);
+	ok(lane_next(lane) == NULL, "to the end");
+	set_time(now + 1);
+	retry_after = 0;
+	send_one();
+	lane_turn(lane);
+	ok(lane_due(lane) <= now, "also where it says 0");
+	whole = VERDICT_OK;
+	run(0);
+	ok(ends("dddd"), "stored");
+}
+
+/* A store that says 503 to whatever holds one certain object, while others are stored. */
+static void test_tried_out(void)
+{
+	set_up(2);
+	start();
+	rules[2] = BUSY;
+	add_to(6);
+	run(10000000);
+	ok(lane_stop(lane) == 0 && ends("ddgddd"), "always 503 for one object: given up, the others are stored");
+}
+
+/* ---- what stops the run ---- */
+
+static void want_stop(enum verdict_scope scope, int status, const char *what)
+{
+	set_up(2);
+	start();
+	add_to(4);
+	whole = scope;
+	run(0);
+	ok(lane_stop(lane) == status && !ended[0] && !ended[3] && lane_next(lane) == NULL, "%s: %d, nobody charged",
+	   what, lane_stop(lane));
+}
+
+static void test_shape(void)
+{
+	set_up(2);
+	options.connections = 1;
+	start();
+	for (int i = 0; i < 8; i++)
+		rules[i] = WRONG_SHAPE;
+	add_to(8);
+	run(0);
+	ok(lane_stop(lane) == 78 && !ended[0] && requests == 3, "three batches of the wrong shape: 78, nobody charged");
+	set_up(2);
+	start();
+	rules[0] = rules[1] = rules[2] = rules[3] = WRONG_SHAPE;
+	add_to(6);
+	run(0);
+	ok(lane_stop(lane) == 0 && ends("rrrrdd"), "two, and then one that fits: refused");
+	set_up(2);
+	start();
+	rules[0] = rules[1] = rules[2] = WRONG_SHAPE;
+	add_to(3);
+	lane_flush(lane);
+	run(0);
+	ok(lane_stop(lane) == 0 && ends("rrr"), "two and no more: refused");
+	set_up(2);
+	start();
+	rules[1] = rules[3] = rules[5] = rules[7] = WRONG_SHAPE;
+	add_to(8);
+	run(0);
+	ok(lane_stop(lane) == 0 && ends("drdrdrdr"), "one of each batch: refused");
+}
+
+static void test_shape_of_two_batches(void)
+{
+	set_up(4);
+	start();
+	for (int i = 0; i < 8; i++)
+		rules[i] = i % 4 == 1 ? SPOILS : WRONG_SHAPE;
+	add_to(8);
+	run(0);
+	ok(lane_stop(lane) == 0, "two batches that were halved are still two");
+}
+
+static void test_lookup(void)
+{
+	set_up(2);
+	options.connections = 1;
+	start();
+	add_to(2);
+	whole = VERDICT_OPENING;
+	send_one();
+	lane_turn(lane);
+	whole = VERDICT_OK;
+	run(0);
+	ok(ends("dd") && lane_stop(lane) == 0, "not found, and found again under the same id: sent again");
+	set_up(2);
+	start();
+	add_to(2);
+	whole = VERDICT_OPENING;
+	snprintf(collection_now, sizeof(collection_now), "another");
+	run(0);
+	ok(lane_stop(lane) == 78 && !ended[0], "another collection in its place: 78");
+	set_up(2);
+	options.connections = 1;
+	start();
+	add_to(2);
+	whole = VERDICT_OPENING;
+	run(0);
+	ok(lane_stop(lane) == 78 && !ended[0], "not found again and again: 78");
+}
+
+static void test_lookup_fails_for_now(void)
+{
+	set_up(2);
+	options.connections = 1;
+	start();
+	add_to(2);
+	whole = VERDICT_OPENING;
+	lookup_fails = true;
+	send_one();
+	lane_turn(lane);
+	lookup_fails = false;
+	whole = VERDICT_OK;
+	run(100000);
+	ok(lane_stop(lane) == 0 && ends("dd"), "a store that cannot say so now has not lost the collection");
+	set_up(1);
+	start();
+	add_to(2);
+	whole = VERDICT_OPENING;
+	send_all();
+	lane_turn(lane);
+	whole = VERDICT_OK;
+	run(100000);
+	ok(lane_stop(lane) == 0 && ends("dd"), "two requests in flight at that moment");
+}
+
+/* ---- deletes of several ids ---- */
+
+static void test_deletes(void)
+{
+	set_up(3);
+	start();
+	rules[11] = REFUSED;
+	add_delete(10, 3);
+	add_delete(20, 3);
+	run(0);
+	ok(ended[10] == 'r' && ended[20] == 'd' && lane_figures(lane)->deletes == 3,
+	   "one id of several is refused: so is the item");
+	set_up(4);
+	start();
+	add_delete(10, 3);
+	add_delete(20, 3);
+	lane_flush(lane);
+	run(0);
+	ok(was_sent("d10 d20 "), "ids count as objects of a batch");
+}
+
+/* Random stores: every item ends once, and as it must. */
+static void test_random(void)
+{
+	int wrong = 0;
+
+	for (uint32_t round = 1; round <= 300; round++) {
+		uint32_t x = round * 2654435761u;
+		int n = 1 + (int)(x >> 8) % 40;
+
+		set_up(1 + (x >> 16) % 10);
+		options.connections = 1 + (int)(x >> 20) % 4;
+		options.max_retries = (x >> 24) % 4;
+		options.give_up_ms = 100000000;
+		start();
+		for (int i = 0; i < n; i++) {
+			x = x * 1664525 + 1013904223;
+			rules[i] = (x >> 16) % 5 ? FINE : (enum rule)((x >> 20) % 4);
+			if ((x >> 24) % 4 == 0)
+				add_delete(i, 1);
+			else
+				add(i);
+		}
+		lane_flush(lane);
+		for (int k = 0; k < 5; k++) {
+			x = x * 1664525 + 1013904223;
+			whole = (x >> 16) % 3 ? VERDICT_OK : VERDICT_STORE;
+			end_with = (x >> 20) % 4 ? HTTP_ANSWERED : HTTP_LOST;
+			send_all();
+			lane_turn(lane);
+			set_time(now + (x >> 24) * 100);
+		}
+		whole = VERDICT_OK;
+		end_with = HTTP_ANSWERED;
+		run(50000000);
+		wrong += !lane_empty(lane) || lane_stop(lane) != 0;
+		for (int i = 0; i < n; i++)
+			wrong += ended[i] != (rules[i] == FINE ? 'd' : rules[i] == CRASHES ? 'g' : 'r');
+	}
+	ok(wrong == 0, "300 random stores: every item ends once and as it must (%d)", wrong);
+}
+
+static void test_free_in_flight(void)
+{
+	set_up(1);
+	start();
+	add_to(4);
+	send_all();
+	ok(lane_busy(lane), "freed with requests in flight");
+}
+
+int main(void)
+{
+	log_set_level(LOG_ERROR);
+	test_batches();
+	test_bytes();
+	test_unsend();
+	test_connections();
+	test_rate();
+	test_refused_alone();
+	test_halving();
+	test_crash();
+	test_witness();
+	test_witness_of_its_kind();
+	test_set_aside_while_others_wait();
+	test_away();
+	test_lost();
+	test_backoff();
+	test_retry_after();
+	test_tried_out();
+	want_stop(VERDICT_AUTH, 77, "no access");
+	want_stop(VERDICT_RUN, 78, "wrong configuration");
+	test_shape();
+	test_shape_of_two_batches();
+	test_lookup();
+	test_lookup_fails_for_now();
+	test_deletes();
+	test_random();
+	test_free_in_flight();
+	drop_flying();
+	lane_free(lane);
+	free(store.collection_id);
+	return tap_done();
+}
