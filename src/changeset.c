@@ -67,7 +67,7 @@ static bool stepped_over(const struct repo_state *rs, const struct run_state *ru
 /* True if the document was changed after the position by something that no record has closed, or
  * that the record's `since` steps back behind, and the block does not name it. */
 static bool is_open(const struct repo_state *rs, const struct run_state *run, const struct record *r,
-		    const struct doc_state *d, bool steps_back)
+		    const struct doc_state *d, bool steps_back, struct place_in_run base)
 {
 	if (d->last.run == 0)
 		return false;
@@ -78,7 +78,7 @@ static bool is_open(const struct repo_state *rs, const struct run_state *run, co
 		return true;
 	if (place_compare(d->last, r->at) > 0 && run_own_ord(run, d->last) != 0)
 		return false;	/* a later line of the same run: the next block's */
-	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, rs->position) > 0);
+	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, base) > 0);
 }
 
 /* A record that says `since POSITION` while another one is held in between lists what changed since
@@ -90,10 +90,11 @@ static bool steps_back(const struct repo_state *rs, const struct record *r)
 	       place_compare(rs->held, r->at) != 0;
 }
 
-static uint64_t count_open(struct state *s, const struct record *r)
+static uint64_t count_open(struct state *s, const struct record *r, bool from_prior)
 {
 	struct repo_state *rs = state_repo(s, r->repo);
-	bool back = steps_back(rs, r);
+	bool back = from_prior || steps_back(rs, r);
+	struct place_in_run base = from_prior ? r->prior_at : rs->position;
 	struct walk at = { 0 };
 	struct doc_state d;
 	struct run_state run;
@@ -104,7 +105,7 @@ static uint64_t count_open(struct state *s, const struct record *r)
 	load_run(s, r->at.run, &run);
 	while (state_walk(s, 'd', r->repo, &at))
 		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    is_open(rs, &run, r, &d, back))
+		    is_open(rs, &run, r, &d, back, base))
 			n++;
 	walk_release(&at);
 	run_release(&run);
@@ -192,15 +193,23 @@ static void let_unknown_go(struct state *s, const struct record *r, const struct
 
 static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t run);
 
+bool changeset_from_here(struct state *s, const struct record *r)
+{
+	return from_here(state_repo(s, r->repo), r) ||
+	       (r->prior != NULL && r->prior[0] != '\0' && strcmp(r->since, r->prior) == 0);
+}
+
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
 {
 	struct run_state run;
 	uint64_t unknown;
+	bool from_prior;
 
 	*waiting = 0;
 	if (state_run(s) != NULL)	/* what the last run left open is known from now on */
 		enter_run(s, r->repo, state_run(s)->number);
-	if (!from_here(state_repo(s, r->repo), r))
+	from_prior = !from_here(state_repo(s, r->repo), r);
+	if (!changeset_from_here(s, r))
 		return RECORD_NOT_FROM_HERE;
 	load_run(s, r->at.run, &run);
 	let_unknown_go(s, r, &run);
@@ -208,9 +217,12 @@ enum record_verdict changeset_judge(struct state *s, const struct record *r, uin
 	unknown = count_unknown(s, r, &run);
 	if (unknown > 0)
 		hold_unknown(s, r->repo, r->at.run);
-	*waiting = unknown + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts + count_open(s, r);
+	*waiting = unknown + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts +
+		   count_open(s, r, from_prior);
 	run_release(&run);
-	return *waiting == 0 ? RECORD_ADVANCE : RECORD_HELD;
+	if (*waiting == 0)
+		return RECORD_ADVANCE;
+	return from_prior ? RECORD_NOT_FROM_HERE : RECORD_HELD;
 }
 
 /* What a retry did has been closed by the record that now counts. */

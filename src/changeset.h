@@ -15,6 +15,9 @@ struct record {
 	uint64_t number;		/* physical line */
 	const char *commit, *since;
 	const char *changeset;		/* JSON */
+	const char *prior;		/* the position when this run began, where the run itself has
+					 * released a held record since; NULL else */
+	struct place_in_run prior_at;	/* its line */
 };
 
 enum record_verdict {
@@ -22,6 +25,10 @@ enum record_verdict {
 	RECORD_HELD,		/* for lines: *waiting says how many stand in its way */
 	RECORD_NOT_FROM_HERE
 };
+
+/* True if r's `since` is where the repository stands: its position, a record held for lines, or
+ * r->prior. */
+bool changeset_from_here(struct state *s, const struct record *r);
 
 /* What the state says of r: failures and doubts of its repository, failed lines of no known
  * repository before it in its run, documents changed after the position that no record closed and

@@ -371,6 +371,11 @@ static void held_by_itself(struct held *h)
 {
 	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
 
+	if (h->rs->held_why == HELD_INCOMPLETE) {
+		holder(h, "the record", NULL, "a line of its complete listing failed, so nothing was deleted",
+		       "feed a complete listing again", NULL);
+		return;
+	}
 	if (h->rs->held_why == HELD_TOO_MANY_DELETES) {
 		buf_addf(&why, "it would delete %" PRIu32 " documents, more than --max-delete allows",
 			 h->rs->held_waiting);

@@ -89,7 +89,7 @@ static const char *input_name(uint64_t *size)
 static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
 {
 	auto_buf struct buf b = BUF_INIT;
-	uint64_t failed = e->counts[STATUS_FAILED], held = e->counts[STATUS_HELD];
+	uint64_t failed = e->counts[STATUS_FAILED], held = e->held;
 
 	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO) &&
 	    e->unclosed == 0)
@@ -150,6 +150,8 @@ static int prepare_and_run(struct sync *s)
 {
 	int status = connection_name(&s->c, s->o, NULL, s->o->collection);
 
+	if (status == 0)
+		status = collection_check_embed(s->o);
 	if (status == 0 && s->o->dry_run)
 		return dry_run(s);
 	if (status == 0)

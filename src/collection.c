@@ -104,6 +104,10 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 	look.create = !o->no_create && surely_present(state) == 0;
 	status = ask(store, http, &look, o, "open the collection", stop_fd);
 	ask_release(&look);
+	if (status == 78 && state_head(state)->present > 0)
+		log_err("the state '%s' says that it holds %llu documents there; mend --store, or run "
+			"'linesync forget --all --state %s' and feed everything", state_path(state),
+			(unsigned long long)state_head(state)->present, state_path(state));
 	if (status == 0 && store->existed)
 		status = count_objects(store, http, o, stop_fd, &count);
 	if (status == 0)
@@ -139,14 +143,21 @@ static int refuse_embed(const char *spec)
 	return 78;
 }
 
+int collection_check_embed(const struct options *o)
+{
+	size_t dimension;
+
+	return o->embed != NULL && parse_embed(o->embed, &dimension) != 0 ? refuse_embed(o->embed) : 0;
+}
+
 int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,
 			const struct options *o)
 {
 	const struct head *h = state_head(state);
 	size_t asked = 0;
 
-	if (o->embed != NULL && parse_embed(o->embed, &asked) != 0)
-		return refuse_embed(o->embed);
+	if (o->embed != NULL)
+		parse_embed(o->embed, &asked);
 	if (h->dimension != 0) {
 		if (asked != 0 && asked != h->dimension) {
 			log_err("the collection was embedded with '%s', not '%s'; two kinds of vectors in "

@@ -13,6 +13,10 @@
 int collection_open(struct store *store, struct http *http, struct state *state,
 		    const struct options *o, int stop_fd);
 
+/* Whether --embed is one that this linesync has: 0, or 78 with the reason logged.  Before anything is
+ * made. */
+int collection_check_embed(const struct options *o);
+
 /* Chooses the embedder: what the state says, --embed, or the default.  *spec ("hash:384") is owned.
  * 0, or 78 with the reason logged. */
 int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,

@@ -98,6 +98,7 @@ int connection_open(struct connection *c, const struct options *o)
 		.max_reply = MAX_REPLY,
 		.cacert = o->cacert,
 		.headers = headers,
+		.direct = c->store.url.loopback,	/* a proxy elsewhere would see the key */
 		.connections = o->connections ? (int)o->connections : d->connections,
 	};
 	int status = find_key(c, o);

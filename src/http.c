@@ -206,6 +206,8 @@ static void conn_open(struct conn *c)
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	if (c->http->o.direct)
+		curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
 	/* HTTP/2 repeats refused streams by itself and shares one connection: nothing gained here. */
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);

@@ -23,6 +23,7 @@ struct http_options {
 	const char *cacert;		/* path or NULL */
 	const char *const *headers;	/* NULL-terminated "Name: value" lines sent with each; no CR or LF */
 	int connections;		/* at most this many at once */
+	bool direct;			/* no proxy, whatever the environment says: the store is here */
 };
 
 /* Returns NULL with the reason logged (a header with a control character, no such cacert). */

@@ -22,6 +22,12 @@ struct work *intake_work(struct pipeline *p, struct change *c, const struct cont
 	w->at = at;
 	w->number = number;
 	w->op = c->op;
+	if (c->path != NULL) {
+		size_t n = strnlen(c->path, sizeof p->current - 1);
+
+		memcpy(p->current, c->path, n);
+		p->current[n] = '\0';
+	}
 	w->repo = c->repo != NULL ? c->repo : xstrdup("");
 	w->path = c->path;
 	w->old_path = c->old_path;
@@ -112,7 +118,7 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	w->half[0].error = error;
 	w->half[0].message = *message;
 	*message = NULL;
-	if (error == ERR_NO_SUCH_FILE)
+	if (error == ERR_NO_SUCH_FILE && !w->retried)
 		p->no_file_seen++;
 	if (repo_known && names_document(w->path) && error != ERR_IS_A_DIRECTORY &&
 	    error != ERR_OUTSIDE_ROOT && error != ERR_BAD_PATH) {
@@ -123,12 +129,13 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	}
 }
 
-static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct content *k)
+static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct change *c,
+			      const struct content *k)
 {
 	struct run_state r;
 	int64_t start_s;
 
-	if (!k->from_file)
+	if (!k->from_file || c->source == CONTENT_REF)	/* a file made for this line is no listing's */
 		return false;
 	if (!w->retried && p->run_start_ns != 0)
 		return k->ctime_ns > p->run_start_ns;
@@ -185,7 +192,7 @@ static void decide_dimension(struct pipeline *p, const struct change *c)
 	free(h->embedder);
 	h->embedder = xstrdup(p->embedder);
 	h->dimension = (uint32_t)p->parts.dimension;
-	log_info("collection '%s': vectors of %zu numbers, embedder %s", p->parts.store->collection,
+	log_note("collection '%s': vectors of %zu numbers, embedder %s", p->parts.store->collection,
 		 p->parts.dimension, p->embedder);
 }
 
@@ -198,56 +205,106 @@ static bool wrong_vector(const struct pipeline *p, const struct change *c, char 
 	return true;
 }
 
+/* What is wrong with the new half of a change, if anything: *message is the caller's to give away. */
+static enum error_code new_half_error(struct pipeline *p, const struct work *w, struct change *c,
+				      struct content *k, char ***message, char **why)
+{
+	*message = &k->message;
+	if (k->got == CONTENT_FAIL)
+		return k->error;
+	*message = &c->error_text;
+	if (c->content_error)
+		return ERR_CONTENT;
+	*message = why;
+	if (k->got != CONTENT_OK || w->op == OP_DELETE)
+		return ERR_NONE;
+	decide_dimension(p, c);
+	return wrong_vector(p, c, why) ? ERR_BAD_VECTOR : ERR_NONE;
+}
+
+/* The new half of a rename failed or was left out while it was read: the old one goes all the same. */
+static void add_settled_half(struct work *w, enum status status, enum reason reason,
+			     enum error_code error, char **message)
+{
+	struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+
+	t->status = status;
+	t->reason = reason;
+	t->error = error;
+	if (message != NULL) {
+		t->message = *message;
+		*message = NULL;
+	}
+	t->phase = TASK_SETTLED;
+	w->open--;
+}
+
+/* Adds what is to be done for the new path.  False: the line is settled by that already. */
+static bool add_new_half(struct pipeline *p, struct work *w, struct change *c, struct content *k,
+			 bool old_goes)
+{
+	char **message, *why = NULL;
+	enum error_code error = new_half_error(p, w, c, k, &message, &why);
+
+	if (error != ERR_NONE && (!old_goes || !names_document(w->path) || error == ERR_IS_A_DIRECTORY)) {
+		take_bad(p, w, error, message, true);
+		return false;
+	}
+	if (k->got == CONTENT_SKIP && !k->deletes && !old_goes) {
+		settle_alone(p, w, STATUS_SKIPPED, k->reason, true);
+		return false;
+	}
+	if (error != ERR_NONE)
+		add_settled_half(w, STATUS_FAILED, REASON_NONE, error, message);
+	else if (k->got == CONTENT_SKIP && !k->deletes)
+		add_settled_half(w, STATUS_SKIPPED, k->reason, ERR_NONE, NULL);
+	else if (w->op == OP_DELETE || k->got == CONTENT_SKIP)
+		intake_add_delete(p, w, HALF_NEW, w->op == OP_DELETE ? REASON_NONE : k->reason);
+	else
+		add_upsert(p, w, c, k);
+	return true;
+}
+
+static void queue_half(struct pipeline *p, struct work *w, struct task *t)
+{
+	t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+	if (t->phase != TASK_SETTLED) {
+		task_queue(p, t);
+		return;
+	}
+	if (t->status == STATUS_FAILED && w->resumed &&
+	    state_later(p->state, t->doc->known.last, w->at))
+		t->status = STATUS_SUPERSEDED;
+	else if (t->status == STATUS_FAILED)
+		task_put_failure(p, w, t, true);
+	work_doc_put(p, t->doc);
+	t->doc = NULL;
+}
+
 /* A change of a document, read and resolved: makes its halves and queues them.  halves: which of a
  * rename's are to be done (a retry has only the failed one). */
 static void take_document(struct pipeline *p, struct work *w, struct change *c, struct content *k,
 			  bool keep_old, int halves)
 {
-	char *why = NULL;
+	bool old_goes = w->op == OP_RENAME && (halves & HALF_OLD) && !keep_old &&
+			names_document(w->old_path);
 
-	if (k->got == CONTENT_FAIL || c->content_error) {
-		take_bad(p, w, k->got == CONTENT_FAIL ? k->error : ERR_CONTENT,
-			 k->got == CONTENT_FAIL ? &k->message : &c->error_text, true);
+	w->uncommitted |= newer_than_listed(p, w, c, k);
+	if ((halves & HALF_NEW) && !add_new_half(p, w, c, k, old_goes))
 		return;
-	}
-	if (k->got == CONTENT_OK && w->op != OP_DELETE)
-		decide_dimension(p, c);
-	if (k->got == CONTENT_OK && w->op != OP_DELETE && wrong_vector(p, c, &why)) {
-		take_bad(p, w, ERR_BAD_VECTOR, &why, true);
-		return;
-	}
-	if (k->got == CONTENT_SKIP && !k->deletes) {
-		settle_alone(p, w, STATUS_SKIPPED, k->reason, true);
-		return;
-	}
-	w->uncommitted |= newer_than_listed(p, w, k);
-	if ((halves & HALF_NEW) && w->op == OP_DELETE)
-		intake_add_delete(p, w, HALF_NEW, REASON_NONE);
-	else if ((halves & HALF_NEW) && k->got == CONTENT_SKIP)
-		intake_add_delete(p, w, HALF_NEW, k->reason);
-	else if (halves & HALF_NEW)
-		add_upsert(p, w, c, k);
-	if (w->op == OP_RENAME && (halves & HALF_OLD) && !keep_old)
+	if (old_goes)
 		intake_add_delete(p, w, HALF_OLD, REASON_NONE);
 	if (w->halves == 0) {
 		settle_alone(p, w, STATUS_COMPLETED, REASON_NONE, true);
 		return;
 	}
 	work_enter(p, w);
-	for (int i = 0; i < w->halves; i++) {
-		struct task *t = &w->half[i];
-
-		t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
-		t->phase = TASK_TURN;
-	}
-	/* both are known before the first may settle and free the line */
-	for (int i = 0, n = w->halves; i < n; i++) {
-		struct task *t = &w->half[i];
-
-		if (i > 0)	/* the first may have settled what kept the other's document */
-			t->doc = work_doc(p, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
-		task_queue(p, t);
-	}
+	for (int i = 0; i < w->halves; i++)
+		if (w->half[i].phase != TASK_SETTLED)
+			w->half[i].phase = TASK_TURN;
+	/* the last may settle and free the line */
+	for (int i = 0, n = w->halves; i < n; i++)
+		queue_half(p, w, &w->half[i]);
 }
 
 static void take_record(struct pipeline *p, struct change *c, const struct line *line, bool again,
@@ -296,6 +353,9 @@ void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number)
 	if (cut == 1)
 		log_note("run %s did not finish and this input does not begin like its own; it stays "
 			 "interrupted and a new run begins", p->run->id);
+	else if (number == 0)
+		log_note("the input ends before what run %s had read does; that run stays interrupted",
+			 p->run->id);
 	else
 		log_note("line %llu is not what run %s had read there; that run stays interrupted and a new "
 			 "one goes on from here", (unsigned long long)number, p->run->id);

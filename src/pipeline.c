@@ -53,7 +53,7 @@ void pipeline_result(struct pipeline *p, const struct result *r, bool rider)
 	p->end->counts[r->status]++;
 	if (r->status == STATUS_SKIPPED && r->reason == REASON_UNCHANGED)
 		p->end->unchanged++;
-	if (r->status == STATUS_FAILED)
+	if (r->status == STATUS_FAILED && !r->retried)
 		p->failed++;
 	if (r->resumed)
 		p->end->resumed++;
@@ -167,7 +167,7 @@ static bool all_taken(const struct pipeline *p)
 /* Takes what may be taken without waiting.  Returns true if input would have to be waited for. */
 static bool take_some(struct pipeline *p)
 {
-	for (int n = 0; n < 1000 && p->stop_status == 0 && room(p); n++) {
+	for (int n = 0; n < 1000 && p->stop_status == 0 && p->failed <= p->o->max_failures && room(p); n++) {
 		struct line line;
 
 		if (p->sweeping != NULL) {
@@ -194,7 +194,7 @@ static bool take_some(struct pipeline *p)
 		case INPUT_END:
 			p->eof = true;
 			if (p->matching && p->ord < p->recorded)
-				intake_branch(p, p->ord + 1, p->ord + 1);
+				intake_branch(p, p->ord + 1, 0);
 			return false;
 		}
 		if (rider_commit_due(p))
@@ -214,6 +214,7 @@ static void show_progress(struct pipeline *p, bool asked)
 	f.total_lines = p->o->total;
 	f.bytes = input_bytes(p->parts.input);
 	f.total_bytes = p->parts.input_size;
+	f.path = p->current[0] != '\0' ? p->current : NULL;
 	if (asked)
 		progress_print(&f);
 	else if (progress_on() && clock_ms() >= progress_due())
@@ -262,7 +263,7 @@ bool pipeline_must_stop(struct pipeline *p)
 	if (p->stop_status == 0)
 		p->stop_status = lane_stop(p->lane);
 	if (p->stop_status == 0 && p->failed > p->o->max_failures) {
-		log_err("more than %llu lines failed (--max-failures)",
+		log_err("more than %llu lines failed (--max-failures); the same command resumes",
 			(unsigned long long)p->o->max_failures);
 		p->stop_status = 1;
 	}
@@ -433,6 +434,9 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 		return false;
 	if (last.status == RUN_RUNNING || last.status == RUN_INTERRUPTED)
 		yes = last.lines > 0 && !p->o->new_run && strcmp(last.settings, settings) == 0;
+	if (!yes && last.lines > 0 && (last.status == RUN_RUNNING || last.status == RUN_INTERRUPTED))
+		log_note("run %s did not finish; it stays interrupted and a new run begins, because %s",
+			 last.id, p->o->new_run ? "of --new-run" : "the input is read in another way");
 	if (!yes && last.status == RUN_RUNNING) {
 		last.status = RUN_INTERRUPTED;
 		last.end_s = last.update_s;
@@ -509,6 +513,21 @@ static void count_unclosed(struct pipeline *p)
 				p->end->unclosed++;
 }
 
+/* Those of earlier runs too: whoever looks at the exit status wants to know of them. */
+static void count_held(struct pipeline *p)
+{
+	struct walk at = { 0 };
+	struct repo_state rs;
+
+	while (state_walk_repos(p->state, &at)) {
+		if (repo_decode(&rs, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    rs.held_commit[0] != '\0')
+			p->end->held++;
+		repo_release(&rs);
+	}
+	walk_release(&at);
+}
+
 /* Failed lines of no known repository that hold nothing are superseded by a run that read its whole
  * input without them. */
 static void drop_unknown(struct pipeline *p)
@@ -550,6 +569,8 @@ static void end_run(struct pipeline *p, bool whole)
 	if (whole) {
 		drop_unknown(p);
 		count_unclosed(p);
+		commit(p);	/* the walk sees what is committed */
+		count_held(p);
 		if (clean)
 			state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
 	}
@@ -608,6 +629,7 @@ static void free_groups(struct pipeline *p)
 				free(r);
 			}
 			next = g->chain;
+			free(g->prior);
 			free(g->repo);
 			free(g);
 		}
@@ -656,7 +678,7 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	end->signal = stop_signal();
 	memcpy(end->run, p->run->id, strlen(p->run->id) + 1);
 	status = p->stop_status == -1 ? 141 : p->stop_status;
-	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->counts[STATUS_HELD] > 0))
+	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->held > 0))
 		status = 1;
 	pipeline_release(p);
 	free(p);

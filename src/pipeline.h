@@ -35,6 +35,7 @@ struct pipeline_parts {
 struct pipeline_end {
 	uint64_t counts[8];		/* results of this invocation, by enum status */
 	uint64_t unchanged, deleted, stored, resumed;
+	uint64_t held;			/* changesets that are held now, of earlier runs too */
 	uint64_t unsettled;		/* lines without a result */
 	uint64_t unclosed;		/* repositories with a position and lines after their last record */
 	int signal;			/* that stopped it, 0 */

@@ -45,6 +45,7 @@ struct pipeline {
 	uint64_t changes_seen, no_file_seen, failed;
 	int stop_status;		/* exit status that ends the run early, 0 */
 	char synced_at[21];
+	char current[200];		/* path of the last document taken, cut: for people */
 	char *embedder, *settings;	/* owned: "hash:384"; the same with the chunking, for digests */
 	struct pipeline_end *end;
 };

@@ -54,6 +54,7 @@ static void plan_document(struct plan *p, struct change *c, bool needs_file, str
 		r->status = STATUS_FAILED;
 		r->error = k.got == CONTENT_FAIL ? k.error : ERR_CONTENT;
 		r->message = k.got == CONTENT_FAIL ? k.message : c->error_text;
+		r->retryable = error_retryable(r->error);
 		result_write(&p->line, r);
 		p->failed = true;
 	} else {

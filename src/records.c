@@ -29,7 +29,8 @@ static bool works_before(const struct group *g, struct place_in_run at, struct s
 static void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
 {
 	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
-		.since = pr->since, .changeset = pr->changeset };
+		.since = pr->since, .changeset = pr->changeset, .prior = g->prior,
+		.prior_at = g->prior_at };
 }
 
 static void decide_record(struct pipeline *p, struct group *g, enum status status, enum held_why why,
@@ -59,7 +60,27 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	free(pr);
 }
 
+static bool own_failures(struct pipeline *p, const struct record *r);
 static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting, bool *too_many);
+
+/* A later line that is not settled names a document which the listing does not: it goes first, or a
+ * crash could leave that document behind the record. */
+static bool unlisted_busy(struct pipeline *p, const struct group *g, const struct record *r)
+{
+	for (const struct work *w = g->works; w != NULL; w = w->next)
+		for (int i = 0; i < w->halves; i++) {
+			const struct doc *d = w->half[i].doc;
+
+			if (d == NULL || w->half[i].phase == TASK_SETTLED ||
+			    (!(d->known.flags & DOC_PRESENT) && !d->has_mark))
+				continue;
+			if (d->known.last.run == 0 ||
+			    (!changeset_names(p->state, r, d->known.last) &&
+			     state_own_ord(p->state, d->known.last) <= r->at.ord))
+				return true;
+		}
+	return false;
+}
 
 /* Judges a repository's records in order, as far as they can be.  last: the input is read and all is
  * settled, so what cannot advance is held. */
@@ -74,8 +95,16 @@ static void judge_group(struct pipeline *p, struct group *g, bool last)
 		if (works_before(g, g->records->at, p->state))
 			return;
 		record_fields(g, g->records, &r);
-		if (g->records->complete && !g->records->swept && sweep_needed(p, g, &waiting, &too_many))
-			return;
+		if (g->records->complete && !g->records->swept && changeset_from_here(p->state, &r)) {
+			if (own_failures(p, &r)) {
+				if (!last)
+					return;
+				decide_record(p, g, STATUS_HELD, HELD_INCOMPLETE, 0);
+				continue;
+			}
+			if (unlisted_busy(p, g, &r) || sweep_needed(p, g, &waiting, &too_many))
+				return;
+		}
 		v = too_many ? RECORD_HELD : changeset_judge(p->state, &r, &waiting);
 		if (too_many)
 			decide_record(p, g, STATUS_HELD, HELD_TOO_MANY_DELETES, waiting);
@@ -98,10 +127,22 @@ static void release_held(struct pipeline *p, struct group *g)
 	struct result r = { .repo = g->repo, .op = OP_CHANGESET, .status = STATUS_COMPLETED,
 		.line = rs->held_number, .retried = true };
 	uint32_t run = rs->held.run;
+	struct place_in_run at = rs->position;
+	char *before;
 
-	if (rs->held_commit[0] == '\0' || state_own_ord(p->state, rs->held) != 0 ||
-	    !changeset_release(p->state, g->repo))
+	if (rs->held_commit[0] == '\0' || state_own_ord(p->state, rs->held) != 0)
 		return;
+	before = xstrdup(rs->commit);
+	if (!changeset_release(p->state, g->repo)) {
+		free(before);
+		return;
+	}
+	if (g->prior == NULL) {	/* the input was made when that was the position */
+		g->prior = before;
+		g->prior_at = at;
+	} else {
+		free(before);
+	}
 	rs = state_repo(p->state, g->repo);
 	r.changeset = rs->commit;
 	if (state_run_get(p->state, run, &older) == 0) {
@@ -155,16 +196,19 @@ static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *
 	return false;
 }
 
-/* Failures in this very input stop the sweep: what they name may be there after all. */
-static bool own_failures(struct pipeline *p, const struct group *g)
+/* Failures in the listing itself stop the sweep: what they name may be there after all. */
+static bool own_failures(struct pipeline *p, const struct record *r)
 {
 	struct failure_walk at = { 0 };
 	struct failure f = { 0 };
 	bool found = false;
 
-	while (!found && state_failure_next(p->state, &at, &f))
-		found = state_own_ord(p->state, f.line) != 0 &&
-			(!at.repo_known || strcmp(f.repo, g->repo) == 0);
+	while (!found && state_failure_next(p->state, &at, &f)) {
+		uint32_t ord = state_own_ord(p->state, f.line);
+
+		found = ord != 0 && ord < r->at.ord &&
+			(!at.repo_known || strcmp(f.repo, r->repo) == 0);
+	}
 	failure_release(&f);
 	failure_walk_release(&at);
 	return found;
@@ -178,8 +222,6 @@ static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting,
 	bool in_marks = false;
 
 	record_fields(g, g->records, &r);
-	if (own_failures(p, g))
-		return false;
 	while (sweep_next(p, &r, &at, &in_marks))
 		n++;
 	walk_release(&at);

@@ -146,6 +146,8 @@ const char *held_name(enum held_why w)
 		return "not-from-here";
 	case HELD_TOO_MANY_DELETES:
 		return "too-many-deletes";
+	case HELD_INCOMPLETE:
+		return "incomplete";
 	case HELD_LINES:
 		break;
 	}

@@ -108,8 +108,8 @@ struct failure {
 	char *default_repo, *namespace;	/* --repo and --namespace then */
 };
 
-enum held_why { HELD_LINES = 1, HELD_NOT_FROM_HERE, HELD_TOO_MANY_DELETES };
-const char *held_name(enum held_why w);	/* "lines", "not-from-here", "too-many-deletes" */
+enum held_why { HELD_LINES = 1, HELD_NOT_FROM_HERE, HELD_TOO_MANY_DELETES, HELD_INCOMPLETE };
+const char *held_name(enum held_why w);	/* "lines", ... "incomplete" */
 
 struct tail {			/* lines of a run that no record closed: from <= ord, ord <= to */
 	uint32_t run, from, to;

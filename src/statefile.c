@@ -144,8 +144,9 @@ static int sync_folder(const char *path)
 	return sync_path(folder);
 }
 
-/* Fills the file under its temporary name.  The second, empty commit writes a full header: a power
- * cut during the very first transaction of a TDB can leave a file that does not open. */
+/* Fills the file under its temporary name.  A power cut during the very first transaction of a TDB can
+ * leave a file that does not open, so a first one is made before the one that counts (with another
+ * value: storing the same again writes nothing). */
 static int fill_new(const char *temp, const void *identity, size_t n)
 {
 	bool failed = false;
@@ -155,7 +156,7 @@ static int fill_new(const char *temp, const void *identity, size_t n)
 	if (tdb == NULL)
 		return -1;
 	bad = tdb_transaction_start(tdb) != 0 ||
-	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, n) != 0 ||
+	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, 0) != 0 ||
 	      tdb_transaction_commit(tdb) != 0 || tdb_transaction_start(tdb) != 0 ||
 	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, n) != 0 ||
 	      tdb_transaction_commit(tdb) != 0 || failed;
@@ -186,6 +187,18 @@ int statefile_create(const char *path, const void *identity, size_t n)
 	if (!bad && sync_folder(path) != 0)
 		bad = log_err("cannot sync the folder of '%s': %s", path, strerror(errno));
 	return bad ? -1 : 0;
+}
+
+/* Whoever made the file may have been killed before its temporary name was gone and its own on disk. */
+static void finish_creation(const char *path)
+{
+	autofree char *temp = xasprintf("%s.new", path);
+	struct stat mine, left;
+
+	if (lstat(path, &mine) == 0 && lstat(temp, &left) == 0 && mine.st_dev == left.st_dev &&
+	    mine.st_ino == left.st_ino)
+		unlink(temp);
+	(void)sync_folder(path);
 }
 
 static enum statefile_open refuse(const char *path, const char *why)
@@ -241,9 +254,8 @@ enum statefile_open statefile_open(struct statefile **out, const char *path, boo
 		statefile_close(f);
 		return refuse(path, "is no linesync state");
 	}
-	/* whoever made the file may have been killed before its name was on disk */
 	if (write)
-		(void)sync_folder(path);
+		finish_creation(path);
 	*out = f;
 	return STATEFILE_OK;
 }

@@ -1,3 +1,6 @@
+/* What Chroma means where no tenant and database are named (the only store with a path). */
+#define CHROMA_DEFAULTS "/default_tenant/default_database"
+
 /* The canonical form names a store in its checkpoint file: two spellings of one address must meet
  * in the same file, or documents would be stored by two states that do not know of each other. */
 #include <arpa/inet.h>
@@ -200,7 +203,8 @@ static int parse(struct store_url *u, struct host *h, const char *s, char **why)
 	u->loopback = h->loopback;
 	u->base = xasprintf("%s://%s:%u", u->tls ? "https" : "http", h->given, (unsigned)port);
 	u->canonical = xasprintf("%s:%s://%s:%u%s", u->driver, u->tls ? "https" : "http",
-				 h->canonical, (unsigned)port, u->path);
+				 h->canonical, (unsigned)port,
+				 strcmp(u->path, CHROMA_DEFAULTS) == 0 ? "" : u->path);
 	return 0;
 }
 

@@ -140,7 +140,7 @@ static const struct task *telling_half(const struct work *w, enum status *status
 	}
 	if (a->status == STATUS_SUPERSEDED && b->status == STATUS_SUPERSEDED)
 		return a;
-	if (a->status != STATUS_SKIPPED || (a->reason == REASON_UNCHANGED && b->status == STATUS_COMPLETED)) {
+	if (a->status != STATUS_SKIPPED || (a->reason == REASON_UNCHANGED && b->status != STATUS_SKIPPED)) {
 		*status = STATUS_COMPLETED;
 		*reason = REASON_NONE;
 	}

@@ -106,6 +106,8 @@ struct group {
 	bool look;			/* something was settled since its records were judged */
 	bool release;			/* something may have freed a record held by an earlier run */
 	bool lines_open;		/* lines since its last record */
+	char *prior;			/* owned: the position before this run released a held record */
+	struct place_in_run prior_at;
 };
 
 #endif

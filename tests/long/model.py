@@ -232,15 +232,17 @@ class Model:
     def resolve(self, lines):
         """Gives each record its since."""
         out, before = [], {}
+        # what follows a complete listing must say so: where that may not delete, it does not count
+        complete = {line[1] for line in lines if line[0] == "record" and line[4]}
         for line in lines:
             if line[0] != "record":
                 out.append(line)
                 continue
-            _, repo, name, mode, complete = line
+            _, repo, name, mode, _ = line
             position, held = self.position(repo), self.held(repo)
             if mode == "bogus":
                 since = "nowhere"
-            elif mode == "none":
+            elif mode == "none" and repo not in complete:
                 since = None
             elif mode == "held" and held:
                 since = held
@@ -248,7 +250,7 @@ class Model:
                 since = before.get(repo, position)
             if mode != "bogus":
                 before[repo] = name
-            out.append(["resolved", repo, name, since, complete])
+            out.append(["resolved", repo, name, since, line[4]])
         return out
 
     def real(self, line):
@@ -494,7 +496,7 @@ class Model:
             self.fail("results of lines %s, not %s", sorted(results), sorted(wanted))
         for n, r in results.items():
             self.judge_status(step, lines, n, r)
-        bad = any(r["status"] in ("failed", "held") for r in ended.results)
+        bad = any(r["status"] == "failed" for r in ended.results) or any(self.held_state().values())
         if not stopped and ended.rc != int(bad):
             self.fail("exit status %d", ended.rc)
         return results
