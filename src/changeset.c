@@ -177,7 +177,8 @@ static void let_unknown_go(struct state *s, const struct record *r, const struct
 	uint32_t number = rs->unknown_run;
 	struct run_state old;
 
-	if (number == 0 || run_own_ord(run, (struct place_in_run){ number, 1 }) != 0)
+	if (number == 0 || number >= r->at.run ||
+	    run_own_ord(run, (struct place_in_run){ number, 1 }) != 0)
 		return;
 	rs->unknown_run = 0;
 	if (state_run_get(s, number, &old) != 0 || old.unknown_holding <= 1) {

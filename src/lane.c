@@ -27,7 +27,7 @@ struct batch {
 	unsigned tries;
 	uint64_t successes_before;	/* of the lane when it first failed */
 	struct ask ask;
-	int64_t sent_ms;
+	uint64_t serial;		/* of lane.sent */
 };
 
 struct lane {
@@ -38,6 +38,7 @@ struct lane {
 	void *ctx;
 	struct batch *open[LANE_KINDS];
 	struct batch *ready;		/* closed, in order */
+	struct batch *flying;		/* handed out by lane_next(), by ->next */
 	struct list aside[LANE_KINDS];	/* tried out: waiting for a witness */
 	struct list suspects;		/* of the wrong shape: waiting for a success or a third batch */
 	uint64_t suspect_origin;
@@ -47,7 +48,10 @@ struct lane {
 	unsigned failures_in_a_row;
 	int64_t pause_until, away_since, rate_until;
 	uint64_t successes, next_origin;
-	bool first_done, looked_up;
+	bool first_done;
+	uint64_t sent;			/* batches, ever */
+	uint64_t looked_up;		/* of them, when the collection was found again since the last
+					 * success; 0: it was not */
 	int stop;
 	struct lane_figures figures;
 };
@@ -134,6 +138,10 @@ void lane_free(struct lane *l)
 		next = b->next;
 		batch_free(b);
 	}
+	for (struct batch *b = l->flying, *next; b != NULL; b = next) {
+		next = b->next;
+		batch_free(b);
+	}
 	for (int k = 0; k < LANE_KINDS; k++)
 		batch_free(l->open[k]);
 	free(l);
@@ -167,8 +175,9 @@ void lane_add(struct lane *l, struct lane_item *item)
 {
 	struct batch *b = l->open[item->kind];
 
-	/* an object that would take a batch over its bytes opens the next one */
-	if (b != NULL && b->items.bytes + item->size > l->o.batch_bytes) {
+	/* an item that would take a batch over its bytes or objects opens the next one */
+	if (b != NULL && (b->items.bytes + item->size > l->o.batch_bytes ||
+			  b->items.objects + item_objects(item) > l->o.batch_size)) {
 		close_open(l, item->kind);
 		b = NULL;
 	}
@@ -228,9 +237,23 @@ struct batch *lane_next(struct lane *l)
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
 	}
-	if (b != NULL)
+	if (b != NULL) {
 		l->in_flight++;
+		b->next = l->flying;
+		l->flying = b;
+	}
 	return b;
+}
+
+static void landed(struct lane *l, struct batch *b)
+{
+	struct batch **p = &l->flying;
+
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+	b->next = NULL;
+	l->in_flight--;
 }
 
 struct lane_item *batch_items(const struct batch *b)
@@ -240,7 +263,7 @@ struct lane_item *batch_items(const struct batch *b)
 
 void lane_unsend(struct lane *l, struct batch *b)
 {
-	l->in_flight--;
+	landed(l, b);
 	if (b->witness)
 		batch_free(b);
 	else
@@ -297,7 +320,7 @@ void lane_send(struct lane *l, struct batch *b)
 	int64_t now = clock_ms();
 
 	fill_ask(b);
-	b->sent_ms = now;
+	b->serial = ++l->sent;
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
 		if (i->sent++ == 0)
 			i->first_sent_ms = now;
@@ -324,7 +347,7 @@ static void succeeded(struct lane *l)
 	l->successes++;
 	l->failures_in_a_row = 0;
 	l->pause_until = l->away_since = 0;
-	l->looked_up = false;
+	l->looked_up = 0;
 }
 
 /* A success of their kind since their last attempt: what was set aside is to blame itself. */
@@ -348,7 +371,8 @@ static void blame_suspects(struct lane *l)
 
 static void suspect(struct lane *l, struct lane_item *i)
 {
-	if (i->origin != l->suspect_origin) {
+	/* halves of two batches may alternate: only a batch begun later counts anew */
+	if (i->origin > l->suspect_origin) {
 		l->suspect_origin = i->origin;
 		l->suspect_batches++;
 	}
@@ -363,12 +387,12 @@ static void suspect(struct lane *l, struct lane_item *i)
 static void pause_lane(struct lane *l, const struct verdict *v, const struct reply *r)
 {
 	int64_t now = clock_ms();
-	uint64_t random = l->o.fixed_random ? UINT64_MAX - 1 : clock_random();
 	int64_t wait;
 
 	l->failures_in_a_row++;
 	l->figures.failures++;
-	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms, random);
+	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms,
+			     clock_random());
 	if (r != NULL && r->retry_after_s >= 0)
 		wait = r->retry_after_s * 1000;
 	if (l->away_since == 0)
@@ -475,7 +499,9 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 
 	pause_lane(l, &why, r);
 	check_give_up(l, &why, scope != VERDICT_STORE && r != NULL && r->end == HTTP_ANSWERED);
-	if (scope == VERDICT_STORE && !tried_out)
+	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries)
+		list_add(&l->aside[b->kind], list_take(&b->items));	/* the witness decides */
+	else if (scope == VERDICT_STORE && !tried_out)
 		repeat(l, b);
 	else if (b->items.n > 1)
 		halve(l, b);
@@ -483,27 +509,51 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 		retry_single(l, list_take(&b->items));
 }
 
-static void look_up_again(struct lane *l, struct batch *b)
+/* The verdict of a look-up by name: VERDICT_OK only for the very collection that was opened. */
+static enum verdict_scope look_up(struct lane *l)
 {
 	struct ask a = { .kind = ASK_LOOKUP };
 	char *old = xstrdup(l->store->collection_id);
 	struct request r = { 0 };
 	struct reply reply;
+	enum verdict_scope scope;
 
-	if (!l->looked_up && l->store->driver->build(l->store, &a, &r) == 1 &&
-	    http_once(l->http, &r, &reply, -1) == 0) {
+	if (l->store->driver->build(l->store, &a, &r) == 1 && http_once(l->http, &r, &reply, -1) == 0) {
 		l->store->driver->judge(l->store, &a, &reply);
 		reply_release(&reply);
 	}
-	if (a.verdict.scope == VERDICT_OK && old != NULL && l->store->collection_id != NULL &&
-	    strcmp(old, l->store->collection_id) == 0) {
-		l->looked_up = true;
-	} else {
+	scope = a.verdict.scope;
+	if (scope == VERDICT_OK && (old == NULL || l->store->collection_id == NULL ||
+				    strcmp(old, l->store->collection_id) != 0))
+		scope = VERDICT_RUN;
+	free(old);
+	ask_release(&a);
+	return scope;
+}
+
+/* The store says that the collection is not there.  Once it is looked up again; a batch that was sent
+ * before that is just repeated. */
+static void look_up_again(struct lane *l, struct batch *b, const struct reply *r)
+{
+	bool known = b->serial <= l->looked_up;
+	enum verdict_scope scope = known ? VERDICT_OK : l->looked_up != 0 ? VERDICT_RUN : look_up(l);
+
+	switch (scope) {
+	case VERDICT_OK:
+		if (!known)
+			l->looked_up = l->sent;
+		break;
+	case VERDICT_UNKNOWN:
+	case VERDICT_ATTEMPT:
+	case VERDICT_STORE:
+		pause_lane(l, &b->items.first->verdict, r);
+		check_give_up(l, &b->items.first->verdict, false);
+		break;
+	default:
 		log_err("collection '%s' vanished from the store during the run; mend --store, or run "
 			"'linesync forget --all' and feed everything", l->store->collection);
 		stop_with(l, 78);
 	}
-	free(old);
 	repeat(l, b);
 }
 
@@ -584,7 +634,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 {
 	enum verdict_scope rest;
 
-	l->in_flight--;
+	landed(l, b);
 	if (b->witness) {
 		conclude_witness(l, &b->ask.verdict, r);
 		batch_free(b);
@@ -598,7 +648,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 		if (stops_run(l, &first->verdict))
 			repeat(l, b);
 		else if (rest == VERDICT_OPENING)
-			look_up_again(l, b);
+			look_up_again(l, b, r);
 		else if (rest == VERDICT_REQUEST && b->items.n > 1)
 			halve(l, b);
 		else if (rest == VERDICT_REQUEST)	/* a driver says OBJECT then; so much for safety */
@@ -632,7 +682,8 @@ int64_t lane_due(const struct lane *l)
 
 	if (l->stop != 0 || l->in_flight >= connections_now(l))
 		return CLOCK_NEVER;
-	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0))
+	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0 && l->open[LANE_UPSERT] == NULL &&
+				 l->open[LANE_DELETE] == NULL))
 		return wait;
 	for (int k = 0; k < LANE_KINDS; k++)
 		if (l->open[k] != NULL && l->open[k]->opened_ms + l->o.flush_ms < due)

@@ -52,7 +52,6 @@ struct lane_options {
 	int64_t flush_ms, retry_wait_ms, retry_max_wait_ms, give_up_ms, late_ms;
 	unsigned max_retries;
 	uint64_t rate;			/* objects per second; 0: no limit */
-	bool fixed_random;		/* tests: waits at their longest */
 };
 
 struct lane_figures {

@@ -958,6 +958,19 @@ void failure_walk_release(struct failure_walk *at)
 	memset(at, 0, sizeof *at);
 }
 
+void state_failure_del_line(struct state *s, const char *repo, struct place_in_run line)
+{
+	auto_buf struct buf key = BUF_INIT;
+	struct failure old;
+
+	key_repo_line(&key, repo, line);
+	if (failure_del_key(s, &key, &old))
+		failure_release(&old);
+	key_line(&key, 'u', line);
+	if (failure_del_key(s, &key, &old))
+		failure_release(&old);
+}
+
 void state_failure_del_at(struct state *s, const struct failure_walk *at)
 {
 	struct failure old;

@@ -160,6 +160,8 @@ struct failure_walk {
 };
 bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f);
 void failure_walk_release(struct failure_walk *at);
+/* Deletes a failure that belongs to a line of repo alone, not to a document. */
+void state_failure_del_line(struct state *s, const char *repo, struct place_in_run line);
 /* Deletes the failure that state_failure_next gave last. */
 void state_failure_del_at(struct state *s, const struct failure_walk *at);
 /* The line as it came; false if it was not kept.  Appended to *out after a reset. */

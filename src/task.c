@@ -183,6 +183,8 @@ void task_settle_work(struct pipeline *p, struct work *w)
 	const struct task *t = telling_half(w, &status, &reason);
 
 	w->group->look = true;
+	if (w->before == STATUS_FAILED && status != STATUS_FAILED)	/* done again, and well this time */
+		state_failure_del_line(p->state, w->repo, w->at);
 	if (!w->internal) {
 		if (!w->retried) {
 			state_line_set(p->state, w->at.ord, status, reason);

@@ -301,7 +301,7 @@ sum=$(date +%s%N)
 run "${options[@]}" --wait-lock 1 <in.jsonl
 is "$rc" 75 'waiting for it in vain'
 ok 'for as long as was asked' test $((($(date +%s%N) - sum) / 1000000)) -ge 1000
-"$LINESYNC" "${options[@]}" --wait-lock 30 <in.jsonl >"$out" 2>"$err" &
+"$LINESYNC" "${options[@]}" --wait-lock 30 <in.jsonl >"$out" 2>"$err" 7>&- &
 second=$!
 started $second
 sleep 0.3

@@ -131,7 +131,8 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		return;
 	}
 	if (a->kind == ASK_TOUCH)
-		a->verdict.scope = touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
+		a->verdict.scope = touch_fails || whole != VERDICT_OK ||
+			end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
 	for (size_t i = 0; i < a->n; i++) {
 		spoilt |= rules[number_of(&a->objects[i])] == SPOILS;
 		crashed |= rules[number_of(&a->objects[i])] == CRASHES;
@@ -544,6 +545,29 @@ static void test_away(void)
 	ok(run(1000) == 0 && lane_stop(lane) == 75 && requests == 1, "--give-up 0: at once");
 }
 
+/* While nothing at all is stored nobody is charged: what was tried out meanwhile is tried again. */
+static void test_nobody_is_charged(void)
+{
+	set_up(1);
+	start();
+	add(0);
+	whole = VERDICT_STORE;
+	run(200000);
+	ok(lane_stop(lane) == 0 && !ended[0], "a single object, and a store that is away for a while");
+	whole = VERDICT_OK;
+	run(100000);
+	ok(ends("d"), "it is stored when the store is back");
+	set_up(1);
+	start();
+	add_to(3);
+	end_with = HTTP_LOST;
+	run(200000);
+	ok(lane_stop(lane) == 0 && !ended[0], "requests that get no answer for a while");
+	end_with = HTTP_ANSWERED;
+	run(100000);
+	ok(ends("ddd"), "they are stored when there are answers again");
+}
+
 static void test_lost(void)
 {
 	set_up(2);
@@ -722,7 +746,11 @@ static void test_lookup(void)
 	start();
 	add_to(2);
 	whole = VERDICT_OPENING;
-	run(0);
+	for (int i = 0; i < 5; i++) {
+		send_one();
+		lane_turn(lane);
+		set_time(now + 10);
+	}
 	ok(lane_stop(lane) == 78 && !ended[0], "not found again and again: 78");
 }
 
@@ -837,6 +865,7 @@ int main(void)
 	test_witness_of_its_kind();
 	test_set_aside_while_others_wait();
 	test_away();
+	test_nobody_is_charged();
 	test_lost();
 	test_backoff();
 	test_retry_after();
