@@ -382,6 +382,19 @@ bool changeset_release(struct state *s, const char *repo)
 	return free_now;
 }
 
+/* The lines after the last record of the run that was last at work here, also those that it took over
+ * from earlier runs: documents name the run that did them. */
+static void add_open_lines(struct state *s, struct repo_state *rs)
+{
+	struct run_state run;
+
+	load_run(s, rs->run, &run);
+	for (int i = 0; i < run.nancestors; i++)
+		add_tail(rs, run.ancestors[i].run, rs->block + 1, run.ancestors[i].cut - 1);
+	add_tail(rs, rs->run, rs->block + 1, UINT32_MAX);
+	run_release(&run);
+}
+
 /* Lines of the run that was last at work here become a tail where no record closed them.  Of a run
  * that was cut at a difference, those below the cut are this run's own; those from there on changed
  * the store and were taken back from the input. */
@@ -391,7 +404,7 @@ static void leave_run(struct state *s, struct repo_state *rs)
 
 	if (cut == 0) {
 		if (rs->last_ord > rs->block)
-			add_tail(rs, rs->run, rs->block + 1, UINT32_MAX);
+			add_open_lines(s, rs);
 		rs->block = rs->last_ord = 0;
 		return;
 	}

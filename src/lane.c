@@ -187,6 +187,7 @@ void lane_add(struct lane *l, struct lane_item *item)
 	}
 	item->origin = l->next_origin;
 	item->tries = item->sent = 0;
+	item->outage = item->tried_again = false;
 	list_add(&b->items, item);
 	l->held++;
 	if (b->items.objects >= l->o.batch_size || b->items.bytes >= l->o.batch_bytes)
@@ -350,13 +351,33 @@ static void succeeded(struct lane *l)
 	l->looked_up = 0;
 }
 
-/* A success of their kind since their last attempt: what was set aside is to blame itself. */
+static void batch_of_one(struct lane *l, struct lane_item *i)
+{
+	struct batch *b = batch_new(i->kind);
+
+	list_add(&b->items, i);
+	queue_back(l, b);
+}
+
+/* A success of their kind since their last attempt: what was set aside is to blame itself.  But what
+ * failed only while nothing at all was stored is tried once more first: then the store was away. */
 static void blame_aside(struct lane *l, enum lane_kind kind)
 {
+	struct list aside = l->aside[kind];
 	struct lane_item *i;
 
-	while ((i = list_take(&l->aside[kind])) != NULL)
-		finish(l, i, LANE_GAVE_UP);
+	list_init(&l->aside[kind]);
+	if (aside.first == NULL)
+		aside.last = &aside.first;
+	while ((i = list_take(&aside)) != NULL) {
+		if (i->outage && i->successes_before + 1 >= l->successes) {
+			i->outage = false;
+			i->tried_again = true;
+			batch_of_one(l, i);
+		} else {
+			finish(l, i, LANE_GAVE_UP);
+		}
+	}
 }
 
 static void blame_suspects(struct lane *l)
@@ -440,6 +461,8 @@ static void note_attempt(struct lane *l, struct lane_item *i, const struct reply
 {
 	bool lost = r != NULL && (r->end == HTTP_LOST || r->resent);
 
+	if ((r == NULL || r->end != HTTP_ANSWERED || i->verdict.scope == VERDICT_STORE) && !i->tried_again)
+		i->outage = true;
 	if (lost)
 		i->lost_until = clock_ms() + l->o.late_ms;
 	if (i->verdict.scope != VERDICT_OK && (lost || !i->verdict.kept_nothing)) {
@@ -448,16 +471,10 @@ static void note_attempt(struct lane *l, struct lane_item *i, const struct reply
 	}
 }
 
-static void batch_of_one(struct lane *l, struct lane_item *i)
-{
-	struct batch *b = batch_new(i->kind);
-
-	list_add(&b->items, i);
-	queue_back(l, b);
-}
-
 static void retry_single(struct lane *l, struct lane_item *i)
 {
+	if (i->tries == 0)
+		i->successes_before = l->successes;
 	if (i->tries < l->o.max_retries) {
 		i->tries++;
 		batch_of_one(l, i);
@@ -499,14 +516,16 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 
 	pause_lane(l, &why, r);
 	check_give_up(l, &why, scope != VERDICT_STORE && r != NULL && r->end == HTTP_ANSWERED);
-	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries)
+	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries) {
+		b->items.first->successes_before = b->successes_before;
 		list_add(&l->aside[b->kind], list_take(&b->items));	/* the witness decides */
-	else if (scope == VERDICT_STORE && !tried_out)
+	} else if (scope == VERDICT_STORE && !tried_out) {
 		repeat(l, b);
-	else if (b->items.n > 1)
+	} else if (b->items.n > 1) {
 		halve(l, b);
-	else
+	} else {
 		retry_single(l, list_take(&b->items));
+	}
 }
 
 /* The verdict of a look-up by name: VERDICT_OK only for the very collection that was opened. */

@@ -38,6 +38,8 @@ struct lane_item {
 	int64_t first_sent_ms;
 	struct lane_item *next;
 	uint64_t origin;		/* the batch that it was first part of */
+	uint64_t successes_before;	/* of the lane, when it first failed by itself */
+	bool outage, tried_again;	/* see blame_aside() */
 };
 
 enum lane_end {

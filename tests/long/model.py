@@ -147,6 +147,13 @@ def random_schedule(seed):
             step["kill"] = random_kill(rng)
             if rng.random() < 0.15:
                 step["kill"]["how"] = int(signal.SIGTERM)
+        if "kill_request" in step["kill"] and rng.random() < 0.4:
+            # what is under way at the kill arrives while the next invocation runs
+            step["rest"] = False
+            step["rules"].insert(0, {"match": {"kind": "upsert|delete",
+                                               "nth": step["kill"]["kill_request"]}, "times": 1,
+                                     "do": {"drop": True, "delay_apply_ms":
+                                            rng.randint(20, MOST_LATE_MS)}})
         if rng.random() < 0.25:
             step["pause"] = [rng.choice((0, 0, 1, 4, 12)) for _ in range(most)]
         if rng.random() < 0.1:

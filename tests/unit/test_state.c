@@ -582,21 +582,42 @@ static int write_often(void)
 	return 0;
 }
 
+static int write_one(void)
+{
+	struct state *s;
+	struct doc_state d = doc(DOC_PRESENT, 1, 1, 1);
+
+	if (state_open(&s, path, STORE, "Code", 10000) != 0)
+		return 1;
+	state_doc_put(s, "A", "news", &d);
+	state_commit(s);
+	state_close(s);
+	return 0;
+}
+
 static void test_reader(void)
 {
 	struct state *reader;
+	struct doc_state d;
 	int status = -1, seen = 0;
 	bool good = true;
 	uint32_t last = 0;
-	pid_t pid;
+	pid_t pid, later;
+	int go[2];
+	char c;
 
 	fresh();
 	state_close(state);
 	state = NULL;
 	fflush(stdout);
+	if (pipe(go) != 0)
+		return;
 	pid = fork();
 	if (pid == 0)
 		_exit(write_often());
+	later = fork();		/* before the reader opens: an open TDB is not shared with children */
+	if (later == 0)
+		_exit(read(go[0], &c, 1) == 1 ? write_one() : 2);
 	if (state_open_reader(&reader, path) != 0)
 		return;
 	do {
@@ -620,6 +641,12 @@ static void test_reader(void)
 	ok(good && status == 0 && seen > 5, "a reader beside a writer is never led astray");
 	state = reader;
 	ok(walk_is('d', NULL, "A:first Z:last "), "and sees the last commit");
+	if (write(go[1], "x", 1) != 1)
+		return;
+	waitpid(later, &status, 0);
+	close(go[0]);
+	close(go[1]);
+	ok(status == 0 && state_doc_get(reader, "A", "news", &d), "a commit since the last look is noticed");
 	state = NULL;
 	state_close(reader);
 }

@@ -362,6 +362,17 @@ static void test_flipped(void)
 		wrong += pwrite(fd, whole + at, 1, (off_t)at) != 1;
 		close(fd);
 	}
+	for (size_t at = 0; at + 400 < n; at++)		/* the middle of a value: 400 times 17 */
+		if (whole[at] == 17 && whole[at + 399] == 17 && whole[at + 200] == 17) {
+			char c = 16;
+
+			fd = open(other, O_WRONLY);
+			wrong += pwrite(fd, &c, 1, (off_t)at + 100) != 1;
+			close(fd);
+			ok(in_child(as_reader, other) == 74 && strstr(said, "checksum"), "one bit of a value: noticed");
+			spill(other, whole, n);
+			break;
+		}
 	ok(wrong == 0, "100 single bits flipped: %zu noticed, none crashed", refused);
 	ok(same_as(other, whole, n), "and nothing else was changed");
 	unlink(other);

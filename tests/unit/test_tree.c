@@ -314,6 +314,23 @@ static void test_down_to_empty(const char *how, int order)
 	ok(good && tree.root == 0, "%zu keys deleted %s: the tree is empty", n, how);
 }
 
+static void test_shrinks(void)
+{
+	char key[16];
+	bool good = true;
+	int before;
+
+	for (uint32_t i = 0; i < 3000; i++)
+		put(key, (size_t)snprintf(key, sizeof(key), "%08u", i), "v", 1);
+	before = height();
+	while (npairs > 1 && good) {
+		memcpy(key, pairs[npairs / 2].key, 8);
+		good = del(key, 8);
+	}
+	ok(good && before > 1 && height() == 1 && all_there(), "one key left: from %d levels to 1", before);
+	empty_tree();
+}
+
 /* All page numbers that were given out are free again when the tree is empty. */
 static void test_no_page_left(void)
 {
@@ -415,6 +432,7 @@ int main(void)
 	test_deep_paths(4085);
 	test_deep_paths(8100);
 	test_long_and_different();
+	test_shrinks();
 	test_no_page_left();
 	statefile_close(file);
 	forget_pairs();
