@@ -395,10 +395,26 @@ static void add_open_lines(struct state *s, struct repo_state *rs)
 	run_release(&run);
 }
 
+/* The position stands on a line that was given up: lines before the cut, which are not done again, may
+ * say of these documents what was true before.  They count as changed until a line finishes them. */
+static void loosen(struct state *s, const char *repo, uint32_t run, uint32_t from, uint32_t to)
+{
+	struct walk at = { 0 };
+	struct doc_state d;
+
+	while (state_walk(s, 'd', repo, &at))
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    d.last.run == run && d.last.ord >= from && d.last.ord <= to) {
+			d.flags |= DOC_LOOSE;
+			state_doc_put(s, at.repo, at.path, &d);
+		}
+	walk_release(&at);
+}
+
 /* Lines of the run that was last at work here become a tail where no record closed them.  Of a run
  * that was cut at a difference, those below the cut are this run's own; those from there on changed
  * the store and were taken back from the input. */
-static void leave_run(struct state *s, struct repo_state *rs)
+static void leave_run(struct state *s, const char *repo, struct repo_state *rs)
 {
 	uint32_t cut = run_cut(state_run(s), rs->run), from;
 
@@ -410,8 +426,10 @@ static void leave_run(struct state *s, struct repo_state *rs)
 	}
 	if (rs->last_ord >= cut) {
 		from = cut;
-		if (rs->position.run == rs->run && rs->position.ord >= from)
+		if (rs->position.run == rs->run && rs->position.ord >= from) {
+			loosen(s, repo, rs->run, from, rs->position.ord);
 			from = rs->position.ord + 1;
+		}
 		add_tail(rs, rs->run, from, UINT32_MAX);
 		rs->last_ord = cut - 1;
 	}
@@ -425,7 +443,7 @@ static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t 
 
 	if (rs->run != run) {
 		if (rs->run != 0)
-			leave_run(s, rs);
+			leave_run(s, repo, rs);
 		rs->run = run;
 	}
 	return rs;

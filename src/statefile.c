@@ -32,8 +32,9 @@
 #define FILE_WARN (1u << 30)
 #define FILE_LIMIT 3758096384u	/* TDB's offsets end at 4 GiB, and a commit needs room of its own */
 
-/* Measured with this encoding: 1,009 chains cost twice as much a look-up at a million documents
- * (some 20,000 pages), 100,003 cost a header page more in each commit. */
+/* Measured with this encoding at 100,000 documents (some 3,000 values, 4 s of CPU for the run): 1,009
+ * and 100,003 chains make no difference beyond noise; a mapped file saves 0.2 s and takes 33 MB
+ * instead of 18.  10,007 is TDB's good size up to 100,000 values, three million documents. */
 #define HASH_SIZE 10007
 
 struct value {

@@ -470,7 +470,7 @@ class Model:
             self.fail("exit status %d: %s", ended.rc, ended.err)
         if ended.rc == 75 and "give-up" not in step["options"]:
             self.fail("stopped as away: %s", ended.err)
-        results = self.judge_results(step, lines, ended, stopped)
+        results = self.judge_results(step, feed, lines, ended, stopped)
         self.judge_resumed(feed, lines, results, ended)
         for n, r in results.items():
             line = lines[n - 1]
@@ -489,7 +489,7 @@ class Model:
                 self.fail("%s is %s in the store; it may be %s", "/".join(d),
                           sorted(map(str, self.prior[d])), sorted(map(str, allowed)))
 
-    def judge_results(self, step, lines, ended, stopped):
+    def judge_results(self, step, feed, lines, ended, stopped):
         results = {}
         for r in ended.results:
             if r.get("retried"):
@@ -502,13 +502,13 @@ class Model:
         if set(results) - wanted or (not stopped and set(results) != wanted):
             self.fail("results of lines %s, not %s", sorted(results), sorted(wanted))
         for n, r in results.items():
-            self.judge_status(step, lines, n, r)
+            self.judge_status(step, feed, lines, n, r)
         bad = any(r["status"] == "failed" for r in ended.results) or any(self.held_state().values())
         if not stopped and ended.rc != int(bad):
             self.fail("exit status %d", ended.rc)
         return results
 
-    def judge_status(self, step, lines, n, r):
+    def judge_status(self, step, feed, lines, n, r):
         line, status = lines[n - 1], r["status"]
         self.count(status)
         if r.get("resumed"):
@@ -524,7 +524,7 @@ class Model:
             may.add("failed")
         if status not in may:
             self.fail("line %d is %s: %s", n, status, r)
-        if status == "superseded":
+        if status == "superseded" and (feed == "same" or not self.printed):
             if not line.about & {d for later in lines[n:] for d in later.documents}:
                 self.fail("line %d is superseded by no line", n)
 
@@ -568,6 +568,8 @@ class Model:
         if last in done:
             return {lines[last - 1].value(d)} | resumed_elsewhere
         if results[last]["status"] == "failed":
+            return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
+        if feed != "same" and self.printed:    # by a line of the interrupted run that was given up
             return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
         if lines[last - 1].kind == "rename":
             return {lines[last - 1].value(d)}

@@ -641,7 +641,7 @@ static void test_reader(void)
 	ok(good && status == 0 && seen > 5, "a reader beside a writer is never led astray");
 	state = reader;
 	ok(walk_is('d', NULL, "A:first Z:last "), "and sees the last commit");
-	if (write(go[1], "x", 1) != 1)
+	if (!state_doc_get(reader, "A", "first", &d) || write(go[1], "x", 1) != 1)
 		return;
 	waitpid(later, &status, 0);
 	close(go[0]);
