@@ -427,7 +427,8 @@ static void leave_run(struct state *s, const char *repo, struct repo_state *rs)
 	if (rs->last_ord >= cut) {
 		from = cut;
 		if (rs->position.run == rs->run && rs->position.ord >= from) {
-			loosen(s, repo, rs->run, from, rs->position.ord);
+			if (cut > 1)
+				loosen(s, repo, rs->run, from, rs->position.ord);
 			from = rs->position.ord + 1;
 		}
 		add_tail(rs, rs->run, from, UINT32_MAX);

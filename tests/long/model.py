@@ -217,6 +217,7 @@ class Model:
         self.failing = {}         # document: values of failed lines that may be tried again
         self.prior = {}           # document: values that the store may hold now
         self.printed = {}         # line number: result of the last invocation, if it was stopped
+        self.was_stopped = False  # the last invocation left a run to be resumed, perhaps
         self.last_feed = None
         self.seen = {}
         self.documents = [(r, p) for r in REPOS for p in PATHS]
@@ -524,7 +525,7 @@ class Model:
             may.add("failed")
         if status not in may:
             self.fail("line %d is %s: %s", n, status, r)
-        if status == "superseded" and (feed == "same" or not self.printed):
+        if status == "superseded" and (feed == "same" or not self.was_stopped):
             if not line.about & {d for later in lines[n:] for d in later.documents}:
                 self.fail("line %d is superseded by no line", n)
 
@@ -569,7 +570,7 @@ class Model:
             return {lines[last - 1].value(d)} | resumed_elsewhere
         if results[last]["status"] == "failed":
             return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
-        if feed != "same" and self.printed:    # by a line of the interrupted run that was given up
+        if feed != "same" and self.was_stopped:    # by a line of the interrupted run that was given up
             return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
         if lines[last - 1].kind == "rename":
             return {lines[last - 1].value(d)}
@@ -688,6 +689,7 @@ class Model:
                 if name:
                     self.decided.add(name)
         self.printed = results if stopped else {}
+        self.was_stopped = stopped
         self.last_feed = feed
 
     def note_closed(self, lines, results):
