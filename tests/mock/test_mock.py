@@ -44,6 +44,15 @@ def check(got, want, name):
     return report(got == want, name, " got: %r" % (got,), "want: %r" % (want,))
 
 
+def wait_until(true, seconds=10):
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 # ---- clients ----
 
 
@@ -110,7 +119,7 @@ class Mock(Server):
     def end(self):
         self.drop()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(5)
+        return self.process.wait(20)
 
 
 # ---- the requests that both answer ----
@@ -398,11 +407,12 @@ def converse(mock, real, steps):
 # ---- what lies below JSON ----
 
 
-def until_end(s):
-    """All that comes, and how it ended."""
+def until_end(s, answers=1):
+    """All that comes, and how it ended; open is what stays silent for a second after its answers."""
     out = b""
     try:
         while True:
+            s.settimeout(10 if out.count(b"HTTP/1.1 ") < answers else 1)
             data = s.recv(65536)
             if not data:
                 return out, "closed"
@@ -411,13 +421,14 @@ def until_end(s):
         return out, "open"
     except OSError:
         return out, "reset"
+    finally:
+        s.settimeout(10)
 
 
-def exchange(server, data, timeout=0.3):
+def exchange(server, data, answers=1):
     s = server.connect()
-    s.settimeout(timeout)
     s.sendall(data)
-    return s, until_end(s)
+    return s, until_end(s, answers)
 
 
 def status_line(data):
@@ -461,7 +472,7 @@ def wire(server):
     s, (data, how) = exchange(server, post(path, body, "Expect: 100-continue\r\n")[:-len(body)])
     s.sendall(body)
     out.append(("100-continue", (status_line(data), status_line(s.recv(4096)))))
-    s, (data, how) = exchange(server, post(path, body) + post(path, body))
+    s, (data, how) = exchange(server, post(path, body) + post(path, body), answers=2)
     out.append(("two at once", (data.count(b"HTTP/1.1 200 OK"), how)))
     for name, where, body_ in (("405", "/api/v2/heartbeat", b""), ("405", "/api/v2/heartbeat", b"{}"),
                                ("405", "/api/v2/heartbeat", b"{}" * 40000), ("404", path + "/", b"{}"),
@@ -512,6 +523,9 @@ def scripted(mock):
     def stored():
         return list(mock.control("GET", "dump?settle=1")["Code"]["records"])
 
+    def arrives(record):
+        return wait_until(lambda: record in stored())
+
     def last():
         return mock.control("GET", "log")[-1]
 
@@ -553,7 +567,7 @@ def scripted(mock):
     check((outcome("dropped") in LOST, "dropped" in stored()), (True, False), "drop")
     mock.script({"match": {"kind": "upsert"}, "do": {"drop": True, "rst": True}})
     check(outcome("dropped"), "ConnectionResetError", "drop with a reset")
-    mock.script({"match": {"kind": "upsert"}, "do": {"drop": True, "delay_apply_ms": 300}})
+    mock.script({"match": {"kind": "upsert"}, "do": {"drop": True, "delay_apply_ms": 2000}})
     lost = outcome("late")
     dump = mock.control("GET", "dump")["Code"]["records"]
     check((lost in LOST, "late" in dump, "late" in stored(), last()["applied"]),
@@ -561,17 +575,16 @@ def scripted(mock):
     mock.script({"match": {"kind": "upsert"}, "do": {"delay_ms": 250}})
     start = time.monotonic()
     check((outcome("slow"), time.monotonic() - start > 0.24), (200, True), "delay")
-    mock.script({"match": {"kind": "upsert"}, "do": {"answer_delay_ms": 400}})
-    check((outcome("slow2", timeout=0.1), "slow2" in stored()), ("TimeoutError", True),
+    mock.script({"match": {"kind": "upsert"}, "do": {"answer_delay_ms": 2000}})
+    check((outcome("slow2", timeout=0.2), arrives("slow2")), ("TimeoutError", True),
           "done at once, answered late")
-    mock.script({"match": {"kind": "upsert"}, "do": {"delay_ms": 300}})
-    lost = outcome("slow3", timeout=0.1)
-    time.sleep(0.5)
-    check((lost, "slow3" in stored()), ("TimeoutError", True), "done though the client has gone")
+    mock.script({"match": {"kind": "upsert"}, "do": {"delay_ms": 2000}})
+    check((outcome("slow3", timeout=0.2), arrives("slow3")), ("TimeoutError", True),
+          "done though the client has gone")
     mock.script({"match": {"kind": "upsert"}, "do": {"hang": True}})
     check((outcome("hung", timeout=0.2), "hung" in stored()), ("TimeoutError", False), "hang")
     mock.script({"match": {"kind": "upsert"}, "do": {"hang": True, "apply": True}})
-    check((outcome("hung", timeout=0.2), "hung" in stored()), ("TimeoutError", True), "do it and hang")
+    check((outcome("hung", timeout=0.2), arrives("hung")), ("TimeoutError", True), "do it and hang")
     mock.script({"match": {"kind": "upsert"}, "do": {"partial": 5}})
     check((outcome("part") in LOST | {"BadStatusLine", "IncompleteRead"}, "part" in stored()),
           (True, True), "an answer cut in its head")
@@ -607,12 +620,10 @@ def scripted(mock):
     check(mock.ask("POST", "/_mock/script", {"do": {}})[0], 400, "a script is a list")
 
     mock.script()
-    mock.control("POST", "down", {"ms": 300})
-    time.sleep(0.1)
-    mock.drop()
-    refused = outcome("down")
-    time.sleep(0.4)
-    check((refused, outcome("down")), ("ConnectionRefusedError", 200), "down for a while")
+    mock.control("POST", "down", {"ms": 2000})
+    check((wait_until(lambda: outcome("down") == "ConnectionRefusedError"),
+           wait_until(lambda: outcome("down") == 200)), (True, True), "down for a while")
+    wait_until(lambda: not mock.control("GET", "stats")["in_flight"])
     stats = mock.control("GET", "stats")
     check((stats["kinds"]["upsert"] > 20, stats["in_flight"], stats["pending"]), (True, 0, 0), "stats")
     mock.control("POST", "clear")
@@ -674,13 +685,14 @@ def endings():
     orphan = Server("http://127.0.0.1:" + shell.stdout.readline().strip())
     shell.kill()
     shell.wait()
-    time.sleep(1)
-    try:
-        orphan.connect()
-        gone = False
-    except OSError:
-        gone = True
-    report(gone, "it ends with its parent")
+
+    def gone():
+        try:
+            orphan.connect().close()
+            return False
+        except OSError:
+            return True
+    report(wait_until(gone), "it ends with its parent")
 
 
 def main():
