@@ -411,12 +411,34 @@ static void loosen(struct state *s, const char *repo, uint32_t run, uint32_t fro
 	walk_release(&at);
 }
 
+/* Of a run that was cut at a difference, lines from the cut on changed the store and were taken back
+ * from the input: those that it did itself, and those that it had taken over from earlier runs, whose
+ * documents name these. */
+static void give_up(struct state *s, const char *repo, struct repo_state *rs, uint32_t cut)
+{
+	struct run_state run;
+	uint32_t position;
+
+	load_run(s, rs->run, &run);
+	position = run_own_ord(&run, rs->position);
+	for (int i = 0; i <= run.nancestors; i++) {
+		bool own = i == run.nancestors;
+		uint32_t done_by = own ? rs->run : run.ancestors[i].run;
+		uint32_t to = own ? UINT32_MAX : run.ancestors[i].cut - 1;
+		uint32_t closed = position < to ? position : to;
+
+		if (cut > 1 && closed >= cut)
+			loosen(s, repo, done_by, cut, closed);
+		add_tail(rs, done_by, closed >= cut ? closed + 1 : cut, to);
+	}
+	run_release(&run);
+}
+
 /* Lines of the run that was last at work here become a tail where no record closed them.  Of a run
- * that was cut at a difference, those below the cut are this run's own; those from there on changed
- * the store and were taken back from the input. */
+ * that was cut at a difference, those below the cut are this run's own. */
 static void leave_run(struct state *s, const char *repo, struct repo_state *rs)
 {
-	uint32_t cut = run_cut(state_run(s), rs->run), from;
+	uint32_t cut = run_cut(state_run(s), rs->run);
 
 	if (cut == 0) {
 		if (rs->last_ord > rs->block)
@@ -425,13 +447,7 @@ static void leave_run(struct state *s, const char *repo, struct repo_state *rs)
 		return;
 	}
 	if (rs->last_ord >= cut) {
-		from = cut;
-		if (rs->position.run == rs->run && rs->position.ord >= from) {
-			if (cut > 1)
-				loosen(s, repo, rs->run, from, rs->position.ord);
-			from = rs->position.ord + 1;
-		}
-		add_tail(rs, rs->run, from, UINT32_MAX);
+		give_up(s, repo, rs, cut);
 		rs->last_ord = cut - 1;
 	}
 	if (rs->block >= cut)	/* which record below the cut was the last is not known any more */

@@ -336,7 +336,8 @@ static void take_not_a_change(struct pipeline *p, const struct line *line, enum 
 		.reason = reason };
 
 	if (!p->matching)	/* an earlier invocation of this run has counted it */
-		pipeline_count(p, STATUS_NONE, STATUS_SKIPPED, reason, OP_NONE);
+		pipeline_count(p, (struct place_in_run){ 0, 0 }, STATUS_NONE, STATUS_SKIPPED, reason,
+			       OP_NONE);
 	pipeline_result(p, &r, true);
 }
 

@@ -63,12 +63,12 @@ void pipeline_result(struct pipeline *p, const struct result *r, bool rider)
 	result_write(&p->fresh, r);
 }
 
-void pipeline_count(struct pipeline *p, enum status before, enum status now, enum reason reason,
-		       enum change_op op)
+void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
+		    enum reason reason, enum change_op op)
 {
 	struct run_state *run = state_run(p->state);
 
-	if (before != STATUS_NONE)
+	if (before != STATUS_NONE && at.run == run->number)
 		run->counts[before]--;
 	else
 		run->ops[op]++;
@@ -433,10 +433,13 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 	if (*number == 0 || state_run_get(p->state, *number, &last) != 0)
 		return false;
 	if (last.status == RUN_RUNNING || last.status == RUN_INTERRUPTED)
-		yes = last.lines > 0 && !p->o->new_run && strcmp(last.settings, settings) == 0;
+		yes = last.lines > 0 && !p->o->new_run && strcmp(last.settings, settings) == 0 &&
+		      last.nancestors < RUN_ANCESTORS;
 	if (!yes && last.lines > 0 && (last.status == RUN_RUNNING || last.status == RUN_INTERRUPTED))
 		log_note("run %s did not finish; it stays interrupted and a new run begins, because %s",
-			 last.id, p->o->new_run ? "of --new-run" : "the input is read in another way");
+			 last.id, p->o->new_run ? "of --new-run" :
+			 last.nancestors == RUN_ANCESTORS ? "its input has changed too often" :
+			 "the input is read in another way");
 	if (!yes && last.status == RUN_RUNNING) {
 		last.status = RUN_INTERRUPTED;
 		last.end_s = last.update_s;

@@ -94,8 +94,9 @@ void records_sweep_turn(struct pipeline *p);
 /* ---- pipeline.c ---- */
 
 void pipeline_result(struct pipeline *p, const struct result *r, bool rider);
-void pipeline_count(struct pipeline *p, enum status before, enum status now, enum reason reason,
-		    enum change_op op);
+/* A line at `at` is now `now`; before: as the run that it was read in has counted it. */
+void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
+		    enum reason reason, enum change_op op);
 bool pipeline_must_stop(struct pipeline *p);
 void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit);
 

@@ -50,7 +50,7 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	}
 	changeset_close_block(p->state, g->repo, pr->at, status == STATUS_COMPLETED || why == HELD_LINES);
 	state_line_set(p->state, pr->at.ord, status, REASON_NONE);
-	pipeline_count(p, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE, OP_CHANGESET);
+	pipeline_count(p, pr->at, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE, OP_CHANGESET);
 	pipeline_result(p, &r, true);
 	g->records = pr->next;
 	g->nrecords--;

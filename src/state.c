@@ -391,8 +391,8 @@ struct run_state *state_run_branch(struct state *s, uint32_t cut)
 	r->lines_owner = old.lines_owner;
 	r->lines = cut - 1;
 	r->input_size = old.input_size;
-	/* with too many branches behind it, the oldest lines count as another run's: the safe side */
-	for (int i = old.nancestors == RUN_ANCESTORS; i < old.nancestors; i++) {
+	/* of a run that differs from its first line on, nothing is taken over */
+	for (int i = 0; cut > 1 && i < old.nancestors && i < RUN_ANCESTORS - 1; i++) {
 		struct ancestor a = old.ancestors[i];
 
 		a.cut = a.cut < cut ? a.cut : cut;

@@ -69,7 +69,8 @@ struct run_state *state_run_begin(struct state *s, const char *source, const cha
 /* Takes up run number again as the current one.  NULL if there is none. */
 struct run_state *state_run_continue(struct state *s, uint32_t number);
 /* Closes the current run as interrupted at ordinal cut and begins a new one that takes over its lines
- * below cut as its own (spec section 6, Resume: the first difference). */
+ * below cut as its own (spec section 6, Resume: the first difference).  Only for a run with less than
+ * RUN_ANCESTORS of them. */
 struct run_state *state_run_branch(struct state *s, uint32_t cut);
 struct run_state *state_run(struct state *s);		/* the current one; NULL if none */
 /* Ends the current run.  Its lines are to be dropped after the commit, unless it was interrupted. */

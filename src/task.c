@@ -188,7 +188,7 @@ void task_settle_work(struct pipeline *p, struct work *w)
 	if (!w->internal) {
 		if (!w->retried) {
 			state_line_set(p->state, w->at.ord, status, reason);
-			pipeline_count(p, w->before, status, reason, w->op);
+			pipeline_count(p, w->at, w->before, status, reason, w->op);
 		} else {
 			state_run(p->state)->retried++;
 		}

@@ -187,8 +187,29 @@ def failed_folder(w):
     same((failed(), held()), ([], None), "and nothing is left")
 
 
+def given_up_twice(w):
+    """One run takes over lines of another, and then its input is another one altogether."""
+    w.script({"match": {"kind": "upsert", "content": "poison"}, "times": 1, "do": {"refuse_objects": True}},
+             {"match": {"kind": "upsert", "content": "B"}, "do": {"hang": True}})
+    lines = [put("p", "poison"), put("d", "A"), put("e", "B"), put("f", "F")]
+    w.sync(lines, "--batch-size", "1", "--connections", "1", kill_request=3)
+    w.hung_up()
+    ended = w.sync(lines[:2] + [put("g", "B")], "--batch-size", "1", kill_request=2)
+    same(ended.rc, 128 + signal.SIGKILL, "another line, and killed again")
+    w.script()
+    w.settle()
+    counts = [r["lines"] for r in find_list(json.loads(w.ask("status", "--runs", "--json")[1]), "runs")]
+    test(all(0 <= n <= 4 for c in counts for n in c.values()), "a run counts what it did itself: %s" % counts)
+    ended = w.sync([put("h", "H"), record("P1")])
+    same((ended.rc, ended.status(2), w.position("R")), (1, "held", None),
+         "a record that names nothing of what both had done is held")
+    same(set(w.touched("R")) >= {"d", "e", "g", "p"}, True, "--touched names it")
+    ended = w.sync([put(p, "new") for p in sorted(w.touched("R"))] + [record("P2")])
+    same((ended.rc, w.position("R")), (0, "P2"), "named, it is not")
+
+
 SCHEDULES = [back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
-             file_then_delete, retried_only, forgotten, poison, failed_folder]
+             file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice]
 
 
 def main():

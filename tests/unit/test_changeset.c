@@ -354,6 +354,35 @@ static void test_branch(void)
 	ok(at("A", "c2"), "the position");
 }
 
+static void test_given_up_twice(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	line("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "advance", "another one, behind the next difference");
+	line("A", 5, "z");
+	for (uint32_t i = 1; i <= 6; i++)
+		state_line_read(state, i, i, true);
+	state_run_branch(state, 6);
+	line("A", 6, "w");
+	state_run_branch(state, 3);
+	want_record("A", 3, "c3", "c2", "held 3", "what the run before the last had done from there on is open");
+	line("A", 4, "w");
+	line("A", 5, "y");
+	line("A", 6, "z");
+	want_record("A", 7, "c4", "c3", "advance", "until it is named");
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a position");
+	line("A", 2, "x");
+	for (uint32_t i = 1; i <= 2; i++)
+		state_line_read(state, i, i, true);
+	state_run_branch(state, 3);
+	line("A", 3, "y");
+	state_run_branch(state, 1);
+	want_record("A", 1, "c2", "c1", "held 2", "from the first line on");
+}
+
 static void test_own_failures_after_branch(void)
 {
 	fresh();
@@ -629,6 +658,7 @@ int main(void)
 	test_closed_is_no_tail();
 	test_many_tails();
 	test_branch();
+	test_given_up_twice();
 	test_own_failures_after_branch();
 	test_loose();
 	test_uncommitted();
