@@ -218,6 +218,9 @@ class Model:
         self.prior = {}           # document: values that the store may hold now
         self.printed = {}         # line number: result of the last invocation, if it was stopped
         self.was_stopped = False  # the last invocation left a run to be resumed, perhaps
+        # that run goes on from a difference: lines before it are not done again, though what was
+        # given up may have changed their documents
+        self.went_on = False
         self.last_feed = None
         self.seen = {}
         self.documents = [(r, p) for r in REPOS for p in PATHS]
@@ -558,12 +561,14 @@ class Model:
         done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")]
         last = mine[-1]
         resumed_elsewhere = set()
-        if done and results[done[-1]].get("resumed") and feed != "same":
+        if done and results[done[-1]].get("resumed") and (feed != "same" or self.went_on):
             resumed_elsewhere = prior
         if stopped:
-            after = [n for n in mine if not done or n >= done[-1]]
+            # a rename is also done where a later line has superseded this half of it
+            sure = [n for n in done if n == last or lines[n - 1].kind != "rename"]
+            after = [n for n in mine if not sure or n >= sure[-1]]
             allowed = {lines[n - 1].value(d) for n in after}
-            if not done:
+            if not sure:
                 allowed |= prior | self.failing.get(d, set())
             return allowed | swept | resumed_elsewhere
         if last in done:
@@ -692,6 +697,8 @@ class Model:
                     self.decided.add(name)
         self.printed = results if stopped else {}
         self.was_stopped = stopped
+        self.went_on = stopped and (self.went_on or feed != "same" and
+                                    any(r.get("resumed") for r in results.values()))
         self.last_feed = feed
 
     def note_closed(self, lines, results):
