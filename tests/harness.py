@@ -58,6 +58,9 @@ class Report:
         return 1 if self.failed else 0
 
 
+report = Report()
+
+
 class Watched(chroma.Store):
     """The mock's store, which tells of each request and of each version that it comes to hold."""
 
@@ -314,6 +317,27 @@ class World:
         if rc not in (0, 1) or not out.strip():
             return {}
         return {r["repo"]: r for r in find_list(json.loads(out), "repos")}
+
+
+def run_tests(tests):
+    """The end of a file of tests: functions that take a new World, all of them, or those that the
+    command line names.  -v shows what linesync says.  Returns the exit status."""
+    names = [a for a in sys.argv[1:] if a != "-v"]
+    verbose = "-v" in sys.argv
+    for t in tests:
+        if names and t.__name__ not in names:
+            continue
+        report.note(t.__name__)
+        w = World(verbose)
+        try:
+            t(w)
+        except Exception as e:    # the other tests say more
+            report.test(False, "%s: %s: %s" % (t.__name__, type(e).__name__, e))
+            if verbose:
+                raise
+        finally:
+            w.close()
+    return report.end()
 
 
 def find_list(value, name):

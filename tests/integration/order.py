@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""order.py [-v] [NAME...] - schedules that break order; run by order.sh.  NAMEs: only these."""
+"""order.py [-v] [NAME...] - schedules in which a document could end as something other than its last
+line says, or a changeset could be ahead of the store.  NAMEs: only these."""
 
 import json
 import os
@@ -8,11 +9,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Report, World, delete, find_list, from_file, put, record  # noqa: E402
+from harness import World, delete, find_list, from_file, put, record, report, run_tests  # noqa: E402
 
 D, E = ("R", "d"), ("R", "e")
 UPSERT = {"kind": "upsert"}
-report = Report()
 same, test = report.same, report.test
 
 
@@ -212,23 +212,5 @@ SCHEDULES = [back_and_forth, late_arrival, late_arrival_of_delete, refused_repea
              file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice]
 
 
-def main():
-    names = [a for a in sys.argv[1:] if a != "-v"]
-    for schedule in SCHEDULES:
-        if names and schedule.__name__ not in names:
-            continue
-        report.note(schedule.__name__)
-        w = World("-v" in sys.argv)
-        try:
-            schedule(w)
-        except Exception as e:    # the other schedules say more
-            report.test(False, "%s: %s: %s" % (schedule.__name__, type(e).__name__, e))
-            if w.verbose:
-                raise
-        finally:
-            w.close()
-    return report.end()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(SCHEDULES))
