@@ -5,10 +5,12 @@ LINESYNC names the program.  A World is one scratch folder with one store, one s
 files; close() removes it.  Report prints TAP.
 """
 
+import functools
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,16 +63,33 @@ class Report:
 report = Report()
 
 
+@functools.lru_cache
+def contract():
+    """The store's description, which every request must fit; None where it or jsonschema is not there."""
+    try:
+        import jsonschema   # noqa: F401
+        found = chroma.Contract(chroma.contract_path(None))
+    except (ImportError, SystemExit):
+        report.note("requests are not compared with the store's description")
+        return None
+    found.judge_answer = lambda *_: ()    # the mock's own tests do
+    return found
+
+
 class Watched(chroma.Store):
     """The mock's store, which tells of each request and of each version that it comes to hold."""
 
     def __init__(self):
         self.on_request = None        # called with the number of the request, before it is served
+        self.undescribed = []         # what was wrong with requests, by the store's description
         self.on_applied = None        # called after a write was done, before its answer
         self.history = []             # (time, (repo, path), text or None)
         self.arriving = []            # [versions, when it was cut off, done when] of late writes
         self.names = {}               # id: (repo, path)
-        super().__init__(None, None)
+        super().__init__(contract(), None)
+
+    def blame(self, call, _side, texts):
+        self.undescribed += ["%s: %s" % (call.kind, text) for text in texts]
 
     def note(self, call, conn):
         do = super().note(call, conn)
@@ -170,8 +189,27 @@ class World:
         self.thread.join(5)
         self.server.listener.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+        if self.store.undescribed:
+            report.test(False, "requests are as the store describes them", *self.store.undescribed[:5])
 
     # ---- the store ----
+
+    def stop_store(self):
+        """Closes its port and its connections."""
+        self.server.end()
+        self.thread.join(5)
+        self.server.listener.close()
+        for c in list(self.server.connections):
+            try:
+                c.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def start_store(self):
+        """Opens the port again."""
+        self.server = chroma.Server(self.server.port, self.store)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
 
     def script(self, *rules):
         with self.store.lock:
@@ -197,7 +235,8 @@ class World:
         with self.store.lock:
             for c in self.store.by_name.values():
                 for r in c.records.values():
-                    out[r.metadata["repository"], r.metadata["file_path"]] = r.document
+                    if "file_path" in r.metadata:
+                        out[r.metadata["repository"], r.metadata["file_path"]] = r.document
         return out
 
     def writes(self):
@@ -225,8 +264,8 @@ class World:
                                 stderr=subprocess.PIPE, bufsize=0)
 
     def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
-             kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60):
-        """Feeds lines (bytes, str or objects).  kill_*: sends the signal `how` when the store sees
+             kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60, on_request=None):
+        """Feeds lines (bytes, str or objects).  on_request: see Watched.  kill_*: sends the signal `how` when the store sees
         the Nth write (request), has done it and not answered (applied), when the Nth result is
         printed (line), or after so many ms.  pause_ms: a list of pauses before the lines."""
         lines = [as_line(x) for x in lines]
@@ -249,7 +288,7 @@ class World:
             if call.kind in ("upsert", "delete") and seen[0] == kill_applied:
                 kill()
 
-        self.store.on_request = count_request if kill_request or kill_applied else None
+        self.store.on_request = count_request if kill_request or kill_applied else on_request
         self.store.on_applied = count_applied if kill_applied else None
         late = []
 

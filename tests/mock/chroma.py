@@ -438,6 +438,7 @@ class Call:
         self.query = urllib.parse.parse_qs(query, keep_blank_values=True)
         self.kind, self.handler, self.params = route(method, path)
         self.read_early = True
+        self.whole = True
         self.in_flight = None
         self.json = None
         self.json_error = None
@@ -1185,7 +1186,7 @@ class Store:
                     rule.hits += 1
             if acting:
                 call.log["fault"] = acting.spec.get("name", acting.do)
-        if self.contract:
+        if self.contract and call.whole:
             self.blame(call, "request", self.contract.judge_request(call))
         return acting.do if acting else {}
 
@@ -1355,6 +1356,7 @@ class Connection:
         call = Call(method, target, headers, body or b"")
         # a real one closes where it refuses a request before it has seen all of it
         call.read_early = len(call.body) <= min(at_once, 8192)
+        call.whole = body is not None
         store = self.store
         do = store.note(call, self.number)
         store.begin(call)
