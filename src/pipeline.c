@@ -584,12 +584,19 @@ static void end_run(struct pipeline *p, bool whole)
 	drain_output(p);
 }
 
+static size_t batch_size(const struct options *o, const struct store *s)
+{
+	size_t n = o->batch_size ? o->batch_size : s->driver->batch_size;
+
+	return s->max_batch != 0 && s->max_batch < n ? s->max_batch : n;
+}
+
 static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts)
 {
 	const struct options *o = parts->options;
 	const struct driver *d = parts->store->driver;
 	struct lane_options lo = {
-		.batch_size = o->batch_size ? o->batch_size : d->batch_size,
+		.batch_size = batch_size(o, parts->store),
 		.batch_bytes = o->batch_bytes ? o->batch_bytes : d->batch_bytes,
 		.connections = o->connections ? (int)o->connections : d->connections,
 		.flush_ms = (int64_t)o->flush_ms,

@@ -165,6 +165,18 @@ def batch_limits(w):
     same([len(e["ids"]) for e in logged(w, "delete")], [10, 10, 5], "deletes go in batches too")
 
 
+def server_limit(w):
+    prepared(w)
+    w.script({"match": {"kind": "preflight"},
+              "do": {"status": 200, "body": {"max_batch_size": 3, "supports_base64_encoding": True}}})
+    some = lines(10)
+    ended = w.sync(some, "--flush-ms", LATER)
+    same((ended.rc, sizes(w), stored(w, some)), (0, [3, 3, 3, 1], True), "the server's limit closes a batch")
+    w.store.clear_log()
+    w.sync(lines(10, "more"), "--batch-size", "2", "--flush-ms", LATER)
+    same(sizes(w), [2] * 5, "unless --batch-size is smaller")
+
+
 def slow_producer(w):
     prepared(w)
     f = Fed(w, "--flush-ms", "20", "--batch-size", "100")
@@ -989,7 +1001,7 @@ def names(w):
         test("3 to 512" in ended.err, "it says what a name may be", ended.err)
 
 
-TESTS = [batch_limits, slow_producer, first_write, superseded, window,
+TESTS = [batch_limits, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
          reset_in_request, retry_after, comes_back, reading_pauses, give_up, not_there, one_poison,
          access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,
