@@ -109,6 +109,8 @@ struct driver {
 	/* Checks a collection's name; *changed is NULL, or the name that the store would make of it
 	 * (owned).  Returns 0, or -1 with *why (owned) saying what would work. */
 	int (*check_name)(const char *collection, char **changed, char **why);
+	/* Bytes, at most, that o adds to a request. */
+	size_t (*object_bytes)(const struct store *s, const struct object *o);
 	/* 1: send *r next (r was zeroed; filled in by the driver).  0: nothing more to ask. */
 	int (*build)(const struct store *s, struct ask *a, struct request *r);
 	/* Judges the reply to what build() last made; r->end may be any. */

@@ -512,6 +512,17 @@ void json_str(struct buf *out, const char *s, size_t n)
 	buf_addc(out, '"');
 }
 
+size_t json_str_size(const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s, *end = p + n;
+	char escape[6];
+	size_t size = n + 2;
+
+	while ((p = find_special(p, end)) < end)
+		size += put_escape(escape, *p++) - 1;
+	return size;
+}
+
 void json_cstr(struct buf *out, const char *s)
 {
 	if (s == NULL)

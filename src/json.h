@@ -35,6 +35,7 @@ int json_check(const char *p, size_t n, const char *const *known, struct json_fa
  * byte becomes U+FFFD.  NUL and control characters are escaped, '/' is not. */
 void json_str(struct buf *out, const char *s, size_t n);
 void json_cstr(struct buf *out, const char *s);		/* s NULL: null */
+size_t json_str_size(const char *s, size_t n);		/* what json_str() appends; s is valid UTF-8 */
 
 /* Appends name as a member: a comma unless *first (which it clears), the quoted name and a colon.
  * name is a C string that needs no escaping. */

@@ -239,11 +239,3 @@ void object_free(struct object *o)
 	free(o->strings);
 	free(o);
 }
-
-size_t object_size(const struct object *o)
-{
-	const struct prop *p = &o->props[P_SYNC_DIGEST];
-	size_t strings = p->s ? (size_t)(p->s + p->n + 1 - o->strings) : 0;
-
-	return sizeof(*o) + o->text_len + 1 + o->dim * sizeof(*o->vector) + strings;
-}

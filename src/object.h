@@ -47,7 +47,4 @@ struct object *object_new(const char *collection, struct change *c, struct conte
 			  const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at);
 void object_free(struct object *o);	/* NULL is fine */
 
-/* Bytes that o keeps in memory, vector included: what the window counts. */
-size_t object_size(const struct object *o);
-
 #endif

@@ -398,7 +398,7 @@ static void enter_lane(struct pipeline *p, struct task *t)
 	embed(p, t->object);
 	i->kind = LANE_UPSERT;
 	i->object = t->object;
-	i->size = object_size(t->object);
+	i->size = p->parts.store->driver->object_bytes(p->parts.store, t->object);
 	i->again = in_doubt(d);
 	i->owner = t;
 	t->phase = TASK_LANE;

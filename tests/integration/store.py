@@ -165,6 +165,23 @@ def batch_limits(w):
     same([len(e["ids"]) for e in logged(w, "delete")], [10, 10, 5], "deletes go in batches too")
 
 
+def batch_bytes_on_the_wire(w):
+    w.options[-1] = "hash:512"
+    prepared(w)
+    w.sync([put("f%03d" % i, '"\\\n\t\x01' * 400) for i in range(30)], "--batch-bytes", "64k",
+           "--flush-ms", LATER)
+    test(max(e["bytes"] for e in logged(w)) <= 65536,
+         "vectors and escapes count: %s" % [e["bytes"] for e in logged(w)])
+    w.store.clear_log()
+    w.script({"match": {"kind": "preflight"}, "do": {"status": 404}})
+    w.sync([put("f%03d" % i, "%d" % i) for i in range(30)], "--batch-bytes", "64k", "--flush-ms", LATER)
+    test(max(e["bytes"] for e in logged(w)) <= 65536,
+         "also where numbers are sent: %s" % [e["bytes"] for e in logged(w)])
+    with w.store.lock:
+        dimensions = {len(r.embedding) for c in w.store.by_name.values() for r in c.records.values()}
+    same(dimensions, {512}, "which the store reads as vectors")
+
+
 def server_limit(w):
     prepared(w)
     w.script({"match": {"kind": "preflight"},
@@ -1001,7 +1018,7 @@ def names(w):
         test("3 to 512" in ended.err, "it says what a name may be", ended.err)
 
 
-TESTS = [batch_limits, server_limit, slow_producer, first_write, superseded, window,
+TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
          reset_in_request, retry_after, comes_back, reading_pauses, give_up, not_there, one_poison,
          access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,

@@ -98,17 +98,22 @@ static void test_upsert_request(void)
 		"\"metadatas\":[{\"file_path\":\"a\\\"b.c\",\"size_bytes\":-9007199254740993,"
 		"\"truncated\":true,\"charset\":null},{\"file_path\":\"n\\u0000ul\","
 		"\"size_bytes\":-9007199254740993,\"truncated\":false,\"charset\":null}]}";
+	size_t bytes;
 	char *want;
 
 	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
 			 "[[1,-0.100000001],[1,-0.100000001]]%s", tail);
 	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, numbers");
 	free(want);
+	bytes = store.driver->object_bytes(&store, asked[0].object);
+	ok(bytes > 200 && bytes + store.driver->object_bytes(&store, asked[1].object) > strlen(want),
+	   "no longer than said");
 	store.base64 = true;
 	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
 			 "[\"AACAP83MzL0=\",\"AACAP83MzL0=\"]%s", tail);
 	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, base64");
 	free(want);
+	ok(store.driver->object_bytes(&store, asked[0].object) < bytes, "base64 is shorter");
 	store.driver->judge(&store, &a, answer(200, "{}"));
 	want_end(&a, "upsert");
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "text.h"
 #include "tap.h"
 
 static const char *const known[] = { "path", "repo", "commit", "new_changeset", NULL };
@@ -222,6 +223,8 @@ static void test_string_writer(void)
 		json_str(&b, cases[i].text, cases[i].n);
 		ok(b.len == strlen(cases[i].want) && strcmp(b.data, cases[i].want) == 0,
 		   "string case %zu: %s", i, b.data);
+		if (utf8_check(cases[i].text, cases[i].n) == cases[i].n)
+			ok(json_str_size(cases[i].text, cases[i].n) == b.len, "and its length");
 	}
 }
 
