@@ -31,6 +31,7 @@ struct conn {
 	struct reply reply;
 	void *tag;
 	unsigned issued;		/* how often libcurl set out to send the request */
+	size_t got;			/* bytes of its body */
 	bool too_long;			/* the reply went over the cap */
 	bool head_whole;		/* the empty line after the head has come */
 	int64_t started_ms;
@@ -85,13 +86,22 @@ static void no_memory(void)
 static size_t on_body(char *p, size_t size, size_t n, void *data)
 {
 	struct conn *c = data;
+	size_t room = c->http->o.max_reply;
+	long status = 0;
 
-	if (size * n > c->http->o.max_reply - c->reply.body.len) {
+	n *= size;
+	if (n > room - c->got) {
 		c->too_long = true;
 		return 0;
 	}
-	buf_add(&c->reply.body, p, size * n);
-	return size * n;
+	c->got += n;
+	/* of what went wrong a person reads the beginning; a page of any length takes no more memory */
+	if (curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 300 &&
+	    room > HTTP_ERROR_TEXT)
+		room = HTTP_ERROR_TEXT;
+	room -= c->reply.body.len;
+	buf_add(&c->reply.body, p, n < room ? n : room);
+	return n;
 }
 
 /* Seconds, or a date; anything else (negative, words) is as if it were not there. */
@@ -356,6 +366,7 @@ static struct conn *conn_start(struct http *h, struct request *r, void *tag)
 	c->reply = (struct reply){ .retry_after_s = -1 };
 	c->tag = tag;
 	c->issued = 0;
+	c->got = 0;
 	c->too_long = c->head_whole = false;
 	c->error[0] = '\0';
 	c->started_ms = clock_ms();
@@ -411,7 +422,7 @@ static bool answered(const struct conn *c, CURLcode result)
 	if (result != CURLE_SEND_ERROR && result != CURLE_RECV_ERROR)
 		return false;
 	curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	return length >= 0 && (size_t)length == c->reply.body.len;
+	return length >= 0 && (size_t)length == c->got;
 }
 
 static void explain(struct conn *c, CURLcode result)
@@ -447,7 +458,7 @@ static void conn_end(struct conn *c, CURLcode result)
 	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &r->status);
 	curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
 	r->sent_bytes = (uint64_t)sent;
-	r->got_bytes = r->body.len;
+	r->got_bytes = c->got;
 	r->ms = clock_ms() - c->started_ms;
 	r->resent = c->issued > 1;
 	if (answered(c, result)) {

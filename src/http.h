@@ -19,7 +19,7 @@ struct http_options {
 	long connect_timeout_ms;	/* 0: 10,000 */
 	long total_timeout_ms;		/* per request */
 	long idle_s;			/* a kept connection idle for longer is not used again */
-	size_t max_reply;		/* bytes of body kept; a longer reply is HTTP_LOST "reply too long" */
+	size_t max_reply;		/* bytes of body read; a longer reply is HTTP_LOST "reply too long" */
 	const char *cacert;		/* path or NULL */
 	const char *const *headers;	/* NULL-terminated "Name: value" lines sent with each; no CR or LF */
 	int connections;		/* at most this many at once */
@@ -43,6 +43,8 @@ enum http_end {
 	HTTP_NOT_SENT,			/* no byte of the request left this machine */
 	HTTP_LOST			/* some or all of it was sent, no whole answer came */
 };
+
+#define HTTP_ERROR_TEXT 65536	/* bytes kept of the body of an answer other than 2xx */
 
 struct reply {
 	enum http_end end;

@@ -459,6 +459,26 @@ def reset_in_request(w):
     same({r["status"] for r in ended.results}, {"completed"}, "nobody is charged")
 
 
+def long_error(w):
+    prepared(w)
+    text = "no " * (21 << 20)
+    w.script({"match": UPSERT, "times": 1, "do": {"status": 500, "body": {"error": "E", "message": text}}},
+             {"match": UPSERT, "times": 1, "do": {"status": 500, "body": text}})
+    f = Fed(w)
+    peak = []
+    w.store.on_request = lambda _n, call: peak.append(f.memory_kb("VmHWM"))
+    f.feed(put("a", "A"))
+    wait_for("the result", f.results)
+    same((f.end(), f.results()[0]["status"]), (0, "completed"), "an error text of 63 MB")
+    if not sanitized():
+        test(max(peak) - peak[0] < 8192, "takes %d KiB of memory" % (max(peak) - peak[0]))
+    w.script({"match": UPSERT, "do": {"status": 422, "body": {"error": "E\x1b[2J", "message": "\x1b]0;x\x07" + text}}})
+    ended = w.sync([put("b", "B")])
+    message = ended.of(1)["error"]["message"]
+    test(ended.rc == 1 and 0 < len(message) < 200, "what is kept of it is short")
+    test(not re.search(r"[\0-\x1f\x7f]", message + ended.err.replace("\n", "")), "and printable", message)
+
+
 def retry_after(w):
     prepared(w)
 
@@ -1020,7 +1040,7 @@ def names(w):
 
 TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
-         reset_in_request, retry_after, comes_back, reading_pauses, give_up, not_there, one_poison,
+         reset_in_request, long_error, retry_after, comes_back, reading_pauses, give_up, not_there, one_poison,
          access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,
          embedders, given_vectors, keys, proxies, databases, names]
 

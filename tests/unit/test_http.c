@@ -295,6 +295,11 @@ static void by_path(int lfd)
 				say(fd, "hello, who is there?\n");
 			else if (has(&s, "POST /long"))
 				say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n");
+			else if (has(&s, "POST /error"))
+				say(fd, "HTTP/1.1 500 x\r\nContent-Length: 80000\r\n\r\n");
+			for (int i = 0; i < 80 && has(&s, "POST /error"); i++)
+				for (int k = 0; k < 20; k++)
+					say(fd, "01234567890123456789012345678901234567890123456789");
 			for (int i = 0; i < 200 && has(&s, "POST /long"); i++)
 				for (int k = 0; k < 20; k++)
 					say(fd, "01234567890123456789012345678901234567890123456789");
@@ -328,6 +333,10 @@ static void test_losses(void)
 			ok(strstr(r.error, "reply too long") && r.body.len <= 100000, "bounded");
 		reply_release(&r);
 	}
+	once(request("POST", "/error", "{}"), &r);
+	ok(r.end == HTTP_ANSWERED && r.status == 500 && r.got_bytes == 80000 && r.body.len == HTTP_ERROR_TEXT,
+	   "the text of an error is an answer, and only its beginning is kept");
+	reply_release(&r);
 	serve_end();
 }
 
