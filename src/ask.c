@@ -76,7 +76,7 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 		if (!is_transient(a->verdict.scope) || clock_ms() - start >= o->give_up_ms)
 			return final_status(s, &a->verdict, what);
 		wait = retry_wait_ms(failures, o->retry_wait_ms, o->retry_max_wait_ms, clock_random());
-		if (retry_after_s >= 0)
+		if (retry_after_s > 0)
 			wait = retry_after_s * 1000;
 		log_info("cannot %s yet: %s; trying again in %.1f s", what, a->verdict.text,
 			 (double)wait / 1000);

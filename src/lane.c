@@ -414,7 +414,7 @@ static void pause_lane(struct lane *l, const struct verdict *v, const struct rep
 	l->figures.failures++;
 	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms,
 			     clock_random());
-	if (r != NULL && r->retry_after_s >= 0)
+	if (r != NULL && r->retry_after_s > 0)	/* 0 without end would be asking without end */
 		wait = r->retry_after_s * 1000;
 	if (l->away_since == 0)
 		l->away_since = now;

@@ -503,6 +503,15 @@ def retry_after(w):
     same(f.end(signal.SIGTERM), 143, "and does not hold up a signal")
 
 
+def no_hammering(w):
+    prepared(w)
+    w.script({"match": UPSERT, "do": {"status": 503, "headers": {"retry-after": "0"}}})
+    ended = w.sync([put("a", "A"), put("b", "B")], "--give-up", "1s", "--retry-wait", "100ms",
+                   "--retry-max-wait", "400ms")
+    same(ended.rc, 75, "a store that asks for no pause")
+    test(len(logged(w)) <= 40, "is not asked without end: %d requests" % len(logged(w)))
+
+
 # ---- away ----
 
 
@@ -1040,7 +1049,7 @@ def names(w):
 
 TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
-         reset_in_request, long_error, retry_after, comes_back, reading_pauses, give_up, not_there, one_poison,
+         reset_in_request, long_error, retry_after, no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison,
          access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,
          embedders, given_vectors, keys, proxies, databases, names]
 
