@@ -47,6 +47,7 @@ struct lane {
 	size_t held;			/* items in the lane */
 	unsigned failures_in_a_row;
 	int64_t pause_until, away_since, rate_until;
+	uint64_t rate_owed;		/* thousandths of objects, less than one ms */
 	uint64_t successes, next_origin;
 	bool first_done;
 	uint64_t sent;			/* batches, ever */
@@ -330,7 +331,9 @@ void lane_send(struct lane *l, struct batch *b)
 	if (l->o.rate > 0) {
 		if (l->rate_until < now)
 			l->rate_until = now;
-		l->rate_until += (int64_t)(b->items.objects * 1000 / l->o.rate);
+		l->rate_owed += b->items.objects * 1000;
+		l->rate_until += (int64_t)(l->rate_owed / l->o.rate);
+		l->rate_owed %= l->o.rate;
 	}
 	step(l, b, NULL);
 }

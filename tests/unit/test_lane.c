@@ -399,6 +399,12 @@ static void test_rate(void)
 	add_to(20);
 	took = run(60000);
 	ok(ends("dddddddddddddddddddd") && took >= 1700 && took <= 2000, "10 a second: 20 took %d ms", (int)took);
+	set_up(1);
+	options.rate = 1500;
+	start();
+	add_to(30);
+	took = run(60000);
+	ok(took >= 19 && took <= 21, "1,500 a second, one by one: 30 took %d ms", (int)took);
 }
 
 /* ---- who is to blame ---- */
