@@ -688,9 +688,9 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		judge_answer(&v, s, a, r);
 		break;
 	case HTTP_NOT_SENT:
-		v.scope = VERDICT_STORE;
+		v.scope = r->untrusted ? VERDICT_RUN : VERDICT_STORE;
 		v.kept_nothing = true;
-		say(&v, "%s", r->error);
+		say(&v, "%s%s", r->untrusted ? "not trusted (see --cacert): " : "", r->error);
 		break;
 	case HTTP_LOST:
 		v.scope = VERDICT_ATTEMPT;

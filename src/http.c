@@ -467,6 +467,7 @@ static void conn_end(struct conn *c, CURLcode result)
 	} else {
 		r->end = nothing_sent(c) ? HTTP_NOT_SENT : HTTP_LOST;
 		r->timed_out = result == CURLE_OPERATION_TIMEDOUT;
+		r->untrusted = r->end == HTTP_NOT_SENT && result == CURLE_PEER_FAILED_VERIFICATION;
 		r->status = 0;
 		explain(c, result);
 	}

@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -1020,6 +1021,43 @@ def proxies(w):
     proxy.close()
 
 
+def certificate(w):
+    key, cert = os.path.join(w.dir, "key.pem"), os.path.join(w.dir, "cert.pem")
+    try:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return key, cert
+
+
+def tls(w):
+    made = certificate(w)
+    if not made:
+        report.note("no openssl: https is not tested")
+        return
+    key, cert = made
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    front = Proxy(w.server.port, context)
+    w.store.token = w.env["CHROMA_TOKEN"] = "secret-key"
+    w.env["LINESYNC_STORE"] = "chroma:https://localhost:%d" % front.at
+    ended = w.sync([put("a", "A")], "--cacert", cert)
+    same((ended.rc, ended.status(1)), (0, "completed"), "https with --cacert")
+    front.heads.clear()
+    ended = w.sync([put("a", "B")], "--give-up", "20s")
+    same((ended.rc, ended.results, front.heads), (78, [], []), "an unknown certificate: 78, and nothing is sent")
+    test("certificate" in ended.err and "--cacert" in ended.err, "it says what to do", ended.err)
+    ended = w.sync([put("a", "B")], "--cacert", cert, "--store", "chroma:https://127.0.0.1:%d" % front.at,
+                   "--state", w.state + ".2")
+    same((ended.rc, front.heads), (78, []), "nor is anything to a host of another name")
+    ended = w.sync([put("a", "B")], "--cacert", os.path.join(w.dir, "nothing.pem"))
+    same((ended.rc, front.heads), (78, []), "--cacert that is not there: 78")
+    test("nothing.pem" in ended.err, "it is named", ended.err)
+    front.close()
+
+
 def databases(w):
     base = w.env["LINESYNC_STORE"]
     with w.store.lock:
@@ -1051,7 +1089,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
          reset_in_request, long_error, retry_after, no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison,
          access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,
-         embedders, given_vectors, keys, proxies, databases, names]
+         embedders, given_vectors, keys, proxies, tls, databases, names]
 
 
 if __name__ == "__main__":

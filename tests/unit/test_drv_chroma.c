@@ -104,16 +104,16 @@ static void test_upsert_request(void)
 	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
 			 "[[1,-0.100000001],[1,-0.100000001]]%s", tail);
 	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, numbers");
-	free(want);
 	bytes = store.driver->object_bytes(&store, asked[0].object);
 	ok(bytes > 200 && bytes + store.driver->object_bytes(&store, asked[1].object) > strlen(want),
 	   "no longer than said");
+	free(want);
 	store.base64 = true;
 	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
 			 "[\"AACAP83MzL0=\",\"AACAP83MzL0=\"]%s", tail);
 	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, base64");
-	free(want);
 	ok(store.driver->object_bytes(&store, asked[0].object) < bytes, "base64 is shorter");
+	free(want);
 	store.driver->judge(&store, &a, answer(200, "{}"));
 	want_end(&a, "upsert");
 }
@@ -443,6 +443,12 @@ static void test_no_answer(void)
 	   !asked[1].verdict.http && !strcmp(a.verdict.text, "refused"), "not sent");
 	want_end(&a, "not sent");
 	a = (struct ask){ .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+	r.untrusted = true;
+	store.driver->judge(&store, &a, &r);
+	ok(asked[1].verdict.scope == VERDICT_RUN && asked[1].verdict.kept_nothing &&
+	   strstr(a.verdict.text, "--cacert"), "not trusted: %s", a.verdict.text);
+	a = (struct ask){ .kind = ASK_UPSERT, .objects = asked, .n = 2 };
+	r.untrusted = false;
 	r.end = HTTP_LOST;
 	store.driver->judge(&store, &a, &r);
 	ok(asked[1].verdict.scope == VERDICT_ATTEMPT && !asked[1].verdict.kept_nothing, "lost");
