@@ -677,6 +677,19 @@ def wrong_shape(w):
          "a vector of another length fails alone, before it is sent")
 
 
+def max_failures(w):
+    prepared(w)
+    some = lines(12)
+    w.script({"match": UPSERT, "do": {"refuse_objects": True}})
+    ended = w.sync(some, "--batch-size", "1", "--connections", "1", "--max-failures", "3")
+    same((ended.rc, len(codes(ended))), (1, 4), "--max-failures 3: stops when there are more")
+    test("--max-failures" in ended.err and "resumes" in ended.err, "and says so", ended.err)
+    same(run_status(w)[-1], "interrupted", "the run is interrupted")
+    w.script()
+    ended = w.sync(some)
+    same((ended.rc, stored(w, some), failures(w)), (0, True, {}), "the same command does the rest")
+
+
 def rate(w):
     prepared(w)
     w.sync(lines(13), "--rate", "20", "--batch-size", "3", "--flush-ms", LATER)
@@ -1088,7 +1101,7 @@ def names(w):
 TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
          reset_in_request, long_error, retry_after, no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison,
-         access, redirect, wrong_shape, rate, created, unfit, gone, not_found, vanishes, not_empty,
+         access, redirect, wrong_shape, max_failures, rate, created, unfit, gone, not_found, vanishes, not_empty,
          embedders, given_vectors, keys, proxies, tls, databases, names]
 
 
