@@ -178,12 +178,23 @@ int collection_embedder(char **spec, size_t *dimension, struct state *state, con
 	return 0;
 }
 
-static void note_found(struct state *state, const struct found *f)
+/* Others may use the same names of properties, but not the same ids. */
+static bool is_ours(const struct store *store, const struct found *f)
+{
+	char id[37];
+
+	if (f->repo == NULL || f->path == NULL)
+		return false;
+	object_id(id, store->collection, f->repo, f->path, f->chunk);
+	return strcmp(id, f->id) == 0;
+}
+
+static void note_found(const struct store *store, struct state *state, const struct found *f)
 {
 	struct doc_state d;
 
-	if (f->repo == NULL || f->path == NULL)
-		return;		/* not linesync's */
+	if (!is_ours(store, f))
+		return;
 	if (state_doc_get(state, f->repo, f->path, &d)) {
 		if ((d.flags & DOC_PRESENT) && d.chunks > f->chunk)
 			return;
@@ -209,7 +220,7 @@ int collection_read(struct store *store, struct http *http, struct state *state,
 		a = (struct ask){ .kind = ASK_LIST, .cursor = cursor };
 		status = ask(store, http, &a, o, "read the collection", stop_fd);
 		for (size_t i = 0; status == 0 && i < a.nfound; i++)
-			note_found(state, &a.found[i]);
+			note_found(store, state, &a.found[i]);
 		seen += a.nfound;
 		cursor = a.cursor;
 		end = a.end;

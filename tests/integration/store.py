@@ -836,7 +836,8 @@ def ours(path, chunk=0, repo="R", **more):
 FOREIGN = [("not a uuid", ours("x")), (str(uuid.uuid4()) + "0", ours("x")), ("n1", None), ("n2", {}),
            (str(uuid.uuid4()), {"repository": "R"}), (str(uuid.uuid4()), {"file_path": "x", "chunk_index": 0}),
            (str(uuid.uuid4()), {"repository": 1, "file_path": ["x"], "chunk_index": "0"}),
-           (str(uuid.uuid4()), {**ours("x"), "chunk_index": -1})]
+           (str(uuid.uuid4()), {**ours("x"), "chunk_index": -1}), ("é" * 18, ours("x")),
+           (str(uuid.uuid4()), ours("x")), (str(uuid.uuid4()), ours("f0001", 4294967295))]
 
 
 def fill(c, i, meta, text):
