@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "clock.h"
+#include "embed_hash.h"
 #include "log.h"
 #include "pipeline_p.h"
 #include "results.h"
@@ -198,10 +199,18 @@ static void decide_dimension(struct pipeline *p, const struct change *c)
 
 static bool wrong_vector(const struct pipeline *p, const struct change *c, char **why)
 {
-	if (c->vector == NULL || c->nvector == p->parts.dimension)
+	size_t dimension = p->parts.dimension;
+
+	if (c->vector == NULL && (dimension < EMBED_HASH_MIN || dimension > EMBED_HASH_MAX)) {
+		*why = xasprintf("the collection's vectors have %zu numbers, and --embed hash makes %d to %d: "
+				 "the line must bring its vector", dimension, EMBED_HASH_MIN,
+				 EMBED_HASH_MAX);
+		return true;
+	}
+	if (c->vector == NULL || c->nvector == dimension)
 		return false;
 	*why = xasprintf("the vector has %zu numbers, the collection's have %zu", c->nvector,
-			 p->parts.dimension);
+			 dimension);
 	return true;
 }
 

@@ -909,6 +909,12 @@ def given_vectors(w):
          "are stored as they are")
     ended = w.sync([put("v0", "V", vector=some[0]["vector"]), put("v1", "V", vector=[1, 1, 0.5, 1e-9, -3])])
     same(ended.statuses(2), ["skipped:unchanged", "completed"], "and compared")
+    for n in (5, 4097, 60000):
+        drop(w)
+        w.ask("forget", "--all")
+        ended = w.sync([put("v", "V", vector=[1] * n), put("t", "text " * 999)], "--no-retry")
+        same((ended.rc, ended.status(1), codes(ended)), (1, "completed", {"t": ("bad-vector", None)}),
+             "vectors of %d numbers: a line without one fails, none is made up" % n)
 
 
 # ---- addresses and keys ----
