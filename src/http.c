@@ -19,7 +19,6 @@
 #include "text.h"
 
 #define CONNECT_TIMEOUT_MS 10000
-#define LOW_SPEED_S 60L
 #define RETRY_AFTER_MAX_S 300
 #define WAIT_MAX 16
 
@@ -195,8 +194,6 @@ static void set_limits(CURL *e, const struct http_options *o)
 {
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
 			 o->connect_timeout_ms ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
 	if (o->idle_s > 0)
 		curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, o->idle_s);
 }
