@@ -787,6 +787,16 @@ def gone(w):
         same((ended.rc, ended.statuses(2), stored(w, some)), (0, ["completed"] * 2, True), "and feed everything")
 
 
+def only_in_doubt(w):
+    w.sync([put("a", "A")])
+    same(w.sync([put("a", "B")], kill_request=1).rc, 137, "killed with the only document in flight")
+    w.settle()
+    drop(w)
+    ended = w.sync([put("a", "B")])
+    same((ended.rc, ended.status(1), w.documents()), (0, "completed", {("R", "a"): "B"}),
+         "documents in doubt are not counted: a collection that is gone is made anew")
+
+
 def not_found(w):
     prepared(w)
     some = lines(6)
@@ -1108,7 +1118,7 @@ def names(w):
 TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
          refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
          reset_in_request, long_error, retry_after, no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison,
-         access, redirect, wrong_shape, max_failures, rate, created, unfit, gone, not_found, vanishes, not_empty,
+         access, redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt, not_found, vanishes, not_empty,
          embedders, given_vectors, keys, proxies, tls, databases, names]
 
 
