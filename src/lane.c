@@ -10,6 +10,7 @@
 #include "lane.h"
 #include "log.h"
 #include "retry.h"
+#include "stop.h"
 
 #define SHAPE_BATCHES 3		/* in a row, every object of the wrong shape: not the objects' fault */
 
@@ -540,7 +541,8 @@ static enum verdict_scope look_up(struct lane *l)
 	struct reply reply;
 	enum verdict_scope scope;
 
-	if (l->store->driver->build(l->store, &a, &r) == 1 && http_once(l->http, &r, &reply, -1) == 0) {
+	if (l->store->driver->build(l->store, &a, &r) == 1 &&
+	    http_once(l->http, &r, &reply, stop_fd()) == 0) {
 		l->store->driver->judge(l->store, &a, &reply);
 		reply_release(&reply);
 	}

@@ -229,17 +229,18 @@ static int64_t earliest(int64_t a, int64_t b)
 /* Sleeps until something can go on. */
 void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 {
-	struct pollfd fds[3] = {
+	struct pollfd fds[4] = {
 		{ .fd = want_input ? p->parts.input_fd : -1, .events = POLLIN },
 		{ .fd = output_waiting(p->parts.output) > 0 ? output_fd(p->parts.output) : -1,
 		  .events = POLLOUT },
-		{ .fd = stop_fd(), .events = POLLIN },
+		{ .fd = stop_signal() == 0 ? stop_fd() : -1, .events = POLLIN },
+		{ .fd = stop_usr1_fd(), .events = POLLIN },
 	};
 	int64_t due = earliest(earliest(lane_due(p->lane), task_late_due(p)), earliest(progress_due(), limit));
 
 	if (p->riders > 0)
 		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
-	http_wait(p->parts.http, fds, 3, due);
+	http_wait(p->parts.http, fds, 4, due);
 	if (fds[0].revents != 0 && input_read(p->parts.input) < 0 && p->stop_status == 0) {
 		log_err("cannot read the input: %s", strerror(errno));
 		p->stop_status = 66;
@@ -249,11 +250,8 @@ void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 			log_err("cannot write results: %s", strerror(errno));
 		p->stop_status = errno == EPIPE ? -1 : 74;
 	}
-	if (fds[2].revents != 0) {
-		stop_take();
-		if (stop_usr1())
-			show_progress(p, true);
-	}
+	if (fds[3].revents != 0 && stop_usr1())
+		show_progress(p, true);
 }
 
 bool pipeline_must_stop(struct pipeline *p)

@@ -133,8 +133,6 @@ static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_inpu
 	}
 	if (fds[1].revents != 0 && output_write(p->out) != 0)
 		return errno == EPIPE ? 141 : 74;
-	if (fds[2].revents != 0)
-		stop_take();
 	return 0;
 }
 

@@ -7,9 +7,9 @@
 #include "log.h"
 #include "stop.h"
 
-static int pipe_fds[2] = { -1, -1 };
+static int stop_pipe[2] = { -1, -1 };
+static int usr1_pipe[2] = { -1, -1 };
 static volatile sig_atomic_t first;
-static volatile sig_atomic_t usr1;
 
 void stop_die(int sig)
 {
@@ -31,26 +31,23 @@ static void on_signal(int sig)
 	int saved = errno;
 	ssize_t n;
 
-	if (sig == SIGUSR1)
-		usr1 = 1;
-	else if (first)
+	if (sig != SIGUSR1 && first)
 		stop_die(sig);
-	else
+	if (sig != SIGUSR1)
 		first = sig;
-	n = write(pipe_fds[1], "", 1);
+	n = write(sig == SIGUSR1 ? usr1_pipe[1] : stop_pipe[1], "", 1);
 	(void)n;	/* a full pipe is readable all the same */
 	errno = saved;
 }
 
-static int make_pipe(void)
+static int make_pipe(int fds[2])
 {
-	if (pipe_fds[0] >= 0)
+	if (fds[0] >= 0)
 		return 0;
-	if (pipe(pipe_fds) < 0)
+	if (pipe(fds) < 0)
 		return log_err("cannot make a pipe: %s", strerror(errno));
 	for (int i = 0; i < 2; i++)
-		if (fcntl(pipe_fds[i], F_SETFD, FD_CLOEXEC) < 0 ||
-		    fcntl(pipe_fds[i], F_SETFL, O_NONBLOCK) < 0)
+		if (fcntl(fds[i], F_SETFD, FD_CLOEXEC) < 0 || fcntl(fds[i], F_SETFL, O_NONBLOCK) < 0)
 			return log_err("cannot set up a pipe: %s", strerror(errno));
 	return 0;
 }
@@ -75,7 +72,7 @@ int stop_init(void)
 	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1 };
 	struct sigaction ignore;
 
-	if (make_pipe() < 0)
+	if (make_pipe(stop_pipe) < 0 || make_pipe(usr1_pipe) < 0)
 		return -1;
 	memset(&ignore, 0, sizeof(ignore));
 	ignore.sa_handler = SIG_IGN;
@@ -89,17 +86,7 @@ int stop_init(void)
 
 int stop_fd(void)
 {
-	return pipe_fds[0];
-}
-
-void stop_take(void)
-{
-	char junk[64];
-	ssize_t n;
-
-	do
-		n = read(pipe_fds[0], junk, sizeof(junk));
-	while (n > 0 || (n < 0 && errno == EINTR));
+	return stop_pipe[0];
 }
 
 int stop_signal(void)
@@ -107,10 +94,18 @@ int stop_signal(void)
 	return first;
 }
 
+int stop_usr1_fd(void)
+{
+	return usr1_pipe[0];
+}
+
 bool stop_usr1(void)
 {
-	bool came = usr1;
+	char junk[64];
+	bool came = false;
+	ssize_t n;
 
-	usr1 = 0;
+	while ((n = read(usr1_pipe[0], junk, sizeof(junk))) > 0 || (n < 0 && errno == EINTR))
+		came |= n > 0;
 	return came;
 }
