@@ -131,8 +131,12 @@ static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_inpu
 		log_err("cannot read the input: %s", strerror(errno));
 		return 66;
 	}
-	if (fds[1].revents != 0 && output_write(p->out) != 0)
-		return errno == EPIPE ? 141 : 74;
+	if (fds[1].revents != 0 && output_write(p->out) != 0) {
+		if (errno == EPIPE)
+			return 141;
+		log_err("cannot write results: %s", strerror(errno));
+		return 74;
+	}
 	return 0;
 }
 
