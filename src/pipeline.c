@@ -229,15 +229,21 @@ static int64_t earliest(int64_t a, int64_t b)
 /* Sleeps until something can go on. */
 void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 {
+	bool stops = pipeline_must_stop(p);
+	bool prints = output_waiting(p->parts.output) > 0 && !p->output_gone;
 	struct pollfd fds[4] = {
 		{ .fd = want_input ? p->parts.input_fd : -1, .events = POLLIN },
-		{ .fd = output_waiting(p->parts.output) > 0 ? output_fd(p->parts.output) : -1,
-		  .events = POLLOUT },
+		{ .fd = prints ? output_fd(p->parts.output) : -1, .events = POLLOUT },
 		{ .fd = stop_signal() == 0 ? stop_fd() : -1, .events = POLLIN },
 		{ .fd = stop_usr1_fd(), .events = POLLIN },
 	};
-	int64_t due = earliest(earliest(lane_due(p->lane), task_late_due(p)), earliest(progress_due(), limit));
+	int64_t due = earliest(progress_due(), limit);
 
+	/* what may not be sent is no reason to wake up */
+	if (!stops && !output_full(p->parts.output))
+		due = earliest(due, lane_due(p->lane));
+	if (!stops)
+		due = earliest(due, task_late_due(p));
 	if (p->riders > 0)
 		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
 	http_wait(p->parts.http, fds, 4, due);
@@ -246,9 +252,10 @@ void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 		p->stop_status = 66;
 	}
 	if (fds[1].revents != 0 && output_write(p->parts.output) != 0) {
+		p->stop_status = errno == EPIPE ? 141 : 74;
 		if (errno != EPIPE)
 			log_err("cannot write results: %s", strerror(errno));
-		p->stop_status = errno == EPIPE ? -1 : 74;
+		p->output_gone = true;
 	}
 	if (fds[3].revents != 0 && stop_usr1())
 		show_progress(p, true);
@@ -554,7 +561,7 @@ static void drain_output(struct pipeline *p)
 {
 	int64_t until = clock_ms() + (int64_t)p->o->grace_ms;
 
-	while (output_waiting(p->parts.output) > 0 && p->stop_status != -1 && p->stop_status != 74) {
+	while (output_waiting(p->parts.output) > 0 && !p->output_gone) {
 		if (stop_signal() != 0 && clock_ms() >= until)
 			return;
 		pipeline_wait(p, false, stop_signal() != 0 ? until : CLOCK_NEVER);
@@ -685,7 +692,7 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	end_run(p, !pipeline_must_stop(p));
 	end->signal = stop_signal();
 	memcpy(end->run, p->run->id, strlen(p->run->id) + 1);
-	status = p->stop_status == -1 ? 141 : p->stop_status;
+	status = p->stop_status;
 	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->held > 0))
 		status = 1;
 	pipeline_release(p);

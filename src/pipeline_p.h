@@ -44,6 +44,7 @@ struct pipeline {
 	int64_t start_ms, late_ms, run_start_ns;
 	uint64_t changes_seen, no_file_seen, failed;
 	int stop_status;		/* exit status that ends the run early, 0 */
+	bool output_gone;		/* writing failed: what waits there is never printed */
 	char synced_at[21];
 	char current[200];		/* path of the last document taken, cut: for people */
 	char *embedder, *settings;	/* owned: "hash:384"; the same with the chunking, for digests */
