@@ -59,6 +59,15 @@ size_t output_waiting(const struct output *o)
 	return o->wait.len - o->at;
 }
 
+size_t output_lines(const struct output *o)
+{
+	size_t n = 0;
+
+	for (size_t i = o->at; i < o->wait.len; i++)
+		n += o->wait.data[i] == '\n';
+	return n;
+}
+
 bool output_full(const struct output *o)
 {
 	return output_waiting(o) >= OUTPUT_LIMIT;

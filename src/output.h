@@ -17,6 +17,7 @@ struct output *output_new(int fd);
 void output_free(struct output *o);
 void output_add(struct output *o, const char *p, size_t n);	/* copies whole lines */
 size_t output_waiting(const struct output *o);
+size_t output_lines(const struct output *o);	/* lines that wait, one that is partly written too */
 bool output_full(const struct output *o);	/* waiting >= OUTPUT_LIMIT: send nothing new */
 int output_fd(const struct output *o);		/* to poll for POLLOUT while output_waiting() > 0 */
 /* Writes what fits without blocking; call when POLLOUT.  0, or -1 with errno (EPIPE: the reader is

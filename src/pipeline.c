@@ -570,23 +570,28 @@ static void drain_output(struct pipeline *p)
 
 #define KEEP_RUNS_S (7 * 86400)
 
-static void end_run(struct pipeline *p, bool whole)
+/* A run has ended well only when its results are printed too: until then a resume prints them. */
+static void end_run(struct pipeline *p)
 {
 	bool clean = p->end->counts[STATUS_FAILED] == 0 && p->end->counts[STATUS_HELD] == 0;
+	bool whole = !pipeline_must_stop(p);
 
 	if (whole) {
 		drop_unknown(p);
 		count_unclosed(p);
-		commit(p);	/* the walk sees what is committed */
-		count_held(p);
-		if (clean)
-			state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
 	}
+	commit(p);
+	drain_output(p);
+	whole = whole && !pipeline_must_stop(p);
+	count_held(p);
+	if (whole && clean)
+		state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
 	state_run_end(p->state, !whole ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
 	commit(p);
 	if (whole)
 		state_lines_drop(p->state, p->run->number);
-	drain_output(p);
+	p->end->whole = whole;
+	p->end->unprinted = output_lines(p->parts.output);
 }
 
 static size_t batch_size(const struct options *o, const struct store *s)
@@ -689,7 +694,7 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	}
 	if (pipeline_must_stop(p))
 		finish_in_flight(p);
-	end_run(p, !pipeline_must_stop(p));
+	end_run(p);
 	end->signal = stop_signal();
 	memcpy(end->run, p->run->id, strlen(p->run->id) + 1);
 	status = p->stop_status;

@@ -200,6 +200,7 @@ static void test_limit(void)
 	ok(!output_full(o), "not full below the limit");
 	output_add(o, line, sizeof(line));
 	ok(output_full(o), "full at the limit");
+	ok(output_lines(o) == OUTPUT_LIMIT / 4096, "the lines that wait are counted");
 	output_free(o);
 	output_free(NULL);
 }
