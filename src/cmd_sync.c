@@ -190,10 +190,6 @@ int cmd_sync(const struct options *o)
 		options_short_help(stderr);
 		return 64;
 	}
-	if (o->collection == NULL) {
-		log_err("no collection is named; use --collection NAME or LINESYNC_COLLECTION");
-		return 64;
-	}
 	if (stop_init() != 0)
 		return 70;
 	status = prepare_and_run(&s);

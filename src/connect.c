@@ -52,6 +52,10 @@ int connection_name(struct connection *c, const struct options *o, const char *s
 			log_err("there is no store '%s' in this linesync", s->url.driver);
 			return no_store();
 		}
+		if (collection == NULL) {
+			log_err("no collection is named; use --collection NAME or LINESYNC_COLLECTION");
+			return 64;
+		}
 		bad = s->driver->check_name(collection, &changed, &why);
 	}
 	if (bad != 0) {

@@ -13,7 +13,8 @@ struct connection {
 };
 
 /* Fills in store.url, driver and collection from store_text (NULL: --store, LINESYNC_STORE, or the
- * variables of Weaviate's own tools) and collection.  0, or an exit status with the reason logged. */
+ * variables of Weaviate's own tools) and collection (NULL: none is named).  0, or an exit status with
+ * the reason logged. */
 int connection_name(struct connection *c, const struct options *o, const char *store_text,
 		    const char *collection);
 /* Finds the key and sets up HTTP; no request is made yet.  0, 77 or 78 with the reason logged. */
