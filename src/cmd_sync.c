@@ -85,29 +85,36 @@ static const char *input_name(uint64_t *size)
 	return S_ISREG(st.st_mode) ? "file" : S_ISFIFO(st.st_mode) ? "pipe" : "other";
 }
 
+static void add_left(struct buf *b, const struct pipeline_end *e)
+{
+	buf_addf(b, "; stopped with %llu lines read and not settled", (unsigned long long)e->unsettled);
+	if (e->unprinted > 0)
+		buf_addf(b, ", %llu results not printed", (unsigned long long)e->unprinted);
+	buf_adds(b, ": the same command resumes");
+}
+
 /* One line for whoever reads it later, with the command to type next. */
 static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
 {
 	auto_buf struct buf b = BUF_INIT;
 	uint64_t failed = e->counts[STATUS_FAILED], held = e->held;
 
-	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO) &&
-	    e->unclosed == 0)
+	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO))
 		return;
 	buf_addf(&b, "run %s: %llu stored, %llu deleted, %llu unchanged, %llu failed, %llu held in %.1f s",
 		 e->run, (unsigned long long)e->stored, (unsigned long long)e->deleted,
 		 (unsigned long long)e->unchanged, (unsigned long long)failed, (unsigned long long)held,
 		 (double)(clock_ms() - s->start_ms) / 1000);
 	if (e->unclosed > 0)
-		buf_addf(&b, "; %llu repositories have lines after their last changeset record: their "
-			 "position stays", (unsigned long long)e->unclosed);
-	if (e->signal != 0 || status >= 64)
-		buf_addf(&b, "; stopped with %llu lines read and not settled: the same command resumes",
-			 (unsigned long long)e->unsettled);
-	else if (failed > 0)
-		buf_addf(&b, "; see: linesync status --failed --state %s", state_path(s->state));
-	else if (held > 0)
-		buf_addf(&b, "; see: linesync status --held --state %s", state_path(s->state));
+		buf_addf(&b, "; lines after the last changeset record of %llu %s, whose position stays",
+			 (unsigned long long)e->unclosed,
+			 e->unclosed == 1 ? "repository" : "repositories");
+	if (!e->whole) {
+		add_left(&b, e);
+	} else if (failed > 0 || held > 0) {
+		buf_adds(&b, "; see: ");
+		command_line(&b, s->o, failed > 0 ? "status --failed" : "status --held", s->state);
+	}
 	log_note("%s", b.data);
 }
 
@@ -123,8 +130,7 @@ static int run(struct sync *s)
 	progress_init(s->o->progress, s->start_ms);
 	status = pipeline_run(&parts, &end);
 	progress_clear();
-	if (status != 141)
-		sum_up(s, &end, status);
+	sum_up(s, &end, status);
 	return end.signal != 0 ? 128 + end.signal : status;
 }
 
@@ -166,7 +172,11 @@ static int prepare_and_run(struct sync *s)
 		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->c.store, s->o);
 	if (status == 0)
 		status = collection_read(&s->c.store, s->c.http, s->state, s->o, stop_fd());
-	return status == 0 ? run(s) : status;
+	if (status == 0)
+		return run(s);
+	if (stop_signal() != 0)
+		log_note("stopped before a line was read; the same command begins again");
+	return status;
 }
 
 static void release(struct sync *s)
