@@ -285,6 +285,7 @@ static void run_loop(struct pipeline *p)
 		records_judge(p, false);
 		if (lane_starved(p->lane) && (all_taken(p) || !room(p)))
 			lane_flush(p->lane);	/* nothing more will fill what is open */
+		/* an answer that came with the signal must not lead to another request */
 		settle_and_send(p, output_full(p->parts.output) || pipeline_must_stop(p));
 		show_progress(p, false);
 		if (pipeline_must_stop(p) || (all_taken(p) && p->window_works == 0))
