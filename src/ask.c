@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "log.h"
 #include "retry.h"
+#include "stop.h"
 
 static int ask_reply(struct store *s, struct http *h, struct ask *a, int stop_fd, long *retry_after_s)
 {
@@ -61,11 +62,26 @@ static int final_status(const struct store *s, const struct verdict *v, const ch
 	}
 }
 
+/* Between two attempts.  False: asked to stop. */
+static bool pause_for(struct http *h, int64_t wait, int stop_fd, const char *what, const struct verdict *v)
+{
+	struct pollfd fds[2] = { { .fd = stop_fd, .events = POLLIN },
+				 { .fd = stop_usr1_fd(), .events = POLLIN } };
+	int64_t until = clock_ms() + wait;
+
+	do {
+		http_wait(h, fds, 2, until);
+		if (fds[1].revents != 0 && stop_usr1())
+			log_note("cannot %s yet: %s; trying again in %.1f s", what, v->text,
+				 (double)(until - clock_ms()) / 1000);
+	} while (fds[0].revents == 0 && clock_ms() < until);
+	return fds[0].revents == 0;
+}
+
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
 		  const char *what, int stop_fd)
 {
 	int64_t start = clock_ms(), wait;
-	struct pollfd fd = { .fd = stop_fd, .events = POLLIN };
 	struct ask fresh = *a;
 
 	for (unsigned failures = 1;; failures++) {
@@ -80,8 +96,7 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 			wait = retry_after_s * 1000;
 		log_info("cannot %s yet: %s; trying again in %.1f s", what, a->verdict.text,
 			 (double)wait / 1000);
-		http_wait(h, &fd, 1, clock_ms() + wait);
-		if (fd.revents != 0)
+		if (!pause_for(h, wait, stop_fd, what, &a->verdict))
 			return 75;
 		ask_release(a);
 		*a = fresh;

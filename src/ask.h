@@ -16,7 +16,7 @@ struct ask_patience {
 
 /* The same, again and again while the verdict is transient, until give_up_ms have passed.  Returns 0 if
  * the store said yes; else an exit status (75 away or stopped, 77, 78) with the reason logged, saying
- * what was being done ("open the collection"). */
+ * what was being done ("open the collection").  SIGUSR1 prints what it waits for. */
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
 		  const char *what, int stop_fd);
 
