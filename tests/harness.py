@@ -140,10 +140,11 @@ class Watched(chroma.Store):
 
 
 class Ended:
-    """How an invocation ended: rc as a shell shows it, its results, its standard error."""
+    """How an invocation ended: rc as a shell shows it, the signal that it died by (0: none), its
+    results, its standard error."""
 
     def __init__(self, rc, out, err):
-        self.rc, self.err = rc, err
+        self.rc, self.signal, self.err = rc if rc >= 0 else 128 - rc, -rc if rc < 0 else 0, err
         whole = out.split(b"\n")
         self.cut = whole.pop()
         self.results = [json.loads(line) for line in whole]
@@ -229,6 +230,17 @@ class World:
         while self.server.connections and time.monotonic() < until:
             time.sleep(0.002)
 
+    def hold_answers(self, *kinds):
+        """From now on the store does requests of these kinds and answers once the gate is open."""
+        gate = Gate()
+
+        def applied(_n, call):
+            if call.kind in kinds:
+                gate.arrived.set()
+                gate.opened.wait(60)
+        self.store.on_applied = applied
+        return gate
+
     def documents(self):
         """{(repo, path): text} that the store holds now."""
         out = {}
@@ -258,10 +270,11 @@ class World:
 
     # ---- linesync ----
 
-    def start(self, *options):
-        return subprocess.Popen([program(), *self.options, *options], env=self.env, cwd=self.dir,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, bufsize=0)
+    def start(self, *options, **how):
+        """A sync with its three descriptors as pipes; how: what Popen is to do otherwise."""
+        given = dict(env=self.env, cwd=self.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                     stderr=subprocess.PIPE, bufsize=0)
+        return subprocess.Popen([program(), *self.options, *options], **{**given, **how})
 
     def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
              kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60, on_request=None):
@@ -325,7 +338,7 @@ class World:
         child.stdout.close()
         child.stderr.close()
         self.store.on_request = self.store.on_applied = None
-        ended = Ended(rc if rc >= 0 else 128 - rc, out, b"".join(err).decode())
+        ended = Ended(rc, out, b"".join(err).decode())
         if late:
             raise NoEnd("linesync %s: no end after %d s\n%s" % (" ".join(options), limit, ended.err))
         if self.verbose:
@@ -356,6 +369,99 @@ class World:
         if rc not in (0, 1) or not out.strip():
             return {}
         return {r["repo"]: r for r in find_list(json.loads(out), "repos")}
+
+
+class Gate:
+    """Between requests that were done and their answers."""
+
+    def __init__(self):
+        self.arrived, self.opened = threading.Event(), threading.Event()
+        self.open = self.opened.set
+
+    def wait_arrived(self):
+        if not self.arrived.wait(60):
+            raise NoEnd("no such request comes")
+
+
+class Steered:
+    """A sync whose input stays open, and whose output is read as it comes.  how: as for World.start;
+    read_output=False leaves standard output unread until read_on()."""
+
+    def __init__(self, w, *options, read_output=True, **how):
+        self.options = options
+        self.child = w.start(*options, **how)
+        self.pid = self.child.pid
+        self.out, self.err = bytearray(), bytearray()
+        self.changed = threading.Condition()
+        self.readers = []
+        self.read(self.child.stderr, self.err)
+        if read_output:
+            self.read_on()
+
+    def read(self, pipe, into):
+        if pipe:
+            self.readers.append(threading.Thread(target=self.collect, args=(pipe, into), daemon=True))
+            self.readers[-1].start()
+
+    def read_on(self):
+        self.read(self.child.stdout, self.out)
+
+    def collect(self, pipe, into):
+        while True:
+            try:
+                data = os.read(pipe.fileno(), 65536)
+            except OSError:    # a terminal whose other side is gone
+                data = b""
+            with self.changed:
+                into += data
+                self.changed.notify_all()
+            if not data:
+                return
+
+    def wait(self, what, holds, limit=60):
+        """Waits until holds() is true of what was printed so far."""
+        with self.changed:
+            if self.changed.wait_for(holds, limit):
+                return
+        self.child.kill()
+        raise NoEnd("linesync %s: %s does not come\n%s" % (" ".join(self.options), what, self.said()))
+
+    def said(self):
+        return self.err.decode(errors="replace")
+
+    def wait_said(self, text):
+        self.wait("'%s'" % text, lambda: text in self.said())
+
+    def wait_results(self, n):
+        self.wait("result %d" % n, lambda: self.out.count(b"\n") >= n)
+
+    def feed(self, *lines):
+        self.child.stdin.write(b"".join(as_line(x) + b"\n" for x in lines))
+
+    def signal(self, sig):
+        self.child.send_signal(sig)
+
+    def end(self, *lines, limit=60):
+        """Feeds the last lines, closes the input, and waits for the end."""
+        try:
+            self.feed(*lines)
+            self.child.stdin.close()
+        except OSError:
+            pass
+        return self.ended(limit)
+
+    def ended(self, limit=60):
+        try:
+            rc = self.child.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            raise NoEnd("linesync %s: no end\n%s" % (" ".join(self.options), self.said())) from None
+        for r in self.readers:
+            r.join()
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            if pipe:
+                pipe.close()
+        return Ended(rc, bytes(self.out), self.said())
 
 
 def run_tests(tests):
