@@ -395,6 +395,16 @@ static bool is_blank(const struct line *line)
 	return !line->too_long;
 }
 
+uint64_t intake_left(struct pipeline *p)
+{
+	struct line line;
+	uint64_t n = p->has_first;
+
+	while (input_next(p->parts.input, &line) == INPUT_LINE)
+		n += !is_blank(&line);
+	return n;
+}
+
 static void parse(struct pipeline *p, struct change *c, const struct line *line, bool *needs_file)
 {
 	*needs_file = false;

@@ -592,6 +592,7 @@ static void end_run(struct pipeline *p)
 	if (whole)
 		state_lines_drop(p->state, p->run->number);
 	p->end->whole = whole;
+	p->end->unsettled = whole ? 0 : intake_left(p);
 	p->end->unprinted = output_lines(p->parts.output);
 }
 

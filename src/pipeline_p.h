@@ -83,6 +83,7 @@ void intake_line(struct pipeline *p, const struct line *line);
 bool intake_retry(struct pipeline *p);		/* offers one earlier failure; false: none left */
 void intake_first_line(struct pipeline *p);
 void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number);
+uint64_t intake_left(struct pipeline *p);	/* lines read and not taken up; passes over them */
 struct work *intake_work(struct pipeline *p, struct change *c, const struct content *k,
 		      struct place_in_run at, uint64_t number);
 void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip);

@@ -76,6 +76,23 @@ def in_flight(w):
              "and does only what is left")
 
 
+def read_ahead(w):
+    """Lines that were read and have not found room yet are left, too."""
+    prepare(w)
+    name = os.path.join(w.dir, "input")
+    with open(name, "wb") as f:
+        f.write(b"".join(as_line(put("d%d" % i, "D")) + b"\n\n" for i in range(200)))
+    gate = w.hold_answers("upsert")
+    with open(name, "rb") as f:
+        sync = Steered(w, *ONE, stdin=f)
+    gate.wait_arrived()
+    sync.signal(signal.SIGTERM)
+    gate.open()
+    ended = sync.ended()
+    same((ended.signal, len(ended.results), left(ended)), (signal.SIGTERM, 1, 199),
+         "199 of 200 lines are left")
+
+
 def idle(w):
     prepare(w)
     for sig in STOPS:
@@ -543,7 +560,7 @@ def bars(w):
     same(sync.ended().rc, 0, "a file's size tells how far it is")
 
 
-TESTS = [in_flight, idle, hanging, asking, in_backoff, before_the_first_line, waiting_for_the_lock,
+TESTS = [in_flight, read_ahead, idle, hanging, asking, in_backoff, before_the_first_line, waiting_for_the_lock,
          before_a_resumed_line, dry_run, ignored, while_printing, reader_gone, gone_at_the_end,
          slow_reader, slow_reader_stopped, flags_untouched, whole_lines, pausing_input, asked_for, bars]
 
