@@ -954,6 +954,11 @@ static void parse_auto(struct change *c, const char *line, size_t n, bool cut, b
 		parse_path(c, line, n, cut, needs_file, false);
 }
 
+bool change_is_blank(const char *line, size_t n, const struct change_options *o)
+{
+	return n == 0 || (!o->nul_terminated && blank_skip(line, line + n) == line + n);
+}
+
 void change_parse(struct change *c, const char *line, size_t n, bool last_without_newline,
 		  bool *needs_file, const struct change_options *o)
 {
@@ -964,9 +969,7 @@ void change_parse(struct change *c, const char *line, size_t n, bool last_withou
 	c->kind = CHANGE_DOCUMENT;
 	c->repo = join_repo(o, o->repo ? o->repo : "");
 	c->repo_known = true;
-	if (blank_skip(line, line + n) == line + n && !o->nul_terminated)
-		skip(c);
-	else if (n == 0)
+	if (change_is_blank(line, n, o))
 		skip(c);
 	else if (o->nul_terminated)
 		parse_nul(c, line, n, cut, needs_file, o);

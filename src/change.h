@@ -83,6 +83,10 @@ void change_parse(struct change *c, const char *line, size_t n, bool last_withou
 		  bool *needs_file, const struct change_options *o);
 void change_release(struct change *c);
 
+/* True if n bytes of a line are no change and no message either, and have no result.  With -z only
+ * 0 bytes are: a file can be called " ". */
+bool change_is_blank(const char *line, size_t n, const struct change_options *o);
+
 #define CHANGE_PATH_MAX 4096	/* bytes in a path */
 
 /* What is wrong with n bytes as a path ("is not UTF-8"), for the end of a message; NULL if they

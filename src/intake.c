@@ -387,12 +387,9 @@ static bool take_finished(struct pipeline *p, const struct line *line, const str
 	return true;
 }
 
-static bool is_blank(const struct line *line)
+static bool is_blank(const struct pipeline *p, const struct line *line)
 {
-	for (size_t i = 0; i < line->n; i++)
-		if (line->data[i] != ' ' && line->data[i] != '\t')
-			return false;
-	return !line->too_long;
+	return !line->too_long && change_is_blank(line->data, line->n, &p->change_options);
 }
 
 uint64_t intake_left(struct pipeline *p)
@@ -469,7 +466,7 @@ void intake_line(struct pipeline *p, const struct line *line)
 	bool needs_file;
 
 	state_run(p->state)->input_bytes = input_bytes(p->parts.input);
-	if (is_blank(line))
+	if (is_blank(p, line))
 		return;
 	if (p->matching && p->ord < p->recorded && state_line_get(p->state, p->ord + 1, &l) &&
 	    l.digest == line->digest && take_finished(p, line, &l))
@@ -507,7 +504,7 @@ void intake_first_line(struct pipeline *p)
 		case INPUT_LINE:
 			break;
 		}
-		if (is_blank(&p->first))
+		if (is_blank(p, &p->first))
 			continue;
 		p->has_first = true;
 		if (state_line_get(p->state, 1, &l) && l.digest == p->first.digest)

@@ -79,7 +79,7 @@ static void plan_line(struct plan *p, const struct line *line)
 	bool needs_file = false;
 	struct result r = { .run = "dry-run", .line = line->number };
 
-	if (line->n == 0 && !line->too_long)
+	if (!line->too_long && change_is_blank(line->data, line->n, &p->change))
 		return;
 	if (line->too_long) {
 		c.kind = CHANGE_BAD;

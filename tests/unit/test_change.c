@@ -379,7 +379,7 @@ static void test_nul(void)
 	parse("");
 	ok(is_skip(REASON_NOT_A_CHANGE), "-z: empty");
 	parse("  ");
-	ok(is_document(OP_MODIFY, "  "), "-z: blanks are a name");
+	ok(is_document(OP_MODIFY, "  ") && !change_is_blank("  ", 2, &options), "-z: blanks are a name");
 	options.format = FORMAT_NAME_STATUS;
 	parse_n("M\0a\tb", 5, false);
 	ok(is_document(OP_MODIFY, "a\tb"), "-z name-status: M");
