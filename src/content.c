@@ -778,6 +778,8 @@ static int fix_paths(struct content *k, struct change *c, struct roots *r, bool 
 		return fail_folder(k, c->old_path);
 	if (strcmp(c->path, c->old_path) == 0) {
 		c->op = OP_MODIFY;
+		free(c->old_path);
+		c->old_path = NULL;
 	} else if (c->source == CONTENT_FILE) {
 		/* A swap of two names arrives as two renames: neither old path is free. */
 		old = file_look(r, look_below(k, r, c->repo), c->old_path);

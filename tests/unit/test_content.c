@@ -368,7 +368,8 @@ static void test_renames(void)
 	load_a("src/a.py", ",\"op\":\"rename\",\"old_path\":\"newdir\"");
 	ok(got_text("src/a.py", "import os\n") && !keep_old, "a folder there is no file");
 	load_a("src/a.py", ",\"op\":\"rename\",\"old_path\":\"./src/a.py\",\"content\":\"x\"");
-	ok(got_text("src/a.py", "x") && c.op == OP_MODIFY, "a rename to itself is no rename");
+	ok(got_text("src/a.py", "x") && c.op == OP_MODIFY && !c.old_path,
+	   "a rename to itself is no rename");
 	load_a("src/a.py", ",\"op\":\"rename\",\"old_path\":\"../x\"");
 	ok(got_fail(ERR_OUTSIDE_ROOT, "../x"), "an old path outside");
 	load_a("src/a.py", ",\"op\":\"rename\",\"old_path\":\"newdir/\"");
