@@ -22,6 +22,9 @@
 /* glibc declares it under _XOPEN_SOURCE only, though POSIX.1-2008 has it. */
 char *realpath(const char *restrict path, char *restrict resolved);
 
+#if !defined(O_PATH) && defined(__O_PATH)	/* glibc declares it under _GNU_SOURCE only */
+#define O_PATH __O_PATH
+#endif
 #ifdef O_PATH	/* asks for no read permission on the folders in between */
 #define OPEN_FOLDER (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #else
