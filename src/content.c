@@ -846,6 +846,9 @@ static int load_ref(struct content *k, struct change *c, struct roots *r)
 	struct file f;
 	bool folder;
 
+	/* A repository that only refers to files needs no folder, but a retry has to begin at this root. */
+	if (!k->folder && is_plain_path(without_namespace(r, c->repo)))
+		k->folder = xstrdup(without_namespace(r, c->repo));
 	if (normalise(path, &folder) == PATH_ABOVE)
 		return outside(k, c->text, p->root->path);
 	if (c->text[0] == '/')

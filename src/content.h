@@ -53,7 +53,8 @@ struct content {
 	char hash_hex[65];		/* content_hash to store: of the whole document */
 	bool from_file;			/* read from disk: a resumed line reads it again */
 	int64_t ctime_ns;		/* of that file, 0 if none */
-	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for */
+	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
+					 * repository's name where it has none and content_ref was read */
 	const char *root;		/* ROOT that folder is below; borrowed, lives as long as the roots */
 };
 

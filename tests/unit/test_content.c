@@ -333,6 +333,9 @@ static void test_refs(void)
 	ok(got_fail(ERR_OUTSIDE_ROOT, "symbolic link"), "to a link");
 	load_a("doc.md", ",\"content_ref\":\"refs/none\"");
 	ok(got_fail(ERR_NO_SUCH_FILE, "refs/none"), "to nothing");
+	load("{\"repo\":\"none\",\"path\":\"doc.md\",\"content_ref\":\"refs/none\"}");
+	ok(got_fail(ERR_NO_SUCH_FILE, "refs/none") && k.folder && strcmp(k.folder, "none") == 0,
+	   "of a repository without a folder: a retry begins at the same root");
 	load_a("doc.md", ",\"content_ref\":\"refs\"");
 	ok(got_fail(ERR_IS_A_DIRECTORY, "refs"), "to a folder");
 	load_a("doc.md", ",\"content_ref\":\"refs/\"");
