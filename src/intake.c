@@ -82,6 +82,16 @@ static void settle_alone(struct pipeline *p, struct work *w, enum status status,
 	task_settle_work(p, w);
 }
 
+/* A line whose document stays as it is (no-content). */
+static void settle_left_doc(struct pipeline *p, struct work *w, enum reason reason)
+{
+	struct doc *d = work_doc(p, w->repo, w->path);
+
+	task_leave_doc(p, w, d);
+	work_doc_put(p, d);
+	settle_alone(p, w, STATUS_SKIPPED, reason, true);
+}
+
 /* A failed line whose document is known: earlier lines of it come first, and a failure takes the
  * place of an older one, but leaves what the store holds. */
 static void settle_failed_doc(struct pipeline *p, struct work *w)
@@ -260,7 +270,7 @@ static bool add_new_half(struct pipeline *p, struct work *w, struct change *c, s
 		return false;
 	}
 	if (k->got == CONTENT_SKIP && !k->deletes && !old_goes) {
-		settle_alone(p, w, STATUS_SKIPPED, k->reason, true);
+		settle_left_doc(p, w, k->reason);
 		return false;
 	}
 	if (error != ERR_NONE)
@@ -286,6 +296,8 @@ static void queue_half(struct pipeline *p, struct work *w, struct task *t)
 		t->status = STATUS_SUPERSEDED;
 	else if (t->status == STATUS_FAILED)
 		task_put_failure(p, w, t, true);
+	else
+		task_leave_doc(p, w, t->doc);
 	work_doc_put(p, t->doc);
 	t->doc = NULL;
 }

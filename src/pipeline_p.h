@@ -68,6 +68,7 @@ void work_free(struct work *w);
 void task_queue(struct pipeline *p, struct task *t);	/* step 3 begins */
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end);
 void task_settle_work(struct pipeline *p, struct work *w);
+void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d);
 void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known);
 void task_settle_mark(struct pipeline *p, struct doc *d);
 void task_mark_put(struct pipeline *p, struct doc *d);

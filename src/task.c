@@ -63,6 +63,19 @@ static void drop_failure(struct pipeline *p, struct doc *d, struct place_in_run 
 	failure_release(&f);
 }
 
+/* The line names the document and carries no text of it: it stays as it is, a doubt included,
+ * and counts as listed. */
+void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
+{
+	if (d->known.flags != 0 && !state_later(p->state, d->known.last, w->at)) {
+		d->known.last = w->at;
+		state_doc_put(p->state, d->repo, d->path, &d->known);
+		if (!w->retried)
+			changeset_line(p->state, d->repo, w->at);
+	}
+	drop_failure(p, d, w->at);
+}
+
 /* The task's line has finished the document: it holds what flags say, by that line. */
 static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const uint8_t *digest,
 		       uint32_t chunks)
@@ -78,7 +91,8 @@ static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const 
 	if (digest != NULL)
 		memcpy(d->known.digest, digest, SYNC_DIGEST_SIZE);
 	d->known.chunks = chunks;
-	d->known.last = w->at;
+	if (!state_later(p->state, d->known.last, w->at))	/* a later line has only named it */
+		d->known.last = w->at;
 	state_doc_put(p->state, d->repo, d->path, &d->known);
 	drop_failure(p, d, w->at);
 	task_settle_mark(p, d);
