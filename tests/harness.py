@@ -160,6 +160,15 @@ class Ended:
     def statuses(self, n):
         return [self.status(i + 1) for i in range(n)]
 
+    def verdicts(self):
+        """{line: status, and with a colon its reason or error code}, retried lines left out."""
+        out = {}
+        for r in self.results:
+            if not r.get("retried"):
+                why = r.get("reason") or r.get("error", {}).get("code")
+                out[r["line"]] = r["status"] + (":" + why if why else "")
+        return out
+
 
 class NoEnd(Exception):
     """linesync ran into the limit of its time."""
@@ -251,6 +260,16 @@ class World:
                         out[r.metadata["repository"], r.metadata["file_path"]] = r.document
         return out
 
+    def objects(self):
+        """{(repo, path): its properties, with "id", "content" and "vector"} that the store holds."""
+        out = {}
+        with self.store.lock:
+            for c in self.store.by_name.values():
+                for i, r in c.records.items():
+                    out[r.metadata["repository"], r.metadata["file_path"]] = dict(
+                        r.metadata, id=i, content=r.document, vector=list(r.embedding))
+        return out
+
     def writes(self):
         """The writes that the store has seen: (kind, ids)."""
         with self.store.lock:
@@ -278,10 +297,12 @@ class World:
 
     def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
              kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60, on_request=None):
-        """Feeds lines (bytes, str or objects).  on_request: see Watched.  kill_*: sends the signal `how` when the store sees
+        """Feeds lines (bytes, str or objects; one bytes object: as it is).  on_request: see Watched.
+        kill_*: sends the signal `how` when the store sees
         the Nth write (request), has done it and not answered (applied), when the Nth result is
         printed (line), or after so many ms.  pause_ms: a list of pauses before the lines."""
-        lines = [as_line(x) for x in lines]
+        if not isinstance(lines, bytes):
+            lines = [as_line(x) for x in lines]
         seen = [0]
         child = self.start(*options)
         lock = threading.Lock()
@@ -507,7 +528,9 @@ def as_line(x):
 
 def feed(pipe, lines, pause_ms):
     try:
-        if not pause_ms:
+        if isinstance(lines, bytes):
+            pipe.write(lines)
+        elif not pause_ms:
             pipe.write(b"".join(line + b"\n" for line in lines))
         else:
             for i, line in enumerate(lines):
