@@ -28,7 +28,7 @@ FOREIGN = ("CHROMA_", "WEAVIATE_", "WCD_", "QDRANT_", "OPENAI_", "LINESYNC_", "S
 
 
 def program():
-    return os.environ.get("LINESYNC") or os.path.join(os.path.dirname(HERE), "linesync")
+    return os.path.abspath(os.environ.get("LINESYNC") or os.path.join(os.path.dirname(HERE), "linesync"))
 
 
 class Report:
