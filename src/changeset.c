@@ -64,6 +64,14 @@ static bool stepped_over(const struct repo_state *rs, const struct run_state *ru
 	return run_own_ord(run, last) <= run_own_ord(run, rs->held);
 }
 
+/* What a line after r did is not passed by it: --touched names it, and the next record must. */
+static bool comes_after(const struct run_state *run, const struct record *r, struct place_in_run last)
+{
+	uint32_t own = run_own_ord(run, last);
+
+	return own != 0 ? own > r->at.ord : place_compare(last, r->at) > 0;
+}
+
 /* True if the document was changed after the position by something that no record has closed, or
  * that the record's `since` steps back behind, and the block does not name it. */
 static bool is_open(const struct repo_state *rs, const struct run_state *run, const struct record *r,
@@ -74,10 +82,10 @@ static bool is_open(const struct repo_state *rs, const struct run_state *run, co
 	if (named_in(run, r, d->last) && !left_open(rs, d->last) &&
 	    !(steps_back && stepped_over(rs, run, d->last)))
 		return false;
+	if (comes_after(run, r, d->last))
+		return false;
 	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
 		return true;
-	if (place_compare(d->last, r->at) > 0 && run_own_ord(run, d->last) != 0)
-		return false;	/* a later line of the same run: the next block's */
 	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, base) > 0);
 }
 

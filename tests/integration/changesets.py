@@ -373,6 +373,30 @@ def since_neither_in_one_input(w):
 
 # ---- failed lines ----
 
+def superseded_place_beyond_the_record(w):
+    """What a line before the record left to a line after it holds the record until that is done."""
+    stored(w, d="D")
+    lines = [put("d", "D1"), put("d", "D2"), record("P1", since="P0"), put("d", "poison")]
+    refuse(w, "poison")
+    ended = w.sync(lines, "--flush-ms", "10000")
+    same(ended.statuses(2) + [ended.status(4)], ["completed", "superseded", "failed"],
+         "a line after the record takes over and fails")
+    same((ended.rc, verdict(ended, 3), w.position("R")), (1, ("held", "lines", 1), "P0"),
+         "the record is held for it")
+    w.script()
+    ended = w.sync([])
+    same((ended.rc, retried(ended), w.position("R")), (0, [(4, "completed"), (3, "completed")], "P1"),
+         "and released by its retry")
+    lines[2]["new_changeset"].update(commit="P2", since="P1")
+    lines[0]["content"], lines[3]["content"] = "D3", "D4"
+    ended = w.sync(lines, "--flush-ms", "10000")
+    same((ended.rc, ended.statuses(4)), (0, ["completed", "superseded", "completed", "completed"]),
+         "where it succeeds")
+    order = [r["line"] for r in ended.results]
+    test(order.index(4) < order.index(3), "the record waits for it", str(order))
+    same((w.position("R"), w.touched("R")), ("P2", {"d"}), "it stands after the record")
+
+
 def retry_releases(w):
     stored(w, a="A", b="B")
     refuse(w, "poison")
@@ -613,6 +637,20 @@ def half_a_rename_fails(w):
          "and done")
 
 
+def failed_rename_superseded(w):
+    """Each half is superseded with its own document."""
+    stored(w, a="A", c="C")
+    w.script({"match": {"kind": "delete"}, "do": {"refuse_objects": True}},
+             {"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}})
+    ended = w.sync([rename("a", "b", "poison"), record("P1", since="P0")])
+    same((ended.rc, sorted(f[1] for f in failures(w))), (1, ["a", "b"]), "both halves fail")
+    ended = w.sync([put("b", "B2")], "--no-retry")
+    same((sorted(f[1] for f in failures(w)), w.position("R")), (["a"], "P0"), "one is superseded")
+    ended = w.sync([put("a", "A2")], "--no-retry")
+    same((ended.rc, failures(w), w.position("R")), (0, [], "P1"), "both are: released")
+    same(texts(w), {"a": "A2", "b": "B2", "c": "C"}, "by what came later")
+
+
 # ---- in doubt ----
 
 def killed(w, lines, *options, **when):
@@ -772,6 +810,10 @@ def uncommitted(w):
     ended = w.sync([put("a", "A2"), record("P4", since="P3")])
     same((ended.rc, ended.status(1), w.touched("R")), (0, "skipped:unchanged", set()),
          "a line without the field ends it")
+    ended = w.sync([put("b", "B3"), record("P5", since="P4"), put("a", "A3", uncommitted=True)])
+    same((ended.rc, ended.statuses(3), w.position("R")), (0, ["completed"] * 3, "P5"),
+         "one after the record does not hold it")
+    same(w.touched("R"), {"a"}, "and counts as changed")
 
 
 def changed_while_read(w):
@@ -1120,10 +1162,11 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_in_a_namespace, complete_counts_earlier_lines, complete_not_from_here,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
-         since_neither_in_one_input, retry_releases, retry_rounds, retries_come_first_in_order,
-         newer_line_supersedes, newer_failure_takes_the_place, older_failure_holds, not_retryable,
-         broken_line_holds_all, broken_line_that_holds_nothing, broken_line_again,
-         line_without_a_path, half_a_rename_fails, doubt_read_back, doubt_about_a_delete,
+         since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
+         retry_rounds, retries_come_first_in_order, newer_line_supersedes,
+         newer_failure_takes_the_place, older_failure_holds, not_retryable, broken_line_holds_all,
+         broken_line_that_holds_nothing, broken_line_again, line_without_a_path,
+         half_a_rename_fails, failed_rename_superseded, doubt_read_back, doubt_about_a_delete,
          doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
          failed_and_in_doubt, uncommitted, changed_while_read, touched_names_exactly,
          resume_same_input, resume_twice, resume_another_first_line, resume_early_end,

@@ -434,6 +434,28 @@ static void test_uncommitted(void)
 	want_record("A", 1, "c6", "c5", "advance", "for good");
 }
 
+/* What came after a held record, in its run or a later one, does not hold it: the next must name it. */
+static void test_after_the_record(void)
+{
+	fresh();
+	failed("A", 1, "x");
+	want_record("A", 2, "c1", NULL, "held 1", "held");
+	uncommitted("A", 3, "u");
+	failed("A", 4, "y");
+	next_run();
+	line("A", 1, "z");
+	next_run();
+	line("A", 1, "w");
+	retried("A", 1, 1, "x");
+	retried("A", 1, 4, "y");
+	ok(changeset_release(state, "A") && at("A", "c1"), "lines after a held record do not hold it");
+	want_record("A", 2, "c2", "c1", "held 3", "but the next one, which does not name what they did");
+	line("A", 3, "u");
+	line("A", 4, "y");
+	line("A", 5, "z");
+	want_record("A", 6, "c3", "c2", "advance", "named, they do not");
+}
+
 /* ---- failed lines of no known repository ---- */
 
 static void test_unknown(void)
@@ -662,6 +684,7 @@ int main(void)
 	test_own_failures_after_branch();
 	test_loose();
 	test_uncommitted();
+	test_after_the_record();
 	test_unknown();
 	test_unknown_after();
 	test_touched();
