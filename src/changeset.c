@@ -89,6 +89,12 @@ static bool is_open(const struct repo_state *rs, const struct run_state *run, co
 	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, base) > 0);
 }
 
+bool changeset_held_by(struct state *s, const struct record *r, const struct run_state *run,
+		       const struct doc_state *d)
+{
+	return is_open(state_repo(s, r->repo), run, r, d, false, (struct place_in_run){ 0, 0 });
+}
+
 /* A record that says `since POSITION` while another one is held in between lists what changed since
  * the position: what the held one's block changed and this one does not name was changed back. */
 static bool steps_back(const struct repo_state *rs, const struct record *r)

@@ -53,6 +53,11 @@ void changeset_close_block(struct state *s, const char *repo, struct place_in_ru
 /* True if the block that r closes names a document that was last finished by line last. */
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last);
 
+/* True if a document holds back a record that is held for lines, because something that no record has
+ * closed changed it after the position.  run: the one that r stands in. */
+bool changeset_held_by(struct state *s, const struct record *r, const struct run_state *run,
+		       const struct doc_state *d);
+
 /* True if a document counts as changed since its repository's position: for --touched. */
 bool changeset_touched(struct state *s, const char *repo, const struct doc_state *d);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "changeset.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "commands.h"
@@ -317,32 +318,18 @@ static void held_by_doubts(struct held *h)
 	walk_release(&at);
 }
 
-static bool in_tail(const struct held *h, struct place_in_run last)
-{
-	for (int i = 0; i < h->rs->ntails; i++) {
-		const struct tail *t = &h->rs->tails[i];
-
-		if (t->run == 0 ? place_compare(last, h->rs->position) > 0
-				: t->run == last.run && last.ord >= t->from && last.ord <= t->to)
-			return true;
-	}
-	return false;
-}
-
 /* Changed after the position by something that no record has closed. */
 static const char *why_open(const struct held *h, const struct doc_state *d)
 {
-	uint32_t own = run_own_ord(&h->run, d->last);
+	struct record r = { .repo = h->repo, .at = h->rs->held };
 
-	if (d->last.run == 0 || (own != 0 && own < h->rs->held.ord))
+	if (!changeset_held_by(h->l->s, &r, &h->run, d))
 		return NULL;
 	if (d->flags & DOC_UNCOMMITTED)
 		return "stored with text that is in no commit yet, or newer than its listing";
 	if (d->flags & DOC_LOOSE)
 		return "stored by a retry after the position";
-	if (own == 0 && in_tail(h, d->last))
-		return "changed by an earlier run that ended before its record";
-	return NULL;
+	return "changed by lines that no record has closed";
 }
 
 static void held_by_open(struct held *h)

@@ -5,6 +5,7 @@ NAMEs: only these."""
 
 import json
 import os
+import re
 import signal
 import sys
 import uuid
@@ -74,6 +75,11 @@ def held(w, repo="R"):
 def retried(ended):
     """What earlier runs' lines came to: [(line, status)]."""
     return [(r["line"], r["status"]) for r in ended.results if r.get("retried")]
+
+
+def holders(w):
+    """The paths that `status --held` names."""
+    return sorted(re.findall(r"^  \S.*?  (.*?):", w.ask("status", "--held")[1], re.M))
 
 
 def run_statuses(w):
@@ -651,6 +657,43 @@ def failed_rename_superseded(w):
     same(texts(w), {"a": "A2", "b": "B2", "c": "C"}, "by what came later")
 
 
+# ---- what holds, and what does not ----
+
+def lines_after_the_record(w):
+    """What came after a record is not passed by it, whoever did it: it counts as changed since."""
+    stored(w, a="A", b="B", c="C", d="D")
+    refuse(w, "poison")
+    ended = w.sync([put("a", "poison"), record("P1", since="P0"), put("b", "poison"),
+                    put("c", "C1", uncommitted=True)])
+    same((ended.rc, verdict(ended, 2)), (1, ("held", "lines", 1)), "held for the line before it")
+    w.sync([put("d", "D1")], "--no-retry")
+    same(holders(w), ["a"], "and for no other one")
+    w.script()
+    ended = w.sync([])
+    same((ended.rc, sorted(retried(ended)), w.position("R")),
+         (0, [(n, "completed") for n in (1, 2, 3)], "P1"),
+         "released by its retry")
+    same(w.touched("R"), {"b", "c", "d"}, "what came later counts as changed")
+    ended = w.sync([put("e", "E"), record("P2", since="P1")])
+    same((ended.rc, verdict(ended, 2), holders(w)), (1, ("held", "lines", 3), ["b", "c", "d"]),
+         "and holds a record that does not name it")
+    ended = w.sync([put(p, p) for p in "bcde"] + [record("P3", since="P1")])
+    same((ended.rc, w.position("R"), w.touched("R")), (0, "P3", set()), "one that does is free")
+
+
+def lines_left_open(w):
+    """A record that does not begin here closes nothing."""
+    stored(w, a="A")
+    ended = w.sync([put("a", "A1"), record("P2", since="P1"), put("b", "B"), record("P3", since="P0")])
+    same((ended.rc, verdict(ended, 4), w.position("R")), (1, ("held", "lines", 1), "P0"),
+         "a line before it holds the next one")
+    same(holders(w), ["a"], "and is said to")
+    w.sync([put("a", "A2"), put("b", "B2"), record("P4", since="P0")])
+    ended = w.sync([put("a", "A3"), record("P6", since="P5"), put("b", "B3"), record("P7")])
+    same((ended.rc, verdict(ended, 4), w.position("R")), (1, ("held", "lines", 1), "P4"),
+         "also one that does not say since when")
+
+
 # ---- in doubt ----
 
 def killed(w, lines, *options, **when):
@@ -1166,13 +1209,14 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          retry_rounds, retries_come_first_in_order, newer_line_supersedes,
          newer_failure_takes_the_place, older_failure_holds, not_retryable, broken_line_holds_all,
          broken_line_that_holds_nothing, broken_line_again, line_without_a_path,
-         half_a_rename_fails, failed_rename_superseded, doubt_read_back, doubt_about_a_delete,
-         doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
-         failed_and_in_doubt, uncommitted, changed_while_read, touched_names_exactly,
-         resume_same_input, resume_twice, resume_another_first_line, resume_early_end,
-         resume_difference, resume_lines_added, resume_ignores_what_is_no_change, resume_settings,
-         resume_failed_lines, resume_reads_files_again, resume_older_line, older_input,
-         rename_chains, rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
+         half_a_rename_fails, failed_rename_superseded, lines_after_the_record, lines_left_open,
+         doubt_read_back, doubt_about_a_delete, doubt_about_what_was_there, doubt_that_stays,
+         doubt_accepted, doubt_is_never_unchanged, failed_and_in_doubt, uncommitted,
+         changed_while_read, touched_names_exactly, resume_same_input, resume_twice,
+         resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
+         resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
+         resume_reads_files_again, resume_older_line, older_input, rename_chains,
+         rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
          delete_and_add_again, rename_killed_between]
 
 
