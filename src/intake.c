@@ -140,6 +140,7 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	}
 }
 
+/* Of a run that an earlier process began only the second is known: what changed in it counts. */
 static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct change *c,
 			      const struct content *k)
 {
@@ -151,10 +152,10 @@ static bool newer_than_listed(const struct pipeline *p, const struct work *w, co
 	if (!w->retried && p->run_start_ns != 0)
 		return k->ctime_ns > p->run_start_ns;
 	if (!w->retried || state_run_get(p->state, w->at.run, &r) != 0)
-		return k->ctime_ns / 1000000000 > p->run->start_s;
+		return k->ctime_ns / 1000000000 >= p->run->start_s;
 	start_s = r.start_s;
 	run_release(&r);
-	return k->ctime_ns / 1000000000 > start_s;
+	return k->ctime_ns / 1000000000 >= start_s;
 }
 
 static void add_upsert(struct pipeline *p, struct work *w, struct change *c, struct content *k)

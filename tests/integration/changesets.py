@@ -883,6 +883,32 @@ def changed_while_read(w):
          "until a later run reads it")
 
 
+def changed_before_the_retry(w):
+    stored(w, b="B")
+    ended = w.sync([from_file("a"), record("P1", since="P0")])
+    same((ended.rc, ended.of(1)["error"]["code"], verdict(ended, 2)[1]), (1, "no-such-file", "lines"),
+         "a file is not there")
+    w.write_file("R", "a", "late")
+    ended = w.sync([])
+    same((ended.rc, retried(ended), w.position("R")), (0, [(1, "completed"), (2, "completed")], "P1"),
+         "a retry reads it later than it was listed")
+    same((texts(w)["a"], w.touched("R")), ("late", {"a"}), "it counts as changed")
+    ended = w.sync([from_file("a"), record("P2", since="P1")])
+    same((ended.rc, w.touched("R")), (0, set()), "until a later run reads it")
+
+
+def changed_before_the_resume(w):
+    stored(w, b="B")
+    w.write_file("R", "a", "listed")
+    lines = [put("b", "B1"), from_file("a"), record("P1", since="P0")]
+    killed(w, lines, kill_request=1)
+    w.write_file("R", "a", "edited")
+    ended = w.sync(lines)
+    same((ended.rc, w.position("R"), texts(w)["a"]), (0, "P1", "edited"),
+         "read when the run goes on")
+    same(w.touched("R"), {"a"}, "it counts as changed")
+
+
 def touched_names_exactly(w):
     stored(w, a="A", b="B", c="C", d="D", e="E", f="F")
     refuse(w, "poison")
@@ -1212,12 +1238,12 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          half_a_rename_fails, failed_rename_superseded, lines_after_the_record, lines_left_open,
          doubt_read_back, doubt_about_a_delete, doubt_about_what_was_there, doubt_that_stays,
          doubt_accepted, doubt_is_never_unchanged, failed_and_in_doubt, uncommitted,
-         changed_while_read, touched_names_exactly, resume_same_input, resume_twice,
-         resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
-         resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
-         resume_reads_files_again, resume_older_line, older_input, rename_chains,
-         rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
-         delete_and_add_again, rename_killed_between]
+         changed_while_read, changed_before_the_retry, changed_before_the_resume,
+         touched_names_exactly, resume_same_input, resume_twice, resume_another_first_line,
+         resume_early_end, resume_difference, resume_lines_added, resume_ignores_what_is_no_change,
+         resume_settings, resume_failed_lines, resume_reads_files_again, resume_older_line,
+         older_input, rename_chains, rename_stores_first, rename_swap, rename_in_doubt,
+         rename_and_other_lines, delete_and_add_again, rename_killed_between]
 
 
 if __name__ == "__main__":
