@@ -462,6 +462,24 @@ def retries_come_first_in_order(w):
     same([r["line"] for r in ended.results if r.get("retried")], [1, 2, 1], "each once")
 
 
+def retry_as_it_was_read(w):
+    """The options and the folder of the run that failed count, not those of the one that tries again."""
+    other = os.path.join(w.dir, "elsewhere")
+    os.makedirs(os.path.join(other, "X"))
+    os.mkdir(os.path.join(w.root, "X"))
+    ended = w.sync(["M\ta", "R100\told\tb", "D\tc"], "--input-format", "name-status", "--repo", "X",
+                   "--namespace", "team")
+    same((ended.rc, ended.statuses(3)), (1, ["failed", "failed", "completed"]), "files are not there")
+    w.write_file("X", "a", "A")
+    w.write_file("X", "b", "B")
+    with open(os.path.join(other, "X", "a"), "w", encoding="utf-8") as f:
+        f.write("another file")
+    ended = w.sync([put("z", "Z")], "--root", other, "--input-format", "json", "--repo", "Y")
+    same((ended.rc, sorted(retried(ended))), (0, [(1, "completed"), (2, "completed")]), "tried again")
+    same(w.documents(), {("team/X", "a"): "A", ("team/X", "b"): "B", ("R", "z"): "Z"},
+         "the same files of the same repository")
+
+
 def newer_line_supersedes(w):
     stored(w, a="A")
     refuse(w, "poison")
@@ -1232,7 +1250,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
-         retry_rounds, retries_come_first_in_order, newer_line_supersedes,
+         retry_rounds, retries_come_first_in_order, retry_as_it_was_read, newer_line_supersedes,
          newer_failure_takes_the_place, older_failure_holds, not_retryable, broken_line_holds_all,
          broken_line_that_holds_nothing, broken_line_again, line_without_a_path,
          half_a_rename_fails, failed_rename_superseded, lines_after_the_record, lines_left_open,
