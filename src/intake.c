@@ -536,6 +536,29 @@ void intake_first_line(struct pipeline *p)
 
 /* ---- retries of earlier runs' failures ---- */
 
+static bool may_retry(const struct pipeline *p, const struct failure *f)
+{
+	return f->path[0] != '\0' && f->retries < p->o->max_rounds &&
+	       error_retryable((enum error_code)f->code) && state_own_ord(p->state, f->line) == 0;
+}
+
+/* Which halves of a rename are tried again: both, as one line, where both have failed. */
+static int failed_halves(struct pipeline *p, const struct failure *f)
+{
+	struct failure_walk at = { .at = f->line, .half = f->half };
+	struct failure other = { 0 };
+	int halves = f->half;
+
+	if (state_failure_next(p->state, &at, &other) && place_compare(other.line, f->line) == 0 &&
+	    may_retry(p, &other)) {
+		halves |= other.half;
+		p->retry.half = other.half;	/* the walk goes on behind it */
+	}
+	failure_release(&other);
+	failure_walk_release(&at);
+	return halves;
+}
+
 static void take_retry(struct pipeline *p, const struct failure *f, const struct buf *payload)
 {
 	struct change_options mine = p->change_options;
@@ -557,7 +580,7 @@ static void take_retry(struct pipeline *p, const struct failure *f, const struct
 		w->retried = true;
 		w->retries_before = f->retries;
 		keep_payload(w, payload->data, payload->len);
-		take_document(p, w, &c, &k, keep_old, f->op == OP_RENAME ? f->half : HALF_NEW | HALF_OLD);
+		take_document(p, w, &c, &k, keep_old, f->op == OP_RENAME ? failed_halves(p, f) : HALF_NEW | HALF_OLD);
 	}
 	p->change_options = mine;
 	change_release(&c);
@@ -576,8 +599,7 @@ bool intake_retry(struct pipeline *p)
 			failure_release(&f);
 			return false;
 		}
-		if (!p->retry.repo_known || f.path[0] == '\0' || f.retries >= p->o->max_rounds ||
-		    !error_retryable((enum error_code)f.code) || state_own_ord(p->state, f.line) != 0 ||
+		if (!p->retry.repo_known || !may_retry(p, &f) ||
 		    !state_failure_payload(p->state, f.line, &payload))
 			continue;
 		take_retry(p, &f, &payload);

@@ -480,6 +480,23 @@ def retry_as_it_was_read(w):
          "the same files of the same repository")
 
 
+def rename_of_which_both_halves_fail(w):
+    stored(w, a="A", c="C")
+    w.script({"match": {"kind": "delete"}, "do": {"refuse_objects": True}},
+             {"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}})
+    ended = w.sync([rename("a", "b", "poison"), record("P1", since="P0")])
+    same((ended.rc, ended.status(1), texts(w)), (1, "failed", {"a": "A", "c": "C"}), "both halves fail")
+    ended = w.sync([])
+    same((ended.rc, retried(ended)), (1, [(1, "failed")]), "tried again as one line")
+    same([f[1:] for f in failures(w)], [("b", "store-rejected", 1), ("a", "store-rejected", 1)],
+         "each is counted")
+    w.script()
+    ended = w.sync([])
+    same((ended.rc, texts(w), w.position("R"), failures(w)), (0, {"b": "poison", "c": "C"}, "P1", []),
+         "and done")
+    same(retried(ended), [(1, "completed"), (2, "completed")], "with one result")
+
+
 def newer_line_supersedes(w):
     stored(w, a="A")
     refuse(w, "poison")
@@ -1250,18 +1267,19 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
-         retry_rounds, retries_come_first_in_order, retry_as_it_was_read, newer_line_supersedes,
-         newer_failure_takes_the_place, older_failure_holds, not_retryable, broken_line_holds_all,
-         broken_line_that_holds_nothing, broken_line_again, line_without_a_path,
-         half_a_rename_fails, failed_rename_superseded, lines_after_the_record, lines_left_open,
-         doubt_read_back, doubt_about_a_delete, doubt_about_what_was_there, doubt_that_stays,
-         doubt_accepted, doubt_is_never_unchanged, failed_and_in_doubt, uncommitted,
-         changed_while_read, changed_before_the_retry, changed_before_the_resume,
-         touched_names_exactly, resume_same_input, resume_twice, resume_another_first_line,
-         resume_early_end, resume_difference, resume_lines_added, resume_ignores_what_is_no_change,
-         resume_settings, resume_failed_lines, resume_reads_files_again, resume_older_line,
-         older_input, rename_chains, rename_stores_first, rename_swap, rename_in_doubt,
-         rename_and_other_lines, delete_and_add_again, rename_killed_between]
+         retry_rounds, retries_come_first_in_order, retry_as_it_was_read,
+         rename_of_which_both_halves_fail, newer_line_supersedes, newer_failure_takes_the_place,
+         older_failure_holds, not_retryable, broken_line_holds_all, broken_line_that_holds_nothing,
+         broken_line_again, line_without_a_path, half_a_rename_fails, failed_rename_superseded,
+         lines_after_the_record, lines_left_open, doubt_read_back, doubt_about_a_delete,
+         doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
+         failed_and_in_doubt, uncommitted, changed_while_read, changed_before_the_retry,
+         changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
+         resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
+         resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
+         resume_reads_files_again, resume_older_line, older_input, rename_chains,
+         rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
+         delete_and_add_again, rename_killed_between]
 
 
 if __name__ == "__main__":
