@@ -411,7 +411,7 @@ uint64_t intake_left(struct pipeline *p)
 	uint64_t n = p->has_first;
 
 	while (input_next(p->parts.input, &line) == INPUT_LINE)
-		n += !is_blank(&line);
+		n += !is_blank(p, &line);
 	return n;
 }
 
