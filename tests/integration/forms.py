@@ -536,22 +536,22 @@ def partial_content(w):
 
 
 def vectors(w):
-    given = [0.5, -1.25, 3e-5, 7]
+    given = [0.5, -1.25, 3e-5, 7, 0, -2, 1, 0]
     w.options = w.options[:-2]
     ended = w.sync([
         put("a", "text", vector=given),
-        put("b", "text", vector=[1, 0, 0, 0.0]),
+        put("b", "text", vector=[1, 0, 0, 0.0] * 2),
         put("c", "text")])
     expect(ended, 0, [DONE] * 3, "the first vector decides")
     objects = w.objects()
     close = all(abs(x - y) <= 1e-7 * abs(y) for x, y in zip(objects["R", "a"]["vector"], given))
-    same((len(objects["R", "a"]["vector"]), close, objects["R", "b"]["vector"]), (4, True, [1, 0, 0, 0]),
+    same((len(objects["R", "a"]["vector"]), close, objects["R", "b"]["vector"]), (8, True, [1, 0, 0, 0] * 2),
          "they are stored")
-    same((len(objects["R", "c"]["vector"]), any(objects["R", "c"]["vector"])), (4, True),
+    same((len(objects["R", "c"]["vector"]), any(objects["R", "c"]["vector"])), (8, True),
          "one that is not given is made")
     same(w.sync([put("a", "text", vector=given)]).status(1), UNCHANGED, "the same vector is unchanged")
-    same(w.sync([put("a", "text", vector=[4, 3, 2, 1])]).status(1), DONE, "another is not")
-    same(w.objects()["R", "a"]["vector"], [4, 3, 2, 1], "and takes its place")
+    same(w.sync([put("a", "text", vector=list(range(8)))]).status(1), DONE, "another is not")
+    same(w.objects()["R", "a"]["vector"], list(range(8)), "and takes its place")
     same((w.sync([put("a", "text")]).status(1), w.objects()["R", "a"]["vector"]),
          (DONE, objects["R", "c"]["vector"]), "nor does it stay when none is given")
 
@@ -697,6 +697,16 @@ def folders(w):
     same([r["status"] for r in ended.results if r.get("retried") and r["line"] == 3], [DONE],
          "a retry from elsewhere")
     same(w.documents().get(("R", "g")), "root", "reads where the line was looked for")
+
+
+def read_again(w):
+    """A line that is tried again is read as it was at first, whatever this run's options say."""
+    ended = w.sync(b'"quoted"\0{brace\0', "-z", "--input-format", "paths", "--repo", "D", "--namespace", "team")
+    expect(ended, 1, ["failed:no-such-file"] * 2, "two names without files")
+    for name in '"quoted"', "{brace":
+        write(w, name, name)
+    same((w.sync([put("y", "Y")], "--repo", "E").rc, texts(w, "team/D")),
+         (0, {n: n for n in ('"quoted"', "{brace")}), "form, repository and namespace are kept")
 
 
 def referred_again(w):
@@ -955,8 +965,9 @@ def swap(w):
 
 TESTS = [
     forms, fixed_forms, line_ends, json_paths, absent_fields, field_names, content, partial_content,
-    vectors, properties, replaced, repositories, folders, referred_again, default_root, absolute_paths,
-    outside, skipped, left_alone, left_alone_while_retried, renames, renames_with_content, tiers]
+    vectors, properties, replaced, repositories, folders, read_again, referred_again, default_root,
+    absolute_paths, outside, skipped, left_alone, left_alone_while_retried, renames,
+    renames_with_content, tiers]
 GIT_TESTS = [mgit_diff, mgit_embedded, mgit_untracked, git_names, git_name_status, type_changes, swap]
 
 if __name__ == "__main__":
