@@ -152,7 +152,8 @@ def batch_limits(w):
     prepared(w)
     some = lines(25)
     ended = w.sync(some, "--batch-size", "10", "--flush-ms", LATER)
-    same((ended.rc, sizes(w), stored(w, some)), (0, [10, 10, 5], True), "--batch-size closes a batch")
+    same((ended.rc, sizes(w), stored(w, some)), (0, [10, 10, 5], True),
+         "--batch-size closes a batch")
     w.store.clear_log()
     some = [put("f%03d" % i, "%03d" % i + "x" * 3000) for i in range(25)]
     some[7]["content"] += "y" * 30000
@@ -175,7 +176,8 @@ def batch_bytes_on_the_wire(w):
          "vectors and escapes count: %s" % [e["bytes"] for e in logged(w)])
     w.store.clear_log()
     w.script({"match": {"kind": "preflight"}, "do": {"status": 404}})
-    w.sync([put("f%03d" % i, "%d" % i) for i in range(30)], "--batch-bytes", "64k", "--flush-ms", LATER)
+    w.sync([put("f%03d" % i, "%d" % i) for i in range(30)], "--batch-bytes", "64k", "--flush-ms",
+           LATER)
     test(max(e["bytes"] for e in logged(w)) <= 65536,
          "also where numbers are sent: %s" % [e["bytes"] for e in logged(w)])
     with w.store.lock:
@@ -186,10 +188,12 @@ def batch_bytes_on_the_wire(w):
 def server_limit(w):
     prepared(w)
     w.script({"match": {"kind": "preflight"},
-              "do": {"status": 200, "body": {"max_batch_size": 3, "supports_base64_encoding": True}}})
+              "do": {"status": 200,
+                     "body": {"max_batch_size": 3, "supports_base64_encoding": True}}})
     some = lines(10)
     ended = w.sync(some, "--flush-ms", LATER)
-    same((ended.rc, sizes(w), stored(w, some)), (0, [3, 3, 3, 1], True), "the server's limit closes a batch")
+    same((ended.rc, sizes(w), stored(w, some)), (0, [3, 3, 3, 1], True),
+         "the server's limit closes a batch")
     w.store.clear_log()
     w.sync(lines(10, "more"), "--batch-size", "2", "--flush-ms", LATER)
     same(sizes(w), [2] * 5, "unless --batch-size is smaller")
@@ -257,7 +261,8 @@ def superseded(w):
 def window(w):
     prepared(w)
     w.script({"match": UPSERT, "do": {"hang": True}})
-    f = Fed(w, "--connections", "2", "--batch-size", "4", "--batch-bytes", "256k", "--flush-ms", "5",
+    f = Fed(w, "--connections", "2", "--batch-size", "4", "--batch-bytes", "256k", "--flush-ms",
+            "5",
             "--timeout", "1h")
     line = b"".join(as_line(put("g%04d" % i, "x" * 60000)) + b"\n" for i in range(1000))
     taken = f.stuff(line, len(line))
@@ -294,7 +299,8 @@ def refusals(w, mode, do, positions, error, requests, *options):
         good.append(ended.rc == 1 and codes(ended) == {some[k]["path"]: error} and
                     [r["status"] for r in ended.results].count("completed") == 15 and
                     all(times.get(x["path"]) == 1 for x in some if "poison" not in x["content"]))
-    same(good, [True] * len(good), "%s: exactly the poison fails, the others are stored once" % mode)
+    same(good, [True] * len(good),
+         "%s: exactly the poison fails, the others are stored once" % mode)
     test(max(seen) <= requests, "%s: in at most %d requests: %s" % (mode, requests, sorted(seen)))
 
 
@@ -305,7 +311,8 @@ def refused_whole(w):
     prepared(w)
     halves = 1 + 2 * math.log2(16)
     for status, positions in ((400, SOME), (413, SOME), (422, range(16))):
-        refusals(w, "HTTP %d" % status, {"status": status}, positions, ("store-rejected", status), halves)
+        refusals(w, "HTTP %d" % status, {"status": status}, positions, ("store-rejected", status),
+                 halves)
 
 
 def fails_whole(w):
@@ -325,9 +332,11 @@ def all_refused(w):
     w.script({"match": UPSERT, "do": {"refuse_objects": True}})
     some = lines(16)
     ended = w.sync(some, "--flush-ms", LATER)
-    same((ended.rc, set(codes(ended).values()), len(codes(ended))), (1, {("store-rejected", 422)}, 16),
+    same((ended.rc, set(codes(ended).values()), len(codes(ended))),
+         (1, {("store-rejected", 422)}, 16),
          "all of a batch refused: all fail")
-    same(sorted(sizes(w)), [1] * 16 + [2] * 8 + [4] * 4 + [8] * 2 + [16], "each half is asked about once")
+    same(sorted(sizes(w)), [1] * 16 + [2] * 8 + [4] * 4 + [8] * 2 + [16],
+         "each half is asked about once")
     same(stored(w, []), True, "nothing is stored")
     w.script()
     ended = w.sync([])
@@ -351,7 +360,8 @@ def too_large(w):
         chroma.MAX_BODY = limit
     same((ended.rc, codes(ended)), (1, {"big": ("store-rejected", 413)}),
          "a store that hangs up on what is too large: only what can never fit fails")
-    same([p for (_, p) in w.documents() if p[0] == "g"], ["g%d" % i for i in range(8)], "the others are stored")
+    same([p for (_, p) in w.documents() if p[0] == "g"], ["g%d" % i for i in range(8)],
+         "the others are stored")
 
 
 # ---- trouble ----
@@ -373,7 +383,8 @@ FAULTS = [(str(s), {"status": s}) for s in (408, 425, 429, 500, 502, 503, 504)] 
     ("a length too long", {"raw": OK + "content-length: 9\r\n\r\n{}", "apply": True}),
     ("a length too short", {"raw": OK + "content-length: 1\r\n\r\n{}", "apply": True}),
     ("a length that is none", {"raw": OK + "content-length: -2\r\n\r\n{}", "apply": True}),
-    ("two lengths", {"raw": OK + "content-length: 2\r\ncontent-length: 1\r\n\r\n{}", "apply": True}),
+    ("two lengths",
+     {"raw": OK + "content-length: 2\r\ncontent-length: 1\r\n\r\n{}", "apply": True}),
     ("no HTTP", {"raw": "SSH-2.0-OpenSSH_9.2\r\n"}),
     ("HTML as 200", {"status": 200, "body": "<html><body>Sign in</body></html>"}),
     ("no JSON", {"status": 200, "body": "{\"deleted\":"}),
@@ -387,10 +398,12 @@ FAULTS = [(str(s), {"status": s}) for s in (408, 425, 429, 500, 502, 503, 504)] 
     ("204", {"raw": "HTTP/1.1 204 No Content\r\n\r\n"}),
     ("507", {"status": 507, "unlisted": True}),
     ("compressed", {"raw": OK + "content-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x08ab"}),
-    ("chunks that end early", {"raw": OK + "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", "apply": True}),
+    ("chunks that end early",
+     {"raw": OK + "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", "apply": True}),
 ]
 ODDITIES = [
-    ("100 before it", {"raw": "HTTP/1.1 100 Continue\r\n\r\n" + OK + "content-length: 2\r\n\r\n{}", "apply": True}),
+    ("100 before it",
+     {"raw": "HTTP/1.1 100 Continue\r\n\r\n" + OK + "content-length: 2\r\n\r\n{}", "apply": True}),
     ("103 before it", {"raw": "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + OK +
                               "content-length: 2\r\n\r\n{}", "apply": True}),
     ("byte by byte", {"slow_bytes": {"bytes": 1, "ms": 1}}),
@@ -408,8 +421,10 @@ def charged_nobody(w, faults, requests=None):
     for i, (name, do) in enumerate(faults):
         new = lines(4, name, "R%d" % i)
         w.store.clear_log()
-        w.script(*({"match": {"kind": kind}, "times": 5, "do": do} for kind in ("upsert", "delete")))
-        ended = w.sync(new + [delete(x["path"], x["repo"]) for x in old], "--flush-ms", LATER, "--late", "1ms",
+        w.script(*({"match": {"kind": kind}, "times": 5, "do": do}
+                   for kind in ("upsert", "delete")))
+        ended = w.sync(new + [delete(x["path"], x["repo"]) for x in old], "--flush-ms", LATER,
+                       "--late", "1ms",
                        "--timeout", "20s", "--retry-wait", "1ms", "--retry-max-wait", "2ms")
         w.settle()
         n = len(logged(w)), len(logged(w, "delete"))
@@ -423,7 +438,8 @@ def charged_nobody(w, faults, requests=None):
 
 def transient(w):
     prepared(w)
-    same(charged_nobody(w, FAULTS), [], "%d kinds of trouble: nobody is charged, the store ends right" % len(FAULTS))
+    same(charged_nobody(w, FAULTS), [],
+         "%d kinds of trouble: nobody is charged, the store ends right" % len(FAULTS))
 
 
 def odd_answers(w):
@@ -442,7 +458,8 @@ def trouble_at_the_start(w):
         w.env["LINESYNC_COLLECTION"] = "Code%d" % i
         w.env["LINESYNC_STATE"] = "%s.%d" % (w.state, i)
         w.script(*({"match": {"kind": kind}, "times": 1, "do": do}
-                   for kind in ("heartbeat", "collection_get", "collection_create", "count", "get")))
+                   for kind in ("heartbeat", "collection_get", "collection_create", "count",
+                                "get")))
         ended = w.sync([put("a", "A")])
         if ended.rc != 0 or ended.status(1) != "completed" or len(w.store.by_name) == 0:
             wrong.append((name, ended.rc, ended.err))
@@ -453,17 +470,20 @@ def reset_in_request(w):
     prepared(w)
     front = Proxy(w.server.port, cut=4)
     some = [put("f%d" % i, "%d" % i * 200000) for i in range(4)]
-    ended = w.sync(some, "--store", "chroma:http://127.0.0.1:%d" % front.at, "--state", w.state + ".2",
+    ended = w.sync(some, "--store", "chroma:http://127.0.0.1:%d" % front.at, "--state",
+                   w.state + ".2",
                    "--late", "1ms", "--flush-ms", LATER)
     front.close()
-    same((ended.rc, front.cut, stored(w, some)), (0, 0, True), "a connection that is reset while a request is sent")
+    same((ended.rc, front.cut, stored(w, some)), (0, 0, True),
+         "a connection that is reset while a request is sent")
     same({r["status"] for r in ended.results}, {"completed"}, "nobody is charged")
 
 
 def long_error(w):
     prepared(w)
     text = "no " * (21 << 20)
-    w.script({"match": UPSERT, "times": 1, "do": {"status": 500, "body": {"error": "E", "message": text}}},
+    w.script({"match": UPSERT, "times": 1,
+              "do": {"status": 500, "body": {"error": "E", "message": text}}},
              {"match": UPSERT, "times": 1, "do": {"status": 500, "body": text}})
     f = Fed(w)
     peak = []
@@ -473,11 +493,14 @@ def long_error(w):
     same((f.end(), f.results()[0]["status"]), (0, "completed"), "an error text of 63 MB")
     if not sanitized():
         test(max(peak) - peak[0] < 8192, "takes %d KiB of memory" % (max(peak) - peak[0]))
-    w.script({"match": UPSERT, "do": {"status": 422, "body": {"error": "E\x1b[2J", "message": "\x1b]0;x\x07" + text}}})
+    w.script({"match": UPSERT,
+              "do": {"status": 422,
+                     "body": {"error": "E\x1b[2J", "message": "\x1b]0;x\x07" + text}}})
     ended = w.sync([put("b", "B")])
     message = ended.of(1)["error"]["message"]
     test(ended.rc == 1 and 0 < len(message) < 200, "what is kept of it is short")
-    test(not re.search(r"[\0-\x1f\x7f]", message + ended.err.replace("\n", "")), "and printable", message)
+    test(not re.search(r"[\0-\x1f\x7f]", message + ended.err.replace("\n", "")), "and printable",
+         message)
 
 
 def retry_after(w):
@@ -485,7 +508,8 @@ def retry_after(w):
 
     def times(value):
         w.store.clear_log()
-        w.script({"match": UPSERT, "times": 1, "do": {"status": 503, "headers": {"retry-after": value}}})
+        w.script({"match": UPSERT, "times": 1,
+                  "do": {"status": 503, "headers": {"retry-after": value}}})
         ended = w.sync([put("a", "at " + value)])
         asked = [e["time"] for e in logged(w)]
         return asked if ended.rc == 0 and len(asked) == 2 else [math.inf, 0]
@@ -496,7 +520,8 @@ def retry_after(w):
     test(times(formatdate(then, usegmt=True))[1] >= then - 0.05, "Retry-After as a date is obeyed")
     for value in ("-5", "soon", "", "1e3", "0", "Thu, 01 Jan 1970 00:00:00 GMT", "99 bottles"):
         test(times(value)[1] > 0, "Retry-After: '%s' does no harm" % value)
-    w.script({"match": UPSERT, "do": {"status": 429, "headers": {"retry-after": "99999999999999999999"}}})
+    w.script({"match": UPSERT,
+              "do": {"status": 429, "headers": {"retry-after": "99999999999999999999"}}})
     f = Fed(w, "-v")
     f.feed(put("a", "a week"))
     wait_for("the pause", lambda: b"the next in" in f.said)
@@ -526,7 +551,8 @@ def comes_back(w):
             w.server.down(150)
 
     some = lines(60)
-    ended = w.sync(some, "--batch-size", "4", "--connections", "2", "--late", "1ms", on_request=arrives)
+    ended = w.sync(some, "--batch-size", "4", "--connections", "2", "--late", "1ms",
+                   on_request=arrives)
     same((ended.rc, len(down), stored(w, some), failures(w)), (0, 1, True, {}),
          "a store that goes and comes back: nothing is charged")
     same(ended.statuses(60), ["completed"] * 60, "every line is done")
@@ -544,14 +570,16 @@ def reading_pauses(w):
     data = b"".join(as_line(x) + b"\n" for x in rest)
     taken = f.stuff(data, len(data))
     pipe = fcntl.fcntl(f.child.stdin.fileno(), fcntl.F_GETPIPE_SZ)
-    test(taken <= pipe + 65536, "while the store is away, reading stops: %d bytes, the pipe holds %d" % (taken, pipe))
+    test(taken <= pipe + 65536,
+         "while the store is away, reading stops: %d bytes, the pipe holds %d" % (taken, pipe))
     w.start_store()
     os.set_blocking(f.child.stdin.fileno(), True)
     whole = data.find(b"\n", taken) + 1
     f.child.stdin.write(data[taken:whole])
     some += rest[:data.count(b"\n", 0, whole)]
     same((f.end(), stored(w, some)), (0, True), "when it is back, all goes on")
-    same((failures(w), {r["status"] for r in f.results()}), ({}, {"completed"}), "and nobody is charged")
+    same((failures(w), {r["status"] for r in f.results()}), ({}, {"completed"}),
+         "and nobody is charged")
 
 
 def give_up(w):
@@ -561,15 +589,18 @@ def give_up(w):
              {"match": UPSERT, "do": {"status": 503}})
     for limit in ("0", "150ms"):
         ended = w.sync(some, "--batch-size", "2", "--give-up", limit)
-        same((ended.rc, codes(ended), failures(w)), (75, {}, {}), "--give-up %s: 75, nobody is charged" % limit)
+        same((ended.rc, codes(ended), failures(w)), (75, {}, {}),
+             "--give-up %s: 75, nobody is charged" % limit)
         test("away" in ended.err and re.search(r"\d+ lines read and not settled: the same command resumes", ended.err),
              "it says what to do", ended.err)
-        test(all(r["status"] == "completed" for r in ended.results), "only what is done has a result")
+        test(all(r["status"] == "completed" for r in ended.results),
+             "only what is done has a result")
     same(run_status(w)[-1], "interrupted", "the run is interrupted")
     w.script()
     w.store.clear_log()
     ended = w.sync(some, "--batch-size", "2")
-    same((ended.rc, ended.statuses(8), stored(w, some)), (0, ["completed"] * 8, True), "the same command does the rest")
+    same((ended.rc, ended.statuses(8), stored(w, some)), (0, ["completed"] * 8, True),
+         "the same command does the rest")
     same((sum(bool(r.get("resumed")) for r in ended.results), sum(sizes(w))), (2, 6), "and no more")
     w.script({"match": {"kind": "upsert|delete"}, "do": {"status": 500}})
     ended = w.sync(lines(1, "new"), "--max-retries", "1", "--give-up", "600ms")
@@ -625,7 +656,8 @@ def access(w):
             w.store.clear_log()
             w.script({"match": {"kind": kind}, "do": {"status": status}})
             ended = w.sync(some, "--batch-size", "2")
-            same((ended.rc, ended.results, failures(w)), (77, [], {}), "%d to %s: 77, nobody is charged" %
+            same((ended.rc, ended.results, failures(w)), (77, [], {}),
+                 "%d to %s: 77, nobody is charged" %
                  (status, kind))
             same(len(logged(w, kind)), 1, "at once")
             test("--api-key-file" in ended.err, "it says what to do", ended.err)
@@ -642,9 +674,11 @@ def redirect(w):
     where = "http://127.0.0.1:%d/secret-path?token=t" % target.getsockname()[1]
     for status in (301, 302, 307, 308):
         for kind in ("heartbeat", "upsert"):
-            w.script({"match": {"kind": kind}, "do": {"status": status, "headers": {"location": where}}})
+            w.script({"match": {"kind": kind},
+                      "do": {"status": status, "headers": {"location": where}}})
             ended = w.sync(lines(3), "--connections", "1")
-            same((ended.rc, ended.results, failures(w)), (78, [], {}), "%d to %s: 78" % (status, kind))
+            same((ended.rc, ended.results, failures(w)), (78, [], {}),
+                 "%d to %s: 78" % (status, kind))
             test("redirects" in ended.err and where.partition("?")[0] in ended.err and "token" not in ended.err,
                  "it names the target, without its query", ended.err)
     try:
@@ -672,7 +706,8 @@ def wrong_shape(w):
     w.script({"match": {"kind": "upsert", "content": "new 1"}, "do": {"refuse_objects": SHAPE}})
     ended = w.sync(lines(12, "new"), "--batch-size", "4", "--flush-ms", LATER)
     same((ended.rc, sorted(codes(ended))), (1, ["f001", "f010", "f011"]), "single ones fail alone")
-    ended = w.sync([put("v", "V", vector=[1.0] * 9), put("u", "U", vector=[0.5] * 8), put("t", "T")], "--no-retry")
+    ended = w.sync([put("v", "V", vector=[1.0] * 9), put("u", "U", vector=[0.5] * 8),
+                    put("t", "T")], "--no-retry")
     same((ended.rc, codes(ended)), (1, {"v": ("bad-vector", None)}),
          "a vector of another length fails alone, before it is sent")
 
@@ -695,7 +730,8 @@ def rate(w):
     w.sync(lines(13), "--rate", "20", "--batch-size", "3", "--flush-ms", LATER)
     times = [e["time"] for e in logged(w)]
     same(sizes(w), [3, 3, 3, 3, 1], "--rate, in batches")
-    test(times[-1] - times[0] >= 0.59, "12 objects at 20 a second take %.2f s" % (times[-1] - times[0]))
+    test(times[-1] - times[0] >= 0.59,
+         "12 objects at 20 a second take %.2f s" % (times[-1] - times[0]))
 
 
 # ---- collections ----
@@ -717,7 +753,8 @@ def drop(w):
 
 def created(w):
     ended = w.sync([put("a", "A")], "--no-create")
-    same((ended.rc, ended.results, len(w.store.by_name)), (78, [], 0), "--no-create: 78, and nothing is made")
+    same((ended.rc, ended.results, len(w.store.by_name)), (78, [], 0),
+         "--no-create: 78, and nothing is made")
     test("Code" in ended.err, "it names the collection", ended.err)
     ended = w.sync([put("a", "A")])
     spaces = [c.space for c in w.store.by_name.values()]
@@ -733,7 +770,8 @@ def unfit(w):
         make(w, space=space)
         ended = w.sync(lines(2))
         same((ended.rc, ended.results, len(logged(w))), (78, [], 0), "the metric %s: 78" % space)
-        test("metric" in ended.err and space in ended.err and "cosine" in ended.err, "both are named", ended.err)
+        test("metric" in ended.err and space in ended.err and "cosine" in ended.err,
+             "both are named", ended.err)
     drop(w)
     make(w, dimension=16)
     ended = w.sync(lines(2))
@@ -741,7 +779,8 @@ def unfit(w):
     test("16" in ended.err and "8" in ended.err, "both are named", ended.err)
     w.options = w.options[:-2]
     ended = w.sync(lines(2))
-    same((ended.rc, ended.statuses(2)), (0, ["completed"] * 2), "--embed not named: the collection's")
+    same((ended.rc, ended.statuses(2)), (0, ["completed"] * 2),
+         "--embed not named: the collection's")
 
 
 def gone(w):
@@ -774,17 +813,21 @@ def gone(w):
         with open(path, "wb") as f:
             f.write(b"".join(as_line(x) + b"\n" for x in lines(3, "new")))
         with open(path, "rb") as f:
-            done = subprocess.run([program(), *w.options], env=w.env, cwd=w.dir, stdin=f, timeout=PATIENCE,
+            done = subprocess.run([program(), *w.options], env=w.env, cwd=w.dir, stdin=f,
+                                  timeout=PATIENCE,
                                   capture_output=True, check=False)
             read = os.lseek(f.fileno(), 0, os.SEEK_CUR)
-        same((done.returncode, done.stdout, read, len(logged(w, "upsert|delete|collection_create"))),
+        same((done.returncode, done.stdout, read,
+              len(logged(w, "upsert|delete|collection_create"))),
              (78, b"", 0, 0), "%s: 78, before anything is read or made" % name)
         said = done.stderr.decode()
-        test(all(re.search(r"\b%s (objects|documents)" % n, said) for n in counts), "it names the counts", said)
+        test(all(re.search(r"\b%s (objects|documents)" % n, said) for n in counts),
+             "it names the counts", said)
         test("--store" in said and "linesync forget --all" in said, "and what to do", said)
         same(w.ask("forget", "--all")[0], 0, "forget --all")
         ended = w.sync(some)
-        same((ended.rc, ended.statuses(2), stored(w, some)), (0, ["completed"] * 2, True), "and feed everything")
+        same((ended.rc, ended.statuses(2), stored(w, some)), (0, ["completed"] * 2, True),
+             "and feed everything")
 
 
 def only_in_doubt(w):
@@ -802,11 +845,13 @@ def not_found(w):
     some = lines(6)
     w.script({"match": UPSERT, "times": 1, "do": {"status": 404}})
     ended = w.sync(some, "--flush-ms", LATER)
-    same((ended.rc, len(sizes(w)), len(logged(w, "collection_get")), stored(w, some)), (0, 2, 2, True),
+    same((ended.rc, len(sizes(w)), len(logged(w, "collection_get")), stored(w, some)),
+         (0, 2, 2, True),
          "404 once: the collection is looked up again")
     w.script({"match": UPSERT, "do": {"status": 404}})
     ended = w.sync(lines(6, "new"), limit=20)
-    same((ended.rc, ended.results, failures(w)), (78, [], {}), "404 again and again: 78, nobody is charged")
+    same((ended.rc, ended.results, failures(w)), (78, [], {}),
+         "404 again and again: 78, nobody is charged")
 
 
 def vanishes(w):
@@ -823,12 +868,15 @@ def vanishes(w):
                         make(v)
 
             ended = v.sync(some, "--batch-size", "2", "--connections", "1", on_request=arrives)
-            same((ended.rc, codes(ended), failures(v)), (78, {}, {}), "%s during the run: 78, nobody is charged" % name)
-            test("forget --all" in ended.err and len(logged(v, "collection_create")) == 0, "it says what to do",
+            same((ended.rc, codes(ended), failures(v)), (78, {}, {}),
+                 "%s during the run: 78, nobody is charged" % name)
+            test("forget --all" in ended.err and len(logged(v, "collection_create")) == 0,
+                 "it says what to do",
                  ended.err)
             same(v.ask("forget", "--all")[0], 0, "forget --all")
             ended = v.sync([put("first", "first"), *some])
-            same((ended.rc, ended.statuses(13), stored(v, some)), (0, ["completed"] * 13, True), "and feed everything")
+            same((ended.rc, ended.statuses(13), stored(v, some)), (0, ["completed"] * 13, True),
+                 "and feed everything")
         finally:
             v.close()
 
@@ -836,15 +884,19 @@ def vanishes(w):
 def object_id(repo, path, chunk=0):
     def quoted(s):
         return chroma.urllib.parse.quote(s, safe="-._~")
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, "linesync:Code/%s/%s#%d" % (quoted(repo), quoted(path), chunk)))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL,
+                          "linesync:Code/%s/%s#%d" % (quoted(repo), quoted(path), chunk)))
 
 
 def ours(path, chunk=0, repo="R", **more):
-    return {"repository": repo, "file_path": path, "chunk_index": chunk, "sync_digest": "0" * 32, **more}
+    return {"repository": repo, "file_path": path, "chunk_index": chunk, "sync_digest": "0" * 32,
+            **more}
 
 
-FOREIGN = [("not a uuid", ours("x")), (str(uuid.uuid4()) + "0", ours("x")), ("n1", None), ("n2", {}),
-           (str(uuid.uuid4()), {"repository": "R"}), (str(uuid.uuid4()), {"file_path": "x", "chunk_index": 0}),
+FOREIGN = [("not a uuid", ours("x")), (str(uuid.uuid4()) + "0", ours("x")), ("n1", None),
+           ("n2", {}),
+           (str(uuid.uuid4()), {"repository": "R"}),
+           (str(uuid.uuid4()), {"file_path": "x", "chunk_index": 0}),
            (str(uuid.uuid4()), {"repository": 1, "file_path": ["x"], "chunk_index": "0"}),
            (str(uuid.uuid4()), {**ours("x"), "chunk_index": -1}), ("é" * 18, ours("x")),
            (str(uuid.uuid4()), ours("x")), (str(uuid.uuid4()), ours("f0001", 4294967295))]
@@ -871,16 +923,20 @@ def not_empty(w):
     n = len(c.records)
     w.script({"match": {"kind": "get", "nth": 2}, "do": {"status": 503}})
     ended = w.sync([put("f0001", "old 1"), put("long", "short now", "S"), delete("gone", "S")])
-    same((ended.rc, ended.statuses(3)), (0, ["completed"] * 3), "a collection that is not empty: nothing is unchanged")
+    same((ended.rc, ended.statuses(3)), (0, ["completed"] * 3),
+         "a collection that is not empty: nothing is unchanged")
     gets = [e for e in logged(w, "get") if e["status"] == 200]
     same(len(gets), 2, "it is read page by page")
     test("%d objects" % n in ended.err, "which is said", ended.err)
     repos = w.repos()
-    same((repos["R"]["documents"], repos["S"]["documents"], len(repos)), (1200, 1, 2), "its documents are known")
-    same({i for i, r in c.records.items() if r.metadata.get("repository") == "S"} - foreign, {object_id("S", "long")},
+    same((repos["R"]["documents"], repos["S"]["documents"], len(repos)), (1200, 1, 2),
+         "its documents are known")
+    same({i for i, r in c.records.items() if r.metadata.get("repository") == "S"} - foreign,
+         {object_id("S", "long")},
          "chunks that a shorter document and a delete leave are deleted")
     with w.store.lock:
-        same({i for i, r in c.records.items() if r.document == "foreign"}, foreign, "what is foreign stays")
+        same({i for i, r in c.records.items() if r.document == "foreign"}, foreign,
+             "what is foreign stays")
     w.store.clear_log()
     ended = w.sync([put("f0001", "old 1"), put("f0002", "old 2")])
     same((ended.statuses(2), len(logged(w, "get"))), (["skipped:unchanged", "completed"], 0),
@@ -894,15 +950,20 @@ def embedders(w):
         w.options[-1] = how
         ended = w.sync(lines(2, "new"))
         if how == "hash":
-            same((ended.rc, ended.err), (0, ""), "--embed hash: the state's dimension is one of its own")
+            same((ended.rc, ended.err), (0, ""),
+                 "--embed hash: the state's dimension is one of its own")
             continue
         same((ended.rc, ended.results, len(logged(w))), (78, [], 0), "another embedder: 78")
-        test("hash:8" in ended.err and how in ended.err and "forget" in ended.err, "it says what to do", ended.err)
+        test("hash:8" in ended.err and how in ended.err and "forget" in ended.err,
+             "it says what to do", ended.err)
     w.options = w.options[:-2]
     ended = w.sync(lines(2, "newer"))
-    same((ended.rc, {len(r.embedding) for c in w.store.by_name.values() for r in c.records.values()}), (0, {8}),
+    same((ended.rc,
+          {len(r.embedding) for c in w.store.by_name.values() for r in c.records.values()}),
+          (0, {8}),
          "not named: the state's")
-    for how in ("hash:7", "hash:4097", "hash:", "hash:x", "store", "word2vec", "http://localhost:1/v1"):
+    for how in ("hash:7", "hash:4097", "hash:", "hash:x", "store", "word2vec",
+                "http://localhost:1/v1"):
         ended = w.sync(lines(1), "--embed", how)
         same((ended.rc, ended.results), (78, []), "--embed %s: 78" % how)
 
@@ -911,19 +972,23 @@ def given_vectors(w):
     w.options = w.options[:-2]
     some = [put("v%d" % i, "V", vector=[i, 1, 0.5, 1e-9, -3.25]) for i in range(4)]
     ended = w.sync(some)
-    same((ended.rc, ended.statuses(4)), (0, ["completed"] * 4), "vectors that come with the records")
+    same((ended.rc, ended.statuses(4)), (0, ["completed"] * 4),
+         "vectors that come with the records")
     with w.store.lock:
         vectors = {r.metadata["file_path"]: r.embedding.tolist()
                    for c in w.store.by_name.values() for r in c.records.values()}
-    same({p: [round(x, 10) for x in v] for p, v in vectors.items()}, {x["path"]: x["vector"] for x in some},
+    same({p: [round(x, 10) for x in v] for p, v in vectors.items()},
+         {x["path"]: x["vector"] for x in some},
          "are stored as they are")
-    ended = w.sync([put("v0", "V", vector=some[0]["vector"]), put("v1", "V", vector=[1, 1, 0.5, 1e-9, -3])])
+    ended = w.sync([put("v0", "V", vector=some[0]["vector"]),
+                    put("v1", "V", vector=[1, 1, 0.5, 1e-9, -3])])
     same(ended.statuses(2), ["skipped:unchanged", "completed"], "and compared")
     for n in (5, 4097, 60000):
         drop(w)
         w.ask("forget", "--all")
         ended = w.sync([put("v", "V", vector=[1] * n), put("t", "text " * 999)], "--no-retry")
-        same((ended.rc, ended.status(1), codes(ended)), (1, "completed", {"t": ("bad-vector", None)}),
+        same((ended.rc, ended.status(1), codes(ended)),
+             (1, "completed", {"t": ("bad-vector", None)}),
              "vectors of %d numbers: a line without one fails, none is made up" % n)
 
 
@@ -967,10 +1032,12 @@ def keys(w):
     attempt("--api-key-file", 0, "--api-key-file", path)
     write(path, "right\n", 0o640)
     ended = attempt("a key file that others can read: 77", 77, "--api-key-file", path)
-    test("chmod 600" in ended.err and not w.store.log, "it says what to do, and nothing is sent", ended.err)
+    test("chmod 600" in ended.err and not w.store.log, "it says what to do, and nothing is sent",
+         ended.err)
     write(path, "ri\nx-other: ght\n")
     attempt("a key that is two lines: 77", 77, "--api-key-file", path)
-    ended = attempt("a key in clear to another machine: 77", 77, "--store", "chroma:http://192.0.2.1:8000",
+    ended = attempt("a key in clear to another machine: 77", 77, "--store",
+                    "chroma:http://192.0.2.1:8000",
                     "--state", w.state + ".2")
     test("--insecure-http" in ended.err, "it says what allows it", ended.err)
 
@@ -1016,7 +1083,8 @@ class Proxy:
                     if self.cut and b"/upsert" in data:
                         self.cut -= 1
                         to.sendall(data[:-1])
-                        source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                          struct.pack("ii", 1, 0))
                         source.close()
                         break
                     data = re.sub(rb"\A(GET|POST) http://[^/]+/", rb"\1 /", data)
@@ -1041,8 +1109,10 @@ def proxies(w):
     w.env["LINESYNC_STORE"] = "chroma:http://store.example:8000"
     w.env["LINESYNC_STATE"] = w.state + ".2"
     ended = w.sync([put("a", "A")])
-    same((ended.rc, ended.status(1)), (0, "completed"), "another through the proxy of the environment")
-    test(proxy.heads and all(" http://store.example:8000/" in h for h in proxy.heads), "which is told of it",
+    same((ended.rc, ended.status(1)), (0, "completed"),
+         "another through the proxy of the environment")
+    test(proxy.heads and all(" http://store.example:8000/" in h for h in proxy.heads),
+         "which is told of it",
          *proxy.heads[:1])
     w.env["no_proxy"] = "store.example"
     proxy.heads.clear()
@@ -1054,9 +1124,12 @@ def proxies(w):
 def certificate(w):
     key, cert = os.path.join(w.dir, "key.pem"), os.path.join(w.dir, "cert.pem")
     try:
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-                        "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=DNS:localhost",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True,
+                        timeout=PATIENCE)
     except (OSError, subprocess.CalledProcessError):
         return None
     return key, cert
@@ -1077,9 +1150,11 @@ def tls(w):
     same((ended.rc, ended.status(1)), (0, "completed"), "https with --cacert")
     front.heads.clear()
     ended = w.sync([put("a", "B")], "--give-up", "20s")
-    same((ended.rc, ended.results, front.heads), (78, [], []), "an unknown certificate: 78, and nothing is sent")
+    same((ended.rc, ended.results, front.heads), (78, [], []),
+         "an unknown certificate: 78, and nothing is sent")
     test("certificate" in ended.err and "--cacert" in ended.err, "it says what to do", ended.err)
-    ended = w.sync([put("a", "B")], "--cacert", cert, "--store", "chroma:https://127.0.0.1:%d" % front.at,
+    ended = w.sync([put("a", "B")], "--cacert", cert, "--store",
+                   "chroma:https://127.0.0.1:%d" % front.at,
                    "--state", w.state + ".2")
     same((ended.rc, front.heads), (78, []), "nor is anything to a host of another name")
     ended = w.sync([put("a", "B")], "--cacert", os.path.join(w.dir, "nothing.pem"))
@@ -1094,7 +1169,8 @@ def databases(w):
         w.store.tenants.add("ten")
         w.store.databases["ten", "data base"] = str(uuid.uuid4())
     ended = w.sync([put("a", "A")], "--store", base + "/ten/data%20base")
-    same((ended.rc, [k[:2] for k in w.store.by_name]), (0, [("ten", "data base")]), "TENANT/DATABASE in the URL")
+    same((ended.rc, [k[:2] for k in w.store.by_name]), (0, [("ten", "data base")]),
+         "TENANT/DATABASE in the URL")
     ended = w.sync([put("a", "A")], "--store", base, "--state", w.state + ".2")
     same((ended.rc, len(w.store.by_name)), (0, 2), "another than the default one")
     ended = w.sync([put("a", "A")], "--store", base + "/ten/nowhere", "--state", w.state + ".3")
@@ -1109,17 +1185,21 @@ def names(w):
         ended = w.sync([put("a", "A")], "--collection", name, "--state", w.state + str(len(name)))
         same(ended.rc, 0, "a collection named %s" % name[:10])
     w.store.clear_log()
-    for name in ("ab", "-abc", "abc.", "a/b/c", "../../version", "a b c", "caf\u00e9", "a%2Fb", "a\nb", "0" * 513):
+    for name in ("ab", "-abc", "abc.", "a/b/c", "../../version", "a b c", "caf\u00e9", "a%2Fb",
+                 "a\nb", "0" * 513):
         ended = w.sync([put("a", "A")], "--collection", name, "--state", w.state + ".bad")
-        same((ended.rc, ended.results, len(w.store.log)), (64, [], 0), "%r is refused: 64" % name[:12])
+        same((ended.rc, ended.results, len(w.store.log)), (64, [], 0),
+             "%r is refused: 64" % name[:12])
         test("3 to 512" in ended.err, "it says what a name may be", ended.err)
 
 
-TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write, superseded, window,
-         refused_whole, fails_whole, all_refused, too_large, transient, odd_answers, trouble_at_the_start,
-         reset_in_request, long_error, retry_after, no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison,
-         access, redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt, not_found, vanishes, not_empty,
-         embedders, given_vectors, keys, proxies, tls, databases, names]
+TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write,
+         superseded, window, refused_whole, fails_whole, all_refused, too_large, transient,
+         odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
+         no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
+         redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
+         not_found, vanishes, not_empty, embedders, given_vectors, keys, proxies, tls, databases,
+         names]
 
 
 if __name__ == "__main__":
