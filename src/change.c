@@ -3,8 +3,6 @@
 #endif
 
 #include <float.h>
-#include <json-c/json.h>
-#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +18,7 @@
 
 #define REPO_MAX 1024
 #define VECTOR_MAX 65536
+#define CHANGESET_MAX 65536	/* the state reads it with its repository, again and again */
 #define NUMBER_MAX INT64_C(9007199254740991)	/* Weaviate rounds integers beyond 2^53 */
 
 enum field {
@@ -29,11 +28,14 @@ enum field {
 	F_COUNT
 };
 
-#define T_STRING (1u << json_type_string)
-#define T_INT (1u << json_type_int)
-#define T_BOOL (1u << json_type_boolean)
-#define T_OBJECT (1u << json_type_object)
-#define T_ARRAY (1u << json_type_array)
+enum {
+	T_NULL = 1, T_BOOL = 2, T_INT = 4, T_NUMBER = 8, T_STRING = 16, T_ARRAY = 32, T_OBJECT = 64
+};
+
+struct span {
+	const char *p;
+	size_t n;
+};
 
 static const struct field_name {
 	const char *name;
@@ -75,13 +77,14 @@ static const char *const known[] = {
 	"timestamp", "complete", NULL
 };
 
-/* A record that json-c has parsed, by field; null, absent and (but for content) "" are NULL. */
+/* A record by field: each value as it stands in the line, where null, absent and (but for content)
+ * "" have no p. */
 struct record {
-	const char *line;	/* the object's text, from its '{' */
-	size_t n;
-	struct json_object *v[F_COUNT];
+	struct span v[F_COUNT];
 	const struct field_name *bad_type;	/* the first field of a wrong type, or NULL */
+	const char *bad_type_at;
 	bool bad_repo;
+	const char *reading;	/* value being read: what is wrong is wrong here; NULL: nowhere */
 };
 
 const char *op_name(enum change_op op)
@@ -158,6 +161,12 @@ static int bad_quoting(struct change *c, enum error_code code, const char *what,
 		       const char *p, size_t n)
 {
 	return bad(c, code, "%s: '%.*s%s'", what, n < 200 ? (int)n : 200, p, n > 200 ? "..." : "");
+}
+
+static int bad_cut(struct change *c)
+{
+	c->has_offset = false;
+	return bad(c, ERR_CUT_LINE, "the input ends inside this line");
 }
 
 static int skip(struct change *c)
@@ -246,7 +255,16 @@ static int bad_path(struct change *c, const char *name, const char *p, size_t n,
 	return bad_quoting(c, ERR_BAD_PATH, fault, p, n);
 }
 
-/* Takes n bytes as a path; unquote: a whole git C-quoted name is undone. */
+static void note_bad_byte(struct change *c, const char *p, size_t n)
+{
+	const char *nul = memchr(p, '\0', n);
+
+	c->offset = nul ? (size_t)(nul - p) : utf8_check(p, n);
+	c->has_offset = c->offset < n;
+}
+
+/* Takes n bytes as a path; unquote: a whole git C-quoted name is undone.  What is wrong is noted as an
+ * offset from p. */
 static int take_path(struct change *c, char **out, const char *name, const char *p, size_t n,
 		     bool unquote, bool *quoted)
 {
@@ -264,6 +282,8 @@ static int take_path(struct change *c, char **out, const char *name, const char 
 	}
 	fault = change_path_fault(p, n);
 	if (fault) {
+		if (p != b.data)
+			note_bad_byte(c, p, n);
 		what = xasprintf("%s %s", name, fault);
 		return bad_path(c, name, p, n, what);
 	}
@@ -279,51 +299,32 @@ static const char *blank_skip(const char *p, const char *end)
 	return p;
 }
 
-/* One tokener for the process: a new one for each line costs a fifth more.  json_check() has judged
- * the depth; json-c counts a level for the value inside and one for itself. */
-static struct json_object *json_c_parse(const char *p, size_t n)
+/* What the string at s stands for: owned, *n bytes and a NUL. */
+static char *unescaped(const struct span *s, size_t *n)
 {
-	static struct json_tokener *tok;
-	struct json_object *o;
+	struct buf b = BUF_INIT;
 
-	if (!tok) {
-		tok = json_tokener_new_ex(JSON_MAX_DEPTH + 2);
-		if (!tok)
-			return NULL;
-		json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	}
-	if (n > INT_MAX)
-		return NULL;
-	json_tokener_reset(tok);
-	o = json_tokener_parse_ex(tok, p, (int)n);
-	if (json_tokener_get_error(tok) != json_tokener_success) {
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
+	json_unescape(&b, s->p + 1, s->n - 2);
+	*n = b.len;
+	return buf_detach(&b);
 }
-
-static void cleanup_json(struct json_object **o)
-{
-	json_object_put(*o);
-}
-#define auto_json __attribute__((cleanup(cleanup_json)))
 
 /* 1: it was a JSON string. */
 static int take_json_string(struct change *c, const char *p, size_t n, int *result)
 {
-	auto_json struct json_object *o = NULL;
+	struct span s = { p, n };
+	autofree char *path = NULL;
 	struct json_fault f;
 
 	if (json_check(p, n, NULL, &f) < 0)
 		return 0;
-	while (n > 0 && is_blank(p[n - 1]))
-		n--;
-	o = json_c_parse(p, n);
-	if (!o || !json_object_is_type(o, json_type_string))
-		return 0;
-	*result = take_path(c, &c->path, "path", json_object_get_string(o),
-			    (size_t)json_object_get_string_len(o), false, NULL);
+	for (; is_blank(*s.p); s.p++)
+		s.n--;
+	for (; is_blank(s.p[s.n - 1]); s.n--)
+		;
+	path = unescaped(&s, &n);
+	*result = take_path(c, &c->path, "path", path, n, false, NULL);
+	c->has_offset = false;
 	return 1;
 }
 
@@ -339,11 +340,6 @@ static void parse_path(struct change *c, const char *p, size_t n, bool cut, bool
 	*needs_file = cut;
 	take_path(c, &c->path, "path", p, n, !literal, &c->path_was_quoted);
 }
-
-struct span {
-	const char *p;
-	size_t n;
-};
 
 /* Splits at sep into at most max spans; more fields than that give max + 1. */
 static int split(struct span *s, int max, const char *p, size_t n, char sep)
@@ -397,13 +393,15 @@ static enum change_op status_op(char letter)
 	}
 }
 
-static int take_status_path(struct change *c, char **out, const char *name, const struct span *s,
-			    bool literal, bool *quoted)
+static int take_status_path(struct change *c, char **out, const char *name, const char *line,
+			    const struct span *s, bool literal, bool *quoted)
 {
 	bool q = false;
 
-	if (take_path(c, out, name, s->p, s->n, !literal, &q) < 0)
+	if (take_path(c, out, name, s->p, s->n, !literal, &q) < 0) {
+		c->offset += (size_t)(s->p - line);
 		return -1;
+	}
 	/* git quotes every name that holds a quote. */
 	if (!literal && !q && s->p[0] == '"')
 		return bad_quoting(c, ERR_BAD_PATH, "quoted name is not well formed", s->p, s->n);
@@ -418,7 +416,7 @@ static int parse_name_status(struct change *c, const char *p, size_t n, bool cut
 	int want, got = split(s, 3, p, n, nul ? '\0' : '\t');
 
 	if (cut)
-		return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+		return bad_cut(c);
 	if (!is_status(s[0].p, s[0].n))
 		return bad_quoting(c, ERR_BAD_FORM, "not a name-status line (A, M, D, T, R or C, "
 				   "then a TAB and the path)", p, nul ? s[0].n : n);
@@ -428,9 +426,9 @@ static int parse_name_status(struct change *c, const char *p, size_t n, bool cut
 			   want == 3 ? "two paths" : "one path");
 	c->op = status_op(s[0].p[0]);
 	if (c->op == OP_RENAME &&
-	    take_status_path(c, &c->old_path, "old path", &s[1], nul, NULL) < 0)
+	    take_status_path(c, &c->old_path, "old path", p, &s[1], nul, NULL) < 0)
 		return -1;
-	return take_status_path(c, &c->path, "path", &s[want - 1], nul, &c->path_was_quoted);
+	return take_status_path(c, &c->path, "path", p, &s[want - 1], nul, &c->path_was_quoted);
 }
 
 /* --- JSON records ----------------------------------------------------------------------------- */
@@ -479,41 +477,71 @@ static const char *after_value(const char *p, const char *end)
 	return end;
 }
 
-/* The member called name as it stands in the line, or NULL if it is spelled with escapes there. */
-static const char *raw_member(const struct record *r, const char *name, size_t *n)
-{
-	const char *p = r->line + 1, *end = r->line + r->n, *key, *v;
-	size_t len = strlen(name);
+struct member {
+	struct span name;	/* between its quotes */
+	struct span value;	/* without blanks around it */
+};
 
-	for (;;) {
-		key = memchr(p, '"', (size_t)(end - p));
-		if (!key)
-			return NULL;
-		p = after_string(key, end);
-		v = blank_skip(blank_skip(p, end) + 1, end);
-		if ((size_t)(p - key) == len + 2 && memcmp(key + 1, name, len) == 0) {
-			*n = (size_t)(after_value(v, end) - v);
-			return v;
-		}
-		p = after_value(v, end);
-	}
+/* The next member of an object that ends at end, from its '{' or the member before on. */
+static bool next_member(const char **p, const char *end, struct member *m)
+{
+	const char *key = memchr(*p, '"', (size_t)(end - *p)), *v;
+
+	if (!key)
+		return false;
+	m->name.p = key + 1;
+	v = after_string(key, end);
+	m->name.n = (size_t)(v - key) - 2;
+	v = blank_skip(blank_skip(v, end) + 1, end);
+	*p = after_value(v, end);
+	m->value.p = v;
+	m->value.n = (size_t)(*p - v);
+	while (is_blank(v[m->value.n - 1]))
+		m->value.n--;
+	return true;
 }
 
-/* An object as compact text, from the line itself: json-c changes the spelling of some numbers and
- * clamps integers beyond 64 bits. */
-static char *compact(const struct record *r, const char *name, struct json_object *o)
+static bool is_name(const struct span *name, const char *s)
 {
-	size_t n, len;
-	const char *p = raw_member(r, name, &n), *end, *q;
 	auto_buf struct buf b = BUF_INIT;
 
-	if (!p) {
-		p = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN |
-						      JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-		return xmemdup0(p, len);
+	if (!memchr(name->p, '\\', name->n))
+		return is_text(name->p, name->n, s);
+	json_unescape(&b, name->p, name->n);
+	return is_text(b.data, b.len, s);
+}
+
+static unsigned type_of(const struct span *v)
+{
+	size_t i;
+
+	switch (v->p[0]) {
+	case '"':
+		return T_STRING;
+	case '{':
+		return T_OBJECT;
+	case '[':
+		return T_ARRAY;
+	case 't':
+	case 'f':
+		return T_BOOL;
+	case 'n':
+		return T_NULL;
 	}
-	buf_reserve(&b, n + 1);
-	for (end = p + n; p < end; p = q) {
+	for (i = 0; i < v->n; i++)
+		if (memchr(".eE", v->p[i], 3))
+			return T_NUMBER;
+	return T_INT;
+}
+
+/* An object as compact text. */
+static char *compact(const struct span *object)
+{
+	const char *p = object->p, *end = p + object->n, *q;
+	struct buf b = BUF_INIT;
+
+	buf_reserve(&b, object->n);
+	for (; p < end; p = q) {
 		q = p + 1;
 		if (*p == '"')
 			q = after_string(p, end);
@@ -523,56 +551,69 @@ static char *compact(const struct record *r, const char *name, struct json_objec
 	return buf_detach(&b);
 }
 
-static const struct field_name *find_field(const char *name)
+static const struct field_name *find_field(const struct span *name)
 {
+	bool escaped = memchr(name->p, '\\', name->n) != NULL;
 	size_t i;
 
 	for (i = 0; i < NFIELDS; i++)
-		if (fields[i].name[0] == name[0] && strcmp(fields[i].name, name) == 0)
+		if ((escaped || (name->n > 0 && fields[i].name[0] == name->p[0])) &&
+		    is_name(name, fields[i].name))
 			return &fields[i];
 	return NULL;
 }
 
-static void sort_fields(struct change *c, struct record *r, struct json_object *o)
+static void sort_field(struct change *c, struct record *r, const struct field_name *f,
+		       const struct span *v)
 {
-	json_object_object_foreach(o, name, v) {
-		const struct field_name *f = find_field(name);
-		enum json_type type = json_object_get_type(v);
+	unsigned type = type_of(v);
 
-		if (!f)
-			continue;
-		if (type == json_type_null) {
-			if (f->field == F_CONTENT)
-				c->content_null = true;
-			continue;
-		}
-		if (type == json_type_string && f->field != F_CONTENT &&
-		    json_object_get_string_len(v) == 0)
-			continue;
-		if (f->types & 1u << type) {
-			r->v[f->field] = v;
-			continue;
-		}
+	if (type == T_NULL) {
+		if (f->field == F_CONTENT)
+			c->content_null = true;
+	} else if (type == T_STRING && v->n == 2 && f->field != F_CONTENT) {
+		return;
+	} else if (f->types & type) {
+		r->v[f->field] = *v;
+	} else {
 		r->bad_repo |= f->field == F_REPO;
-		if (!r->bad_type)
+		if (!r->bad_type) {
 			r->bad_type = f;
+			r->bad_type_at = v->p;
+		}
 	}
+}
+
+static void sort_fields(struct change *c, struct record *r, const char *p, const char *end)
+{
+	const struct field_name *f;
+	struct member m;
+
+	while (next_member(&p, end, &m)) {
+		f = find_field(&m.name);
+		if (f)
+			sort_field(c, r, f, &m.value);
+	}
+}
+
+/* The field's value, or NULL: what is found wrong from now on is wrong there. */
+static const struct span *value(struct record *r, enum field field)
+{
+	r->reading = r->v[field].p;
+	return r->reading ? &r->v[field] : NULL;
 }
 
 static int take_string(struct change *c, struct record *r, enum field field, const char *name,
 		       char **out)
 {
-	struct json_object *v = r->v[field];
-	const char *s;
+	const struct span *v = value(r, field);
 	size_t n;
 
 	if (!v)
 		return 0;
-	s = json_object_get_string(v);
-	n = (size_t)json_object_get_string_len(v);
-	if (memchr(s, '\0', n))
+	*out = unescaped(v, &n);
+	if (memchr(*out, '\0', n))
 		return bad(c, ERR_BAD_FIELD, "%s holds a NUL", name);
-	*out = xmemdup0(s, n);
 	return 0;
 }
 
@@ -591,33 +632,35 @@ static int take_repo(struct change *c, struct record *r, const struct change_opt
 
 	if (r->bad_repo)
 		c->repo_known = false;
-	if (!r->v[F_REPO])
+	if (!r->v[F_REPO].p)
 		return 0;
 	c->repo_known = false;
-	if (json_object_get_string_len(r->v[F_REPO]) > REPO_MAX)
-		return bad(c, ERR_BAD_FIELD, "repo is longer than %d bytes", REPO_MAX);
 	if (take_string(c, r, F_REPO, "repo", &repo) < 0)
 		return -1;
+	if (strlen(repo) > REPO_MAX)
+		return bad(c, ERR_BAD_FIELD, "repo is longer than %d bytes", REPO_MAX);
 	free(c->repo);
 	c->repo = join_repo(o, repo);
 	c->repo_given = c->repo_known = true;
 	return 0;
 }
 
-static int take_json_path(struct change *c, struct record *r, enum field field, const char *name,
-			  char **out, bool *quoted)
+static int take_json_path(struct change *c, const struct span *v, const char *name, char **out,
+			  bool *quoted)
 {
-	struct json_object *v = r->v[field];
+	size_t n;
+	autofree char *path = unescaped(v, &n);
+	int result = take_path(c, out, name, path, n, true, quoted);
 
-	return take_path(c, out, name, json_object_get_string(v),
-			 (size_t)json_object_get_string_len(v), true, quoted);
+	c->has_offset = false;	/* not of the line */
+	return result;
 }
 
 /* A bad record's result names its document all the same, where it can. */
-static void note_path(struct change *c, struct record *r)
+static void note_path(struct change *c, const struct record *r)
 {
-	if (r->v[F_PATH])
-		take_json_path(c, r, F_PATH, "path", &c->path, NULL);
+	if (r->v[F_PATH].p)
+		take_json_path(c, &r->v[F_PATH], "path", &c->path, NULL);
 }
 
 static int take_op(struct change *c, struct record *r)
@@ -629,15 +672,14 @@ static int take_op(struct change *c, struct record *r)
 		{ "add", OP_ADD }, { "modify", OP_MODIFY }, { "update", OP_MODIFY },
 		{ "delete", OP_DELETE }, { "rename", OP_RENAME },
 	};
-	struct json_object *v = r->v[F_OP];
-	const char *s;
+	const struct span *v = value(r, F_OP);
+	autofree char *s = NULL;
 	size_t n, i;
 
 	c->op = OP_MODIFY;
 	if (!v)
 		return 0;
-	s = json_object_get_string(v);
-	n = (size_t)json_object_get_string_len(v);
+	s = unescaped(v, &n);
 	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
 		if (is_text(s, n, ops[i].name)) {
 			c->op = ops[i].op;
@@ -652,34 +694,41 @@ static int take_op(struct change *c, struct record *r)
 
 static int take_paths(struct change *c, struct record *r)
 {
+	const struct span *v = value(r, F_PATH);
 	bool arrow;
 
-	if (!r->v[F_PATH])
+	if (!v)
 		return bad(c, ERR_NO_PATH, "there is no path");
-	if (take_json_path(c, r, F_PATH, "path", &c->path, &c->path_was_quoted) < 0)
+	if (take_json_path(c, v, "path", &c->path, &c->path_was_quoted) < 0)
 		return -1;
-	arrow = !c->path_was_quoted && !r->v[F_CONTENT] && !r->v[F_CONTENT_BASE64] &&
-		!r->v[F_CONTENT_REF] && strstr(c->path, " -> ");
-	if (c->op == OP_RENAME && r->v[F_OLD_PATH])
-		return take_json_path(c, r, F_OLD_PATH, "old_path", &c->old_path, NULL);
-	if (c->op == OP_RENAME && !arrow)
+	arrow = !c->path_was_quoted && !r->v[F_CONTENT].p && !r->v[F_CONTENT_BASE64].p &&
+		!r->v[F_CONTENT_REF].p && strstr(c->path, " -> ");
+	if (c->op != OP_RENAME) {
+		c->path_may_be_arrow = arrow && c->op != OP_DELETE;
+		return 0;
+	}
+	v = value(r, F_OLD_PATH);
+	if (v)
+		return take_json_path(c, v, "old_path", &c->old_path, NULL);
+	if (!arrow)
 		return bad(c, ERR_BAD_FIELD, "a rename needs old_path");
-	if (c->op == OP_RENAME)
-		c->op = OP_MODIFY;
-	c->path_may_be_arrow = arrow && c->op != OP_DELETE;
+	c->op = OP_MODIFY;
+	c->path_may_be_arrow = true;
 	return 0;
 }
 
 static int take_number(struct change *c, struct record *r, enum field field, const char *name,
 		       bool *has, int64_t *out)
 {
-	struct json_object *v = r->v[field];
+	const struct span *v = value(r, field);
+	size_t i;
 
 	if (!v)
 		return 0;
-	/* json-c clamps what is beyond 64 bits, so the ends of the range are refused with it. */
-	*out = json_object_get_int64(v);
-	if (*out < 0 || *out > NUMBER_MAX)
+	*out = 0;
+	for (i = v->p[0] == '-'; i < v->n && *out <= NUMBER_MAX / 10; i++)
+		*out = *out * 10 + (v->p[i] - '0');
+	if (i < v->n || *out > NUMBER_MAX || (v->p[0] == '-' && *out > 0))
 		return bad(c, ERR_BAD_FIELD, "%s is out of range", name);
 	*has = true;
 	return 0;
@@ -687,27 +736,32 @@ static int take_number(struct change *c, struct record *r, enum field field, con
 
 static int take_hash(struct change *c, struct record *r)
 {
-	struct json_object *v = r->v[F_CONTENT_HASH];
+	const struct span *v = value(r, F_CONTENT_HASH);
+	autofree char *hex = NULL;
 	uint8_t sum[32];
+	size_t n;
 
 	if (!v)
 		return 0;
-	if (json_object_get_string_len(v) != 64 ||
-	    hex_decode(sum, json_object_get_string(v), sizeof(sum)) < 0)
+	hex = unescaped(v, &n);
+	if (n != 2 * sizeof(sum) || hex_decode(sum, hex, sizeof(sum)) < 0)
 		return bad(c, ERR_BAD_FIELD, "content_hash is not a SHA-256 in 64 hex digits");
 	c->content_hash = xmalloc(65);
 	hex_encode(c->content_hash, sum, sizeof(sum));
 	return 0;
 }
 
-static int take_base64(struct change *c, struct json_object *v)
+static int take_base64(struct change *c, struct record *r, const struct span *v)
 {
 	auto_buf struct buf b = BUF_INIT;
-	size_t n = (size_t)json_object_get_string_len(v), at = 0;
+	size_t n, at = 0;
+	autofree char *s = unescaped(v, &n);
 
-	buf_reserve(&b, n / 4 * 3 + 4);
-	if (base64_decode(&b, json_object_get_string(v), n, &at) < 0)
+	if (base64_decode(&b, s, n, &at) < 0) {
+		if (n == v->n - 2)
+			r->reading = v->p + 1 + at;
 		return bad(c, ERR_BAD_BASE64, "content_base64 is wrong at its byte %zu", at);
+	}
 	c->source = CONTENT_BYTES;
 	c->text_len = b.len;
 	c->text = buf_detach(&b);
@@ -716,75 +770,99 @@ static int take_base64(struct change *c, struct json_object *v)
 
 static int take_content(struct change *c, struct record *r)
 {
-	struct json_object *v = r->v[F_CONTENT];
+	const struct span *v = value(r, F_CONTENT);
 	const char *fault;
 
 	if (v) {
 		c->source = CONTENT_TEXT;
-		c->text_len = (size_t)json_object_get_string_len(v);
-		c->text = xmemdup0(json_object_get_string(v), c->text_len);
+		c->text = unescaped(v, &c->text_len);
 		return 0;
 	}
-	if (r->v[F_CONTENT_BASE64])
-		return take_base64(c, r->v[F_CONTENT_BASE64]);
-	v = r->v[F_CONTENT_REF];
+	v = value(r, F_CONTENT_BASE64);
+	if (v)
+		return take_base64(c, r, v);
+	v = value(r, F_CONTENT_REF);
 	if (!v)
 		return 0;
 	c->source = CONTENT_REF;
-	c->text_len = (size_t)json_object_get_string_len(v);
-	fault = change_path_fault(json_object_get_string(v), c->text_len);
-	if (fault)
-		return bad(c, ERR_BAD_FIELD, "content_ref %s", fault);
-	c->text = xmemdup0(json_object_get_string(v), c->text_len);
-	return 0;
+	c->text = unescaped(v, &c->text_len);
+	fault = change_path_fault(c->text, c->text_len);
+	return fault ? bad(c, ERR_BAD_FIELD, "content_ref %s", fault) : 0;
 }
 
 static int take_content_error(struct change *c, struct record *r)
 {
-	struct json_object *v = r->v[F_CONTENT_ERROR];
+	const struct span *v = value(r, F_CONTENT_ERROR);
 
 	if (!v)
 		return 0;
-	if (json_object_is_type(v, json_type_boolean)) {
-		c->content_error = json_object_get_boolean(v);
+	c->content_error = v->p[0] != 'f';
+	if (type_of(v) == T_BOOL)
 		return 0;
-	}
-	c->content_error = true;
 	return take_string(c, r, F_CONTENT_ERROR, "content_error", &c->error_text);
 }
 
+/* Moves on to the next element of the array at *p, or returns false at its end. */
+static bool next_element(const char **p, const char *end, struct span *e)
+{
+	const char *v = blank_skip(*p + 1, end);
+
+	if (v >= end || *v == ']')
+		return false;
+	*p = blank_skip(after_value(v, end), end);
+	e->p = v;
+	e->n = (size_t)(*p - v);
+	return true;
+}
+
+static size_t count_elements(const struct span *array)
+{
+	const char *p = array->p, *end = p + array->n;
+	struct span e;
+	size_t n = 0;
+
+	while (next_element(&p, end, &e))
+		n++;
+	return n;
+}
+
+/* The elements are spelled as strtod() reads them, for the program keeps to the C locale, and none
+ * ends where the line does. */
 static int take_vector(struct change *c, struct record *r)
 {
-	struct json_object *v = r->v[F_VECTOR], *e;
+	const struct span *v = value(r, F_VECTOR);
+	const char *p, *end;
+	struct span e;
 	size_t n, i;
 	bool any = false;
+	double d;
 
 	if (!v)
 		return 0;
-	n = json_object_array_length(v);
+	n = count_elements(v);
 	if (n < 1 || n > VECTOR_MAX)
 		return bad(c, ERR_BAD_VECTOR, "vector has %zu numbers, not 1 to %d", n, VECTOR_MAX);
 	c->vector = xmalloc(n * sizeof(*c->vector));
 	c->nvector = n;
-	for (i = 0; i < n; i++) {
-		double d;
-
-		e = json_object_array_get_idx(v, i);
-		if (!json_object_is_type(e, json_type_double) &&
-		    !json_object_is_type(e, json_type_int))
+	p = v->p;
+	end = p + v->n;
+	for (i = 0; next_element(&p, end, &e); i++) {
+		r->reading = e.p;
+		if (!(type_of(&e) & (T_INT | T_NUMBER)))
 			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is not a number", i);
-		d = json_object_get_double(e);
+		d = strtod(e.p, NULL);
 		if (!isfinite(d) || fabs(d) > (double)FLT_MAX)
 			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is beyond a float", i);
 		c->vector[i] = (float)d;
 		any |= c->vector[i] != 0;
 	}
+	r->reading = v->p;
 	return any ? 0 : bad(c, ERR_BAD_VECTOR, "vector is all zero and points nowhere");
 }
 
 static bool take_bool(const struct record *r, enum field field)
 {
-	return r->v[field] && json_object_get_boolean(r->v[field]);
+	return r->v[field].p && r->v[field].p[0] == 't';
 }
 
 static int take_document(struct change *c, struct record *r)
@@ -800,8 +878,8 @@ static int take_document(struct change *c, struct record *r)
 	    take_string(c, r, F_SKIP_REASON, "skip_reason", &c->skip_reason) < 0 ||
 	    take_content_error(c, r) < 0 || take_vector(c, r) < 0)
 		return -1;
-	if (r->v[F_METADATA])
-		c->metadata = compact(r, "metadata", r->v[F_METADATA]);
+	if (r->v[F_METADATA].p)
+		c->metadata = compact(&r->v[F_METADATA]);
 	return take_content(c, r);
 }
 
@@ -821,18 +899,16 @@ static bool is_commit(const char *s, size_t n)
 }
 
 /* *out stays NULL where the member is absent, null or "". */
-static int take_commit(struct change *c, struct json_object *o, const char *name, char **out)
+static int take_commit(struct change *c, const struct member *m, const char *name, char **out)
 {
-	struct json_object *v;
-	const char *s;
+	autofree char *s = NULL;
 	size_t n;
 
-	if (!json_object_object_get_ex(o, name, &v) || !v)
+	if (!is_name(&m->name, name) || type_of(&m->value) == T_NULL)
 		return 0;
-	if (!json_object_is_type(v, json_type_string))
+	if (type_of(&m->value) != T_STRING)
 		return bad(c, ERR_BAD_FIELD, "new_changeset.%s is not a string", name);
-	s = json_object_get_string(v);
-	n = (size_t)json_object_get_string_len(v);
+	s = unescaped(&m->value, &n);
 	if (n == 0)
 		return 0;
 	if (!is_commit(s, n))
@@ -842,21 +918,35 @@ static int take_commit(struct change *c, struct json_object *o, const char *name
 	return 0;
 }
 
+static int take_complete(struct change *c, const struct member *m)
+{
+	unsigned type = type_of(&m->value);
+
+	if (!is_name(&m->name, "complete") || type == T_NULL)
+		return 0;
+	if (type != T_BOOL)
+		return bad(c, ERR_BAD_FIELD, "new_changeset.complete is not a boolean");
+	c->complete = m->value.p[0] == 't';
+	return 0;
+}
+
 static int take_changeset(struct change *c, struct record *r)
 {
-	struct json_object *o = r->v[F_NEW_CHANGESET], *v;
+	const struct span *o = value(r, F_NEW_CHANGESET);
+	const char *p = o->p + 1, *end = o->p + o->n;
+	struct member m;
 
 	c->op = OP_CHANGESET;
 	c->kind = CHANGE_CHANGESET;
-	if (take_commit(c, o, "commit", &c->commit) < 0 ||
-	    take_commit(c, o, "since", &c->since) < 0)
-		return -1;
-	if (json_object_object_get_ex(o, "complete", &v) && v) {
-		if (!json_object_is_type(v, json_type_boolean))
-			return bad(c, ERR_BAD_FIELD, "new_changeset.complete is not a boolean");
-		c->complete = json_object_get_boolean(v);
+	if (o->n > CHANGESET_MAX)
+		return bad(c, ERR_BAD_FIELD, "new_changeset is longer than %d bytes", CHANGESET_MAX);
+	while (next_member(&p, end, &m)) {
+		r->reading = m.value.p;
+		if (take_commit(c, &m, "commit", &c->commit) < 0 ||
+		    take_commit(c, &m, "since", &c->since) < 0 || take_complete(c, &m) < 0)
+			return -1;
 	}
-	c->changeset = compact(r, "new_changeset", o);
+	c->changeset = compact(o);
 	if (!c->commit) {
 		c->kind = CHANGE_SKIP;
 		c->reason = REASON_NO_COMMIT;
@@ -871,41 +961,43 @@ static int bad_json(struct change *c, const struct json_fault *f)
 	return bad(c, error_by_name(f->code), "not valid JSON at byte %zu: %s", f->offset, f->what);
 }
 
+static int take_record(struct change *c, struct record *r, const struct change_options *o)
+{
+	if (take_repo(c, r, o) < 0)
+		return -1;
+	if (r->bad_type) {
+		note_path(c, r);
+		r->reading = r->bad_type_at;
+		return bad(c, ERR_BAD_FIELD, "%s is not %s", r->bad_type->name,
+			   r->bad_type->type_name);
+	}
+	if (r->v[F_NEW_CHANGESET].p)
+		return take_changeset(c, r);
+	if (take_op(c, r) < 0)
+		return -1;
+	return take_document(c, r);
+}
+
 static int parse_record(struct change *c, const char *line, size_t n, bool cut,
 			const struct change_options *o)
 {
-	auto_json struct json_object *json = NULL;
-	struct record r = { NULL, 0, { NULL }, NULL, false };
+	struct record r;
 	struct json_fault f;
 
 	c->is_json = true;
 	if (json_check(line, n, known, &f) < 0) {
 		c->repo_known = false;
 		if (cut)
-			return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+			return bad_cut(c);
 		return bad_json(c, &f);
 	}
-	r.line = blank_skip(line, line + n);
-	for (r.n = (size_t)(line + n - r.line); is_blank(r.line[r.n - 1]); r.n--)
-		;
-	json = json_c_parse(r.line, r.n);
-	if (!json) {
-		c->repo_known = false;
-		return bad(c, ERR_BAD_JSON, "json-c cannot read this line");
-	}
-	sort_fields(c, &r, json);
-	if (take_repo(c, &r, o) < 0)
-		return -1;
-	if (r.bad_type) {
-		note_path(c, &r);
-		return bad(c, ERR_BAD_FIELD, "%s is not %s", r.bad_type->name,
-			   r.bad_type->type_name);
-	}
-	if (r.v[F_NEW_CHANGESET])
-		return take_changeset(c, &r);
-	if (take_op(c, &r) < 0)
-		return -1;
-	return take_document(c, &r);
+	memset(&r, 0, sizeof(r));
+	sort_fields(c, &r, blank_skip(line, line + n) + 1, line + n);
+	if (take_record(c, &r, o) == 0)
+		return 0;
+	c->has_offset = r.reading != NULL;
+	c->offset = r.reading ? (size_t)(r.reading - line) : 0;
+	return -1;
 }
 
 /* --- telling the forms apart ------------------------------------------------------------------ */
@@ -928,7 +1020,7 @@ static int parse_as_json(struct change *c, const char *line, size_t n, bool cut,
 		return -1;
 	c->repo_known = false;
 	if (cut)
-		return bad(c, ERR_CUT_LINE, "the input ends inside this line");
+		return bad_cut(c);
 	return bad_quoting(c, ERR_BAD_FORM, "neither a JSON object nor a JSON string", line, n);
 }
 

@@ -162,14 +162,14 @@ static int check_string(struct check *c, bool name, bool *escaped)
 	return 0;
 }
 
-/* Writes the inside of a checked string, unescaped, to out.  Only names pass here. */
-static void unescape(struct buf *out, const unsigned char *p, const unsigned char *end)
+void json_unescape(struct buf *out, const char *s, size_t n)
 {
+	const unsigned char *p = (const unsigned char *)s, *end = p + n, *run;
 	struct json_fault unused;
 	struct check c = { p, p, end, NULL, &unused };
-	const unsigned char *run;
 	uint32_t u;
 
+	buf_reserve(out, n);
 	while (c.p < end) {
 		run = c.p;
 		c.p = find_special(c.p, end);
@@ -227,7 +227,7 @@ static int check_name(struct check *c, enum place place, uint64_t *seen, enum pl
 	name = (const char *)quote + 1;
 	n = (size_t)(c->p - quote) - 2;
 	if (escaped) {
-		unescape(&plain, quote + 1, c->p - 1);
+		json_unescape(&plain, name, n);
 		name = plain.data;
 		n = plain.len;
 	}

@@ -2,8 +2,10 @@
  *
  * json-c (0.16) accepts overlong UTF-8, encoded and escaped lone surrogates, raw control
  * characters, NaN, Infinity and single quotes, cuts names at NUL and keeps the last of duplicate
- * names in silence, even in its strict mode.  So a line passes json_check() first, and json-c then
- * only ever sees what every version of it reads alike. */
+ * names in silence, even in its strict mode.  So text passes json_check() first, and json-c then only
+ * ever sees what every version of it reads alike.  Lines of input do not reach it at all: change.c
+ * takes the members that it knows, where json-c would make an object, ten times as large as its
+ * text, of every value in the line. */
 #ifndef LINESYNC_JSON_H
 #define LINESYNC_JSON_H
 
@@ -30,6 +32,9 @@ struct json_fault {
  * outermost object and of its member new_changeset (compared after unescaping), or NULL.  p need
  * not be NUL-terminated.  Returns 0, or -1 with *f filled in. */
 int json_check(const char *p, size_t n, const char *const *known, struct json_fault *f);
+
+/* Appends what the n bytes between the quotes of a string stand for, that json_check() has passed. */
+void json_unescape(struct buf *out, const char *s, size_t n);
 
 /* Appends s as a JSON string with its quotes.  s must be valid UTF-8 or it is mended: each wrong
  * byte becomes U+FFFD.  NUL and control characters are escaped, '/' is not. */

@@ -1,11 +1,15 @@
-/* Any bytes as a line, in each form: what comes out must keep what change.h promises. */
+/* Any bytes as a line, in each form: what comes out must keep what change.h promises, and a record
+ * says what json-c reads in it. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <json-c/json.h>
+
 #include "change.h"
+#include "json.h"
 #include "text.h"
 
 #define CHECK(x)                                                                                   \
@@ -28,7 +32,7 @@ static void check_path(const char *path)
 	CHECK(path && change_path_fault(path, strlen(path)) == NULL);
 }
 
-static void check(const struct change *c, bool needs_file, bool cut)
+static void check(const struct change *c, size_t n, bool needs_file, bool cut)
 {
 	CHECK(c->repo && (cut || !needs_file));
 	switch (c->kind) {
@@ -51,8 +55,72 @@ static void check(const struct change *c, bool needs_file, bool cut)
 	case CHANGE_BAD:
 		CHECK(c->error != ERR_NONE && c->error < ERR_COUNT);
 		check_printable(c->message);
+		CHECK(!c->has_offset || c->offset <= n);
 		break;
 	}
+}
+
+static void same_text(struct json_object *v, const char *s, size_t n)
+{
+	CHECK(json_object_is_type(v, json_type_string));
+	CHECK((size_t)json_object_get_string_len(v) == n);
+	CHECK(memcmp(json_object_get_string(v), s, n) == 0);
+}
+
+static void same_vector(struct json_object *v, const struct change *c)
+{
+	size_t i;
+
+	CHECK(json_object_array_length(v) == c->nvector);
+	for (i = 0; i < c->nvector; i++)
+		CHECK((float)json_object_get_double(json_object_array_get_idx(v, i)) == c->vector[i]);
+}
+
+static void same_record(struct json_object *o, const struct change *c)
+{
+	struct json_object *v;
+
+	if (c->repo_given && json_object_object_get_ex(o, "repo", &v))
+		CHECK(strstr(c->repo, json_object_get_string(v)));
+	if (c->kind == CHANGE_CHANGESET) {
+		CHECK(json_object_object_get_ex(o, "new_changeset", &v));
+		CHECK(json_object_object_get_ex(v, "commit", &v));
+		same_text(v, c->commit, strlen(c->commit));
+		return;
+	}
+	if (c->source == CONTENT_TEXT) {
+		CHECK(json_object_object_get_ex(o, "content", &v));
+		same_text(v, c->text, c->text_len);
+	}
+	if (c->vector) {
+		CHECK(json_object_object_get_ex(o, "vector", &v));
+		same_vector(v, c);
+	}
+	CHECK(json_object_object_get_ex(o, "path", &v));
+	if (!c->path_was_quoted)
+		same_text(v, c->path, strlen(c->path));
+	if (c->has_size && !json_object_object_get_ex(o, "size_bytes", NULL)) {
+		CHECK(json_object_object_get_ex(o, "size", &v));
+		CHECK(json_object_get_int64(v) == c->size);
+	}
+}
+
+static void check_record(const struct change *c, const char *line, size_t n)
+{
+	struct json_tokener *tok = json_tokener_new_ex(JSON_MAX_DEPTH + 2);
+	char *text = malloc(n + 1);
+	struct json_object *o;
+
+	CHECK(tok && text);
+	memcpy(text, line, n);
+	text[n] = '\0';
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	o = json_tokener_parse_ex(tok, text, (int)n + 1);
+	CHECK(json_tokener_get_error(tok) == json_tokener_success);
+	same_record(o, c);
+	json_object_put(o);
+	json_tokener_free(tok);
+	free(text);
 }
 
 /* The first byte chooses the options. */
@@ -70,7 +138,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.namespace = data[0] & 16 ? "team" : NULL;
 	cut = data[0] & 32;
 	change_parse(&c, (const char *)data + 1, size - 1, cut, &needs_file, &o);
-	check(&c, needs_file, cut);
+	check(&c, size - 1, needs_file, cut);
+	if (c.is_json && (c.kind == CHANGE_DOCUMENT || c.kind == CHANGE_CHANGESET))
+		check_record(&c, (const char *)data + 1, size - 1);
 	change_carries_all(&c);
 	change_release(&c);
 	return 0;

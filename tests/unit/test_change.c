@@ -193,6 +193,29 @@ static void test_broken(void)
 	ok(is_bad(ERR_NO_PATH, ""), "an empty object");
 }
 
+static void refused_at(const char *line, enum error_code error, size_t offset)
+{
+	parse(line);
+	ok(c.kind == CHANGE_BAD && c.error == error && c.has_offset && c.offset == offset,
+	   "%s at %zu (%d, %zu)", error_name(error), offset, c.has_offset, c.offset);
+}
+
+static void test_offsets(void)
+{
+	refused_at("{\"path\":\"a\", \"size\" : \"1\"}", ERR_BAD_FIELD, 22);
+	refused_at("  {\"path\":\"a\",\"op\":\"remove\"}", ERR_BAD_OP, 19);
+	refused_at("{\"path\":\"a\",\"content_base64\":\"AAA*\"}", ERR_BAD_BASE64, 33);
+	refused_at("{\"path\":\"a\",\"content_base64\":\"AA\\/*\"}", ERR_BAD_BASE64, 29);
+	refused_at("{\"path\":\"a\",\"vector\":[1, \"2\"]}", ERR_BAD_VECTOR, 25);
+	refused_at("{\"path\":\"a\\u0000\"}", ERR_BAD_PATH, 8);
+	refused_at("{\"new_changeset\":{\"commit\":\"a b\"}}", ERR_BAD_COMMIT, 27);
+	refused_at("{\"repo\":5,\"path\":\"a\"}", ERR_BAD_FIELD, 8);
+	refused_at("caf\xe9", ERR_BAD_PATH, 3);
+	refused_at("R100\told\tn\xff", ERR_BAD_PATH, 10);
+	parse("{\"path\":\"a\",\"op\":\"rename\"}");
+	ok(is_bad(ERR_BAD_FIELD, "old_path") && !c.has_offset, "what is not there has no offset");
+}
+
 static void test_depth(void)
 {
 	char line[256];
@@ -422,6 +445,19 @@ static void test_repo(void)
 	ok(is_bad(ERR_BAD_FIELD, "repo") && !c.repo_known, "a repository's name too long");
 }
 
+/* Parses a record whose new_changeset has n bytes. */
+static void changeset_of(size_t n)
+{
+	static const char head[] = "{\"commit\":\"a\",\"x\":\"";
+	char *line = malloc(n + 64);
+	int begin = snprintf(line, n + 64, "{\"new_changeset\":%s", head);
+
+	memset(line + begin, 'x', n - (sizeof(head) - 1) - 2);
+	memcpy(line + begin + n - (sizeof(head) - 1) - 2, "\"}}", 4);
+	parse(line);
+	free(line);
+}
+
 static void test_changeset(void)
 {
 	parse("{\"repo\":\"A\", \"new_changeset\": {\"commit\": \"abc/1.0_x-y\", \"branch\":\"m\\u00e9\","
@@ -449,6 +485,10 @@ static void test_changeset(void)
 	ok(is_bad(ERR_BAD_FIELD, "commit"), "a commit of a wrong type");
 	parse("{\"new_changeset\":{\"commit\":\"a\",\"complete\":1}}");
 	ok(is_bad(ERR_BAD_FIELD, "complete"), "complete of a wrong type");
+	changeset_of(65536);
+	ok(c.kind == CHANGE_CHANGESET && strlen(c.changeset) == 65536, "the longest changeset");
+	changeset_of(65537);
+	ok(is_bad(ERR_BAD_FIELD, "65536"), "a longer one");
 	parse("{\"new_changeset\":{\"commit\":\"a\",\"commit\":\"b\"}}");
 	ok(is_bad(ERR_DUPLICATE_FIELD, ""), "two commits");
 }
@@ -471,6 +511,7 @@ int main(void)
 	test_record();
 	test_bad_fields();
 	test_broken();
+	test_offsets();
 	test_depth();
 	test_paths();
 	test_json_paths();
