@@ -338,7 +338,8 @@ static void parse_path(struct change *c, const char *p, size_t n, bool cut, bool
 	if (!literal && p[0] == '"' && take_json_string(c, p, n, &result))
 		return;
 	*needs_file = cut;
-	take_path(c, &c->path, "path", p, n, !literal, &c->path_was_quoted);
+	if (take_path(c, &c->path, "path", p, n, !literal, &c->path_was_quoted) < 0 && cut)
+		bad_cut(c);
 }
 
 /* Splits at sep into at most max spans; more fields than that give max + 1. */

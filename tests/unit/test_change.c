@@ -214,6 +214,10 @@ static void test_offsets(void)
 	refused_at("R100\told\tn\xff", ERR_BAD_PATH, 10);
 	parse("{\"path\":\"a\",\"op\":\"rename\"}");
 	ok(is_bad(ERR_BAD_FIELD, "old_path") && !c.has_offset, "what is not there has no offset");
+	parse_n("caf\xc3", 4, true);
+	ok(is_bad(ERR_CUT_LINE, "") && !c.has_offset, "a path cut inside a character");
+	parse_n("\"\\351\"", 6, true);
+	ok(is_bad(ERR_CUT_LINE, ""), "a quoted one that no file can have");
 }
 
 static void test_depth(void)
