@@ -44,11 +44,13 @@ static void skip_blanks(struct check *c)
 		c->p++;
 }
 
-/* The first of '"', '\' and bytes below 0x20 from p on, or end.  The trick for a zero byte is from
- * "Bit Twiddling Hacks" (S. E. Anderson): borrows only go up, so the lowest hit is exact. */
-static const unsigned char *find_special(const unsigned char *p, const unsigned char *end)
+/* The first of '"', '\' and bytes below 0x20 from p on, or end; with terminal also of DEL and the byte
+ * that begins U+0080 to U+00BF.  The trick for a zero byte is from "Bit Twiddling Hacks" (S. E.
+ * Anderson): borrows only go up, so the lowest hit is exact. */
+static inline const unsigned char *find_byte(const unsigned char *p, const unsigned char *end,
+					     bool terminal)
 {
-	uint64_t w, quote, slash, hit;
+	uint64_t w, quote, slash, del, c2, hit;
 
 	for (; end - p >= (ptrdiff_t)sizeof(w); p += sizeof(w)) {
 		memcpy(&w, p, sizeof(w));
@@ -56,6 +58,11 @@ static const unsigned char *find_special(const unsigned char *p, const unsigned 
 		slash = w ^ EACH('\\');
 		hit = ((w - EACH(0x20)) & ~w) | ((quote - EACH(1)) & ~quote) |
 		      ((slash - EACH(1)) & ~slash);
+		if (terminal) {
+			del = w ^ EACH(0x7f);
+			c2 = w ^ EACH(0xc2);
+			hit |= ((del - EACH(1)) & ~del) | ((c2 - EACH(1)) & ~c2);
+		}
 		hit &= EACH(0x80);
 		if (hit == 0)
 			continue;
@@ -65,9 +72,15 @@ static const unsigned char *find_special(const unsigned char *p, const unsigned 
 		break;
 #endif
 	}
-	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\' &&
+	       (!terminal || (*p != 0x7f && *p != 0xc2)))
 		p++;
 	return p;
+}
+
+static const unsigned char *find_special(const unsigned char *p, const unsigned char *end)
+{
+	return find_byte(p, end, false);
 }
 
 /* Four hex digits at c->p.  Returns their value, or -1 with the fault set; escape is where the
@@ -482,14 +495,17 @@ static void add_escaped(struct buf *out, const unsigned char *p, size_t n)
 
 	while (p < end) {
 		run = p;
-		p = find_special(p, end);
+		for (p = find_byte(p, end, true); p < end && *p == 0xc2 && p[1] >= 0xa0;)
+			p = find_byte(p + 2, end, true);
 		len = (size_t)(p - run);
 		if (out->cap - out->len < len + 7)
 			buf_reserve(out, len + 7);
 		memcpy(out->data + out->len, run, len);
 		out->len += len;
-		if (p < end)
-			out->len += put_escape(out->data + out->len, *p++);
+		if (p == end)
+			break;
+		p += *p == 0xc2;
+		out->len += put_escape(out->data + out->len, *p++);
 	}
 }
 

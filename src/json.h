@@ -37,7 +37,8 @@ int json_check(const char *p, size_t n, const char *const *known, struct json_fa
 void json_unescape(struct buf *out, const char *s, size_t n);
 
 /* Appends s as a JSON string with its quotes.  s must be valid UTF-8 or it is mended: each wrong
- * byte becomes U+FFFD.  NUL and control characters are escaped, '/' is not. */
+ * byte becomes U+FFFD.  NUL and control characters, also DEL and U+0080 to U+009F, are escaped, for what
+ * we write may be shown on a terminal; '/' is not. */
 void json_str(struct buf *out, const char *s, size_t n);
 void json_cstr(struct buf *out, const char *s);		/* s NULL: null */
 size_t json_str_size(const char *s, size_t n);		/* what json_str() appends; s is valid UTF-8 */
