@@ -2,8 +2,9 @@
  *
  *	fuzz_json [-n CHANGED] [FILE...]
  *
- * Feeds the target each FILE as it is, then CHANGED (2000) variants of it, made by a generator with a
- * fixed seed; without a FILE, those in corpus/NAME beside the sources (NAME is json for fuzz_json).
+ * Feeds the target each FILE as it is, then CHANGED variants of it, made by a generator with a fixed
+ * seed; without a FILE, those in corpus/NAME beside the sources (NAME is json for fuzz_json).  CHANGED
+ * is 2000, or so many fewer that they are 40,000 in all.
  * Output is TAP, one result a file.  When the target aborts, the input that it got is left in the file
  * NAME.crash in the current folder, to be given as FILE with -n 0. */
 #include <dirent.h>
@@ -17,7 +18,7 @@
 
 #include "../unit/tap.h"
 
-enum { FUZZ_INPUT = 65536, MAX_FILES = 1000 };
+enum { FUZZ_INPUT = 65536, MAX_FILES = 1000, CHANGED = 2000, ALL_CHANGED = 40000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -156,6 +157,8 @@ static void replay_folder(const char *folder, int changed)
 		closedir(d);
 	qsort(files, (size_t)n, sizeof(files[0]), by_name);
 	ok(n > 0, "there are inputs in the corpus");
+	if (changed < 0)
+		changed = n > ALL_CHANGED / CHANGED ? ALL_CHANGED / n : CHANGED;
 	for (i = 0; i < n; i++) {
 		replay(files[i], changed);
 		free(files[i]);
@@ -167,7 +170,7 @@ int main(int argc, char **argv)
 	const char *top = getenv("abs_top_srcdir");
 	const char *name = strrchr(argv[0], '/');
 	char folder[4096];
-	int changed = 2000, c;
+	int changed = -1, c;
 
 	name = name ? name + 1 : argv[0];
 	while ((c = getopt(argc, argv, "n:")) != -1) {
@@ -182,7 +185,7 @@ int main(int argc, char **argv)
 	signal(SIGFPE, on_crash);
 	if (optind < argc) {
 		for (; optind < argc; optind++)
-			replay(argv[optind], changed);
+			replay(argv[optind], changed < 0 ? CHANGED : changed);
 	} else {
 		snprintf(folder, sizeof(folder), "%s/tests/fuzz/corpus/%s", top ? top : ".",
 			strncmp(name, "fuzz_", 5) == 0 ? name + 5 : name);
