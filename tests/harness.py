@@ -141,10 +141,11 @@ class Watched(chroma.Store):
 
 class Ended:
     """How an invocation ended: rc as a shell shows it, the signal that it died by (0: none), its
-    results, its standard error."""
+    results, also as they came, and its standard error."""
 
     def __init__(self, rc, out, err):
-        self.rc, self.signal, self.err = rc if rc >= 0 else 128 - rc, -rc if rc < 0 else 0, err
+        self.rc, self.signal = rc if rc >= 0 else 128 - rc, -rc if rc < 0 else 0
+        self.out, self.err = out, err
         whole = out.split(b"\n")
         self.cut = whole.pop()
         self.results = [json.loads(line) for line in whole]
@@ -337,7 +338,7 @@ class World:
             t.daemon = True
             t.start()
         err = []
-        helpers = [threading.Thread(target=feed, args=(child.stdin, lines, pause_ms)),
+        helpers = [threading.Thread(target=feed, args=(child.stdin, lines, pause_ms, whole)),
                    threading.Thread(target=lambda: err.append(child.stderr.read()))]
         for h in helpers:
             h.start()
