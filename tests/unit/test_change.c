@@ -508,6 +508,9 @@ static void test_kept(void)
 	parse("{\"path\":\"a\",\"vector\":[1,-2.5,1e-3]}");
 	ok(c.nvector == 3 && c.vector[0] == 1.0f && c.vector[1] == -2.5f && c.vector[2] == 1e-3f,
 	   "a vector");
+	parse("{\"path\":\"a\",\"vector\":[88888888888888888888888,-1e2 , 0]}");
+	ok(c.nvector == 3 && c.vector[0] == 88888888888888888888888.0f && c.vector[1] == -100.0f &&
+	   c.vector[2] == 0.0f, "whole numbers beyond 64 bits in it");
 }
 
 int main(void)
