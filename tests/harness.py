@@ -338,7 +338,7 @@ class World:
             t.daemon = True
             t.start()
         err = []
-        helpers = [threading.Thread(target=feed, args=(child.stdin, lines, pause_ms, whole)),
+        helpers = [threading.Thread(target=feed, args=(child.stdin, lines, pause_ms)),
                    threading.Thread(target=lambda: err.append(child.stderr.read()))]
         for h in helpers:
             h.start()
