@@ -1075,4 +1075,6 @@ void change_parse(struct change *c, const char *line, size_t n, bool last_withou
 		parse_name_status(c, line, n, cut, false);
 	else if (o->format == FORMAT_AUTO)
 		parse_auto(c, line, n, cut, needs_file, o);
+	if (!c->repo_known)
+		c->repo[0] = '\0';
 }

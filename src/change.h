@@ -36,7 +36,7 @@ struct change {
 	bool is_plain_path;	/* a path alone on its line: whether it was deleted is not said */
 	bool repo_known;	/* false only for CHANGE_BAD whose repository could not be read */
 	bool repo_given;	/* the record named it; else it is --repo */
-	char *repo;		/* owned; "" if none; NAMESPACE/REPO already joined */
+	char *repo;		/* owned; "" if none or not known; NAMESPACE/REPO already joined */
 	char *path;		/* owned; as given, unquoted; NULL if none (content.c makes it relative) */
 	char *old_path;		/* owned; for OP_RENAME */
 	bool path_was_quoted;	/* path came C-quoted: " -> " in it is no arrow any more */

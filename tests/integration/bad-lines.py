@@ -272,6 +272,12 @@ FIXED = {
 }
 
 
+# Lines that could belong to any repository: they hold them all.
+UNKNOWN = {"failed:" + code for code in (
+    "bad-json", "bad-utf8", "bad-escape", "control-character", "nul-in-name", "duplicate-field", "too-deep",
+    "bad-number", "producer-error", "line-too-long")}
+
+
 def make_files(w):
     """What the rows above expect below the root, and beside it."""
     for path in ("ok", "good1", "good2", "sub/f", "sub/x.min.js", "module/f"):
@@ -332,16 +338,19 @@ def check_row(w, row, *options, good=("good1", "good2")):
     bad = want.startswith("failed")
     lines = [good[0], line, good[1]]
     if "--input-format" not in options:
-        lines.append(record("P1"))
+        lines += [record("P1"), record("S1", "S")]
     ended = w.sync(lines, "--repo", "R", "--exclude", "*.min.js", *options)
     got = outcome(ended.of(2))
     same((ended.rc, sorted(r["line"] for r in ended.results), got),
          (int(bad), list(range(1, len(lines) + 1)), want), name)
     same((ended.status(1), ended.status(3)), ("completed",) * 2, "%s: the lines beside it" % name)
     same({p for _, p in w.documents()}, set(GOOD), "%s: nothing else is stored" % name)
-    if len(lines) == 4:
+    if len(lines) == 5:
         same((ended.status(4), w.position("R")), ("held", None) if bad else ("completed", "P1"),
              "%s: the changeset" % name)
+        unknown = want in UNKNOWN or name.startswith("a repository")
+        same((ended.status(5), unknown and "repo" in ended.of(2)), ("held" if unknown else "completed", False),
+             "%s: that of another repository" % name)
     if bad and got == want:
         check_error(name, ended.of(2), want.split(":")[1], offset)
         test(" 1 failed" in ended.err, "%s: the summary counts it" % name, ended.err)

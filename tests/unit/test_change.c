@@ -440,6 +440,8 @@ static void test_repo(void)
 	ok(is(c.repo, "team/B"), "--namespace");
 	parse("a");
 	ok(is(c.repo, "team/main"), "--namespace and --repo");
+	parse("{\"path\":\"a\",\"repo\":\"B");
+	ok(!c.repo_known && is(c.repo, ""), "not for a record that could name another");
 	options.repo = NULL;
 	parse("a");
 	ok(is(c.repo, "team"), "--namespace alone");
