@@ -1,0 +1,869 @@
+#!/usr/bin/env python3
+"""commands.py [-v] [NAME...] - the commands beside the filter, on the whole program: what each prints,
+as text and as JSON, what it changes, and how it exits.  NAMEs: only these."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import (World, as_line, delete, find_list, from_file, program, put, record,  # noqa: E402
+                     report, run_tests)
+
+same, test = report.same, report.test
+POISON = {"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}}
+HANG = {"match": {"kind": "upsert", "content": "slow"}, "do": {"hang": True}}
+HOSTILE = "x\x1b[2J\r\n\t\x07\x9b\x7f'\"\\ $(id)"    # what a terminal, a shell or a list would act on
+
+
+# ---- running commands ----
+
+
+def call(w, *args, stdin=b"", **env):
+    """Runs a command; env adds to the environment, None takes away.  The result has bytes."""
+    full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
+    return subprocess.run([program(), *args], env=full, cwd=w.dir, input=stdin, capture_output=True,
+                          check=False, timeout=60)
+
+
+def typed(w, command):
+    """Types a command line that linesync has printed into a shell: (exit status, standard output)."""
+    env = dict(w.env, PATH=os.path.dirname(program()) + ":" + os.environ["PATH"])
+    done = subprocess.run(["bash", "-c", command], env=env, cwd=w.dir, stdin=subprocess.DEVNULL,
+                          capture_output=True, check=False, timeout=60)
+    return done.returncode, done.stdout.decode()
+
+
+def on_terminal(w, *args):
+    """What a command shows on a terminal."""
+    parent, child = pty.openpty()
+    with subprocess.Popen([program(), *args], env=w.env, cwd=w.dir, stdin=child, stdout=child,
+                          stderr=child) as p:
+        os.close(child)
+        shown = b""
+        while True:
+            try:
+                data = os.read(parent, 65536)
+            except OSError:    # Linux's way to say that nobody has it open any more
+                break
+            if not data:
+                break
+            shown += data
+        p.wait()
+    os.close(parent)
+    return shown
+
+
+def acting(shown):
+    """The bytes of it that a terminal would act on, ends of lines aside."""
+    return re.findall(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", shown.replace(b"\r\n", b"\n"))
+
+
+def status(w, *options):
+    """(exit status, the object that `status --json` prints)."""
+    done = call(w, "status", "--json", *options)
+    return done.returncode, json.loads(done.stdout)
+
+
+def text(w, *args):
+    return call(w, *args).stdout.decode()
+
+
+def row(w, label, *options):
+    """What `status` says beside a label."""
+    found = re.findall("^%s +(.*)$" % label, text(w, "status", *options), re.M)
+    return found[0] if len(found) == 1 else None
+
+
+def lines_of(run):
+    """The counts of a run that are not zero."""
+    return {k: n for k, n in run["lines"].items() if n}
+
+
+def holders(w, repo="R"):
+    """What `status --held` says holds the changeset of a repository."""
+    found = [c for c in status(w, "--held")[1]["changesets"] if c["repo"] == repo]
+    return found[0]["holders"] if found else []
+
+
+class Under:
+    """A sync that stays under way until it is killed: the store never answers for "slow"."""
+
+    def __init__(self, w, lines, *options):
+        self.w, seen = w, threading.Event()
+
+        def look(_n, call_):
+            if any("slow" in (d or "") for d in call_.documents):
+                seen.set()
+        w.script(HANG, POISON)
+        w.store.on_request = look
+        self.child = w.start("--batch-size", "1", "--connections", "1", *options)
+        self.child.stdin.write(b"".join(as_line(x) + b"\n" for x in lines))
+        if not seen.wait(30):
+            raise RuntimeError("the store has seen no slow document")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.communicate()
+        self.w.store.on_request = None
+        self.w.script()
+        self.w.hung_up()
+
+
+# ---- status ----
+
+
+def counts(w):
+    ended = w.sync([put("a", "A"), put("b", "B"), delete("c"),
+                    {"repo": "R", "op": "rename", "old_path": "b", "path": "d", "content": "D"},
+                    record("P1"), put("e", "E", "S")])
+    same(ended.rc, 0, "a clean run")
+    rc, s = status(w)
+    run = s["run"]
+    same((rc, run["status"], s["running"]), (0, "completed", False), "is completed, and status exits 0")
+    same(lines_of(run), {"completed": 6}, "lines by status")
+    same({k: n for k, n in run["ops"].items() if n},
+         {"modify": 3, "delete": 1, "rename": 1, "changeset": 1}, "lines by operation")
+    same((s["documents"], s["repositories"], s["failed"], s["held"], s["in_doubt"]), (3, 2, 0, 0, 0),
+         "what the collection holds")
+    same((run["objects"], run["deletes"], run["retried"]), (4, 2, 0), "what was sent")
+    same((s["state"], s["collection"], s["last_clean"]), (w.state, "Code", run["end"]), "where, and when")
+    same(row(w, "state"), w.state, "the text says the same: state")
+    test(row(w, "collection").endswith(", 3 documents in 2 repositories"), "documents")
+    same(row(w, "run"), "%s (number 1), completed" % ended.results[0]["run"], "run")
+    same(row(w, "lines"), "6: 6 completed", "lines")
+    same(row(w, "asked for"), "3 modify, 1 delete, 1 rename, 1 changeset", "operations")
+    test(row(w, "sent").startswith("4 objects, 2 deletes, "), "objects")
+    same((row(w, "failed"), row(w, "held")), ("none", "none"), "no trouble")
+    w.sync([put("a", "A"), delete("c"), put("e", "E2", "S"), ""])
+    run = status(w)[1]["run"]
+    same((lines_of(run), run["unchanged"]), ({"completed": 1, "skipped": 2}, 2), "unchanged lines")
+    same(row(w, "lines"), "3: 1 completed, 2 skipped (2 unchanged)", "also as text")
+
+
+def counts_failed(w):
+    w.script(POISON)
+    ended = w.sync([put("a", "A"), put("p", "poison"), '{"broken', record("P1"), put("a", "A2")])
+    rc, s = status(w)
+    same((ended.rc, rc, s["run"]["status"]), (1, 1, "failed"), "a run with failed lines, and status, exit 1")
+    same((s["failed"], s["held"], s["last_clean"]), (2, 1, None), "what waits")
+    same(sum(s["run"]["lines"].values()), 5, "each line counts once")
+    same(lines_of(s["run"]), {"completed": 2, "failed": 2, "held": 1}, "by status")
+    test(row(w, "failed").startswith("2 lines; see linesync status "), "the text names the next command")
+    rc, out = typed(w, row(w, "failed").split("see ")[1])
+    same((rc, out), (1, text(w, "status", "--failed")), "which works")
+    rc, out = typed(w, row(w, "held").split("see ")[1])
+    same((rc, out), (1, text(w, "status", "--held")), "for held ones, too")
+    w.script()
+    ended = w.sync([put("p", "better"), put("a", "A2"), record("P2")])
+    rc, s = status(w, "--summary")
+    same((ended.rc, rc, s["failed"], s["held"]), (0, 0, 0, 0), "a later run that closes the block ends that")
+
+
+def counts_interrupted(w):
+    lines = [put("f%d" % i, "slow" if i == 7 else "text %d" % i) for i in range(10)] + [record("P1")]
+    with Under(w, lines) as u:
+        rc, s = status(w)
+        same((rc, s["run"]["status"], s["running"]), (0, "running", True), "a run under way is running")
+        test(("pid %d, " % u.child.pid) in s["holder"], "status says who works on the state")
+        same((s["run"]["pid"], lines_of(s["run"])), (u.child.pid, {"completed": 7}), "and how far it is")
+        same(row(w, "run").split(", ")[-1], "running", "also as text")
+        same([r["status"] for r in status(w, "--runs")[1]["runs"]], ["running"], "--runs")
+        same(status(w, "--summary")[1]["summary"]["running"], 1, "--summary")
+    rc, s = status(w)
+    same((rc, s["run"]["status"], s["running"]), (1, "interrupted", False), "killed, it is interrupted")
+    same(lines_of(s["run"]), {"completed": 7}, "with what it had done")
+    same(row(w, "run").split(", ")[-1], "interrupted", "also as text")
+    same([r["status"] for r in status(w, "--runs")[1]["runs"]], ["interrupted"], "--runs")
+    same(status(w, "--summary")[1]["summary"]["interrupted"], 1, "--summary")
+    lines[7] = put("f7", "fast")
+    ended = w.sync(lines)
+    same((ended.rc, len(status(w, "--runs")[1]["runs"])), (0, 2), "with another line, a new run begins")
+    runs = status(w, "--runs")[1]["runs"]
+    same([r["status"] for r in runs], ["interrupted", "completed"], "the old one stays interrupted")
+
+
+def counts_resumed(w):
+    lines = [put("f%d" % i, "slow" if i == 5 else "text %d" % i) for i in range(8)] + [put("f0", "new")]
+    with Under(w, lines):
+        pass
+    ended = w.sync(lines)
+    rc, s = status(w)
+    same((ended.rc, rc, s["run"]["status"], s["run"]["number"]), (0, 0, "completed", 1), "a run goes on")
+    same(lines_of(s["run"]), {"completed": 9}, "and counts each line once")
+    same({k: n for k, n in s["run"]["ops"].items() if n}, {"modify": 9}, "also by operation")
+    same((s["documents"], len(w.documents())), (8, 8), "and each document")
+    ended = w.sync([put("f0", "new")] + [put("x%d" % i, "slow") for i in range(2)], kill_request=1,
+                   how=signal.SIGINT)
+    same((ended.rc, status(w)[1]["run"]["status"]), (130, "interrupted"), "one that was stopped is interrupted")
+
+
+def percentage(w):
+    lines = [put("f%d" % i, "text %d" % i) for i in range(20)]
+    w.sync(lines)
+    test("percent" not in status(w)[1]["run"], "of a pipe nobody knows how much is left")
+    w.write_file("", "input", "".join(json.dumps(x) + "\n" for x in lines))
+    with open(os.path.join(w.root, "input"), "rb") as f:
+        done = subprocess.run([program(), *w.options], env=w.env, cwd=w.dir, stdin=f, check=False,
+                              capture_output=True, timeout=60)
+    run = status(w)[1]["run"]
+    same((done.returncode, run["percent"], run["source"]), (0, 100.0, "file"), "of a file, it is known")
+
+
+def max_age(w):
+    w.script(POISON)
+    w.sync([put("p", "poison")])
+    done = call(w, "status", "--max-age", "26h")
+    same(done.returncode, 1, "--max-age: no clean run")
+    test(b"no run of " in done.stderr, "which is said", done.stderr)
+    w.script()
+    w.sync([put("p", "better")])
+    done = call(w, "status", "--max-age", "26h")
+    same((done.returncode, done.stderr), (0, b""), "one that is young enough")
+    until = time.monotonic() + 30
+    while call(w, "status", "--max-age", "1s").returncode == 0 and time.monotonic() < until:
+        time.sleep(0.1)
+    done = call(w, "status", "--max-age", "1s")
+    same(done.returncode, 1, "one that is older")
+    test(b"ended " in done.stderr, "which is said", done.stderr)
+    same(call(w, "status").returncode, 0, "nothing else is wrong")
+    same(call(w, "status", "--max-age", "never").returncode, 64, "no time: usage")
+
+
+def runs(w):
+    w.sync([put("a", "A"), put("b", "B")])
+    w.script(POISON)
+    w.sync([put("p", "poison"), put("a", "A")])
+    with Under(w, [put("c", "C"), put("s", "slow")], "--no-retry"):
+        pass
+    rc, s = status(w, "--runs")
+    same((rc, [r["status"] for r in s["runs"]], [r["number"] for r in s["runs"]]),
+         (1, ["completed", "failed", "interrupted"], [1, 2, 3]), "all runs")
+    table = [x.split() for x in text(w, "status", "--runs").splitlines()]
+    same([r[0:3] for r in table[1:]],
+         [[str(r["number"]), r["run"], r["status"]] for r in s["runs"]], "as a table")
+    at = {name: table[0].index(name) + 1 for name in ("COMPLETED", "SKIPPED", "FAILED")}    # TOOK: "0 s"
+    same([{k: int(r[at[k]]) for k in at} for r in table[1:]],
+         [{k: r["lines"][k.lower()] for k in at} for r in s["runs"]], "with the same numbers")
+    rc, sums = status(w, "--summary")
+    sums = sums["summary"]
+    same({k: sums[k] for k in ("runs", "completed", "failed", "interrupted", "running", "dropped")},
+         {"runs": 3, "completed": 1, "failed": 1, "interrupted": 1, "running": 0, "dropped": 0},
+         "--summary: runs")
+    same(sums["lines"], {k: sum(r["lines"][k] for r in s["runs"]) for k in sums["lines"]}, "lines")
+    same((sums["objects"], sums["requests"]), tuple(sum(r[k] for r in s["runs"])
+                                                   for k in ("objects", "requests")), "what was sent")
+    same((row(w, "runs", "--summary"), row(w, "lines", "--summary")),
+         ("3: 1 interrupted, 1 completed, 1 failed", "5: 3 completed, 1 skipped, 1 failed"), "as text")
+    for r in s["runs"]:
+        want = 0 if r["status"] == "completed" else 1
+        by_number, by_id = status(w, "--run", str(r["number"])), status(w, "--run", r["run"])
+        same((by_number[0], by_number[1]["run"], by_id), (want, r, by_number), "--run: a %s one" % r["status"])
+        test(row(w, "run", "--run", r["run"]).endswith(r["status"]), "as text")
+    for name in ("4", "0", "nonsense"):
+        done = call(w, "status", "--run", name)
+        same((done.returncode, done.stdout), (1, b""), "--run %s: there is none" % name)
+        test(b"status --runs" in done.stderr, "and what lists them is named")
+    same(call(w, "status", "--runs", "--held").returncode, 64, "one list at a time")
+
+
+def failed(w):
+    same(text(w, "status", "--failed"), "", "no state, no list")
+    w.sync([put("ok", "OK")])
+    same((text(w, "status", "--failed"), status(w, "--failed")[1]["failures"]), ("no failed lines\n", []),
+         "no failed lines")
+    w.script(POISON)
+    ended = w.sync([put("p", "poison"), from_file("gone"), '{"broken', record("P1")], "--max-rounds", "2")
+    run = ended.results[0]["run"]
+    rc, s = status(w, "--failed")
+    same((rc, [(f["line"], f.get("repo"), f.get("path"), f.get("op"), f["error"]["code"], f["retries"])
+               for f in s["failures"]]),
+         (1, [(1, "R", "p", "modify", "store-rejected", 0), (2, "R", "gone", "modify", "no-such-file", 0),
+              (3, None, None, None, "bad-json", 0)]), "--failed lists them in order")
+    for f in s["failures"]:
+        same({k: v for k, v in f["error"].items()},
+             {k: v for k, v in ended.of(f["line"])["error"].items() if k != "offset"},
+             "line %d: with the error of its result" % f["line"])
+    same([f["run"] for f in s["failures"]], [run] * 3, "and its run")
+    shown = text(w, "status", "--failed")
+    for f in s["failures"]:
+        same(shown.count("%s:%d  " % (run, f["line"])), 1, "the text names line %d" % f["line"])
+        test("%s" % f["error"]["message"] in shown and f["error"]["code"] in shown, "and says why")
+    test("store-rejected, HTTP 422, " in shown, "with the answer's status")
+    w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
+    w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
+    w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
+    retries = {f.get("path"): f["retries"] for f in status(w, "--failed")[1]["failures"]}
+    same(retries, {"p": 2, "gone": 2, None: 0}, "in how many runs they were tried again, two at most")
+    test("tried again in 2 runs" in text(w, "status", "--failed"), "also as text")
+    same(status(w, "--failed")[1]["failed"], 3, "as many as are counted")
+
+
+def repos(w):
+    w.script(POISON)
+    w.sync([put("a", "A"), record("P1"), put("b", "B", "S"), put("p", "poison", "S"), record("S1", "S"),
+            put("c", "C", "")])
+    rc, s = status(w, "--repos")
+    got = {r["repo"]: (r["position"], r.get("held"), r["documents"], r["failed"], r["in_doubt"])
+           for r in s["repos"]}
+    same((rc, got), (1, {"": (None, None, 1, 0, 0), "R": ("P1", None, 1, 0, 0), "S": (None, "S1", 1, 1, 0)}),
+         "--repos")
+    table = [x.split() for x in text(w, "status", "--repos").splitlines()[1:]]
+    same([(r[0], r[1], r[-3:]) for r in table],
+         [("''", "-", ["1", "0", "0"]), ("R", "P1", ["1", "0", "0"]), ("S", "-", ["1", "1", "0"])],
+         "as a table")
+    test("S1 (lines)" in text(w, "status", "--repos"), "with what is held")
+
+
+# ---- what holds a changeset ----
+
+
+def released(w, by, commit="P1", count=1):
+    """One thing holds R's changeset; typing its command releases it."""
+    found = holders(w)
+    same([h["by"] for h in found], by, "--held names it")
+    shown = text(w, "status", "--held")
+    test(shown.startswith("R: changeset %s (" % commit), "also as text", shown)
+    for h in found:
+        test("\n      %s\n" % h["command"] in shown, "with the command", shown)
+    for h in found:
+        same(typed(w, h["command"])[0], 0, "which can be typed")
+    same((w.position("R"), holders(w), text(w, "status", "--held")), (commit, [], "no changeset is held\n"),
+         "and frees the changeset")
+
+
+def held_by_line(w):
+    w.script(POISON)
+    run = w.sync([put("p", "poison"), put("q", "poison"), record("P1"), put("r", "poison")]).results[0]["run"]
+    found = holders(w)
+    same([(h["by"], h["path"], h["reason"]) for h in found],
+         [("%s:%d" % (run, n), p, "failed, store-rejected") for n, p in ((1, "p"), (2, "q"))],
+         "--held names the failed lines before the record, not those after it")
+    rc, out = typed(w, found[0]["command"])
+    test((rc, w.position("R")) == (0, None) and "still held" in out, "one is freed, the other holds", out)
+    released(w, ["%s:2" % run])
+
+
+def held_by_unknown(w):
+    run = w.sync([put("a", "A"), '{"broken', record("P1"), put("b", "B", "S"), record("S1", "S")]).results[0]["run"]
+    same([h["by"] for h in holders(w, "S")], ["%s:2" % run], "broken JSON holds every repository after it")
+    released(w, ["%s:2" % run])
+    same(w.position("S"), "S1", "with the other one's")
+
+
+def in_doubt(w, path):
+    """Leaves a document of R in doubt, and P1 held by that."""
+    with Under(w, [put(path, "slow")]):
+        pass
+    ended = w.sync([put("e", "E"), record("P1")])
+    same((ended.rc, ended.status(2)), (1, "held"), "a document in doubt holds the record")
+
+
+def held_by_doubt(w):
+    in_doubt(w, "d")
+    same([h.get("path") for h in holders(w)], ["d"], "--held names the document")
+    rc, s = status(w)
+    same((rc, s["in_doubt"], s["held"]), (1, 1, 1), "status counts it")
+    test(row(w, "in doubt").startswith("1 document of which"), "also as text")
+    same([r["in_doubt"] for r in status(w, "--repos")[1]["repos"]], [1], "and --repos")
+    released(w, ["a document"])
+    ended = w.sync([put("d", "slow")])
+    same((ended.rc, ended.status(1)), (0, "completed"), "what was accepted is never unchanged")
+    in_doubt(w, "other")
+    ended = w.sync([delete("other"), put("d", "slow"), record("P2")])
+    same((ended.rc, ended.status(1), w.position("R")), (0, "completed", "P2"), "a line ends a doubt as well")
+
+
+def held_by_retry(w):
+    w.sync([put("d", "D"), put("e", "E"), record("P0")])
+    w.script(POISON)
+    w.sync([put("d", "poison"), put("e", "poison"), record("P1", since="P0")])
+    w.script({"match": {"kind": "upsert", "path": "d"}, "do": {"refuse_objects": True}})
+    w.sync([put("d", "new"), record("P2", since="P0")])
+    w.script()
+    ended = w.sync([put("d", "new"), record("P3", since="P0")])
+    same((ended.rc, w.position("R")), (1, "P0"), "a document that a retry has stored holds a record without it")
+    found = holders(w)
+    same([(h["by"], h.get("path")) for h in found], [("a document", "e")], "--held names it")
+    test("retry" in found[0]["reason"], "and says why", found)
+    rc, out = typed(w, found[0]["command"])
+    same((rc, out.split()), (0, ["d", "e"]), "the command prints what to list")
+    ended = w.sync([put(p, "newest") for p in out.split()] + [record("P4", since="P0")])
+    same((ended.rc, w.position("R"), holders(w)), (0, "P4", []), "listed, the changeset advances")
+
+
+def held_by_itself(w):
+    w.sync([put(p, p) for p in "abcd"] + [record("P0")])
+    w.sync([put("a", "A"), record("P2", since="P1")])
+    found = holders(w)
+    same([(h["by"], typed(w, h["command"])) for h in found], [("the record", (0, "P0\n"))],
+         "not-from-here: the command prints the position to begin at")
+    w.sync([put("a", "A"), record("P2", since="P0")])
+    same((w.position("R"), holders(w)), ("P2", []), "from there, it advances")
+    w.sync([put("a", "A"), record("P3", complete=True)])
+    found = holders(w)
+    same([(h["by"], w.position("R")) for h in found], [("the record", "P2")], "too-many-deletes")
+    option = re.findall("--max-delete [0-9]+", found[0]["advice"])
+    same(option, ["--max-delete 3"], "the advice has the number")
+    ended = w.sync([put("a", "A"), record("P3", complete=True)], *option[0].split())
+    same((ended.rc, w.position("R"), sorted(w.documents())), (0, "P3", [("R", "a")]), "which is enough")
+    w.script(POISON)
+    w.sync([put("p", "poison"), record("P4", complete=True)], "--max-delete", "9")
+    found = holders(w)
+    same([(h["by"], sorted(w.documents())) for h in found], [("the record", [("R", "a")])], "incomplete")
+    w.script()
+    ended = w.sync([put("p", "mended"), record("P4", complete=True)], "--max-delete", "9")
+    same((ended.rc, w.position("R"), sorted(w.documents())), (0, "P4", [("R", "p")]), "complete, it advances")
+
+
+# ---- skip ----
+
+
+def skip_line(w):
+    w.script(POISON)
+    run = w.sync([put("p", "poison"), record("P1")]).results[0]["run"]
+    for wrong, rc in (("%s:9" % run, 1), ("%s:2" % run, 1), ("99:1", 64), ("nonsense:1", 64), (run, 64),
+                      ("%s:" % run, 64), ("%s:x" % run, 64)):
+        done = call(w, "skip", wrong)
+        same((done.returncode, done.stdout), (rc, b""), "skip %s" % wrong)
+        test(b"status --" in done.stderr, "says where to look")
+    same((w.position("R"), status(w)[1]["failed"]), (None, 1), "and changes nothing")
+    same((call(w, "skip").returncode, call(w, "skip", "1:1", "--path", "p").returncode), (64, 64), "usage")
+    done = call(w, "skip", "1:1")
+    same((done.returncode, done.stdout.decode().splitlines()),
+         (0, ["accepted %s:1, R p (store-rejected)" % run, "the changeset of R moved to P1"]),
+         "a failed line, by the number of its run")
+    same(call(w, "skip", "1:1").returncode, 1, "once")
+    w.store.clear_log()
+    ended = w.sync([put("e", "E")])
+    same((ended.rc, [r["line"] for r in ended.results]), (0, [1]), "it is not tried again")
+    same(w.sync([put("p", "poison")]).status(1), "failed", "but its document can fail again")
+
+
+def skip_path(w):
+    w.script(POISON)
+    w.sync([put("p", "poison"), put("p", "poison", "S"), record("P1"), record("S1", "S")])
+    done = call(w, "skip", "--path", "p")
+    same((done.returncode, w.position("R"), w.position("S")), (1, None, None), "skip --path without its --repo")
+    test(b"--repo" in done.stderr, "says what is missing", done.stderr)
+    done = call(w, "skip", "--path", "p", "--repo", "S")
+    same((done.returncode, w.position("R"), w.position("S")), (0, None, "S1"), "of one repository alone")
+    same(call(w, "skip", "--path", "p", LINESYNC_REPO="R").returncode, 0, "the repository from the environment")
+    same(w.position("R"), "P1", "is released as well")
+    w.sync([put("p", "poison", ""), record("E1", "")])
+    same((call(w, "skip", "--path", "p").returncode, w.position("")), (0, "E1"), "of the repository without a name")
+
+
+def skip_doubt_and_failure(w):
+    """The failure of a document that is in doubt as well: skip --path accepts both."""
+    in_doubt(w, "d")
+    w.script({"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}})
+    w.sync([put("d", "poison"), record("P2")])
+    done = call(w, "skip", "--path", "d", "--repo", "R")
+    same((done.returncode, len(done.stdout.splitlines()), w.position("R")), (0, 3, "P2"), "both are accepted")
+
+
+def skip_folder(w):
+    w.write_file("X", "newdir/f", "text")
+    run = w.sync([from_file("newdir/", "X"), record("X1", "X")]).results[0]["run"]
+    same([h["by"] for h in holders(w, "X")], ["%s:1" % run], "a folder holds")
+    same(typed(w, holders(w, "X")[0]["command"])[0], 0, "its line can be accepted")
+    same((w.position("X"), status(w)[1]["failed"]), ("X1", 0), "and is released")
+
+
+def skip_rename(w):
+    """Both halves of a rename are one line."""
+    w.sync([put("old", "O"), record("P0")])
+    w.script(POISON, {"match": {"kind": "delete"}, "times": 3, "do": {"status": 422}})
+    lines = [{"repo": "R", "op": "rename", "old_path": "old", "path": "new", "content": "poison"}, record("P1")]
+    ended = w.sync(lines)
+    same((ended.rc, ended.status(1)), (1, "failed"), "a rename fails")
+    test(len(status(w, "--failed")[1]["failures"]) >= 1, "it is listed")
+    same((call(w, "skip", "2:1").returncode, w.position("R"), status(w, "--failed")[1]["failures"]),
+         (0, "P1", []), "accepted, nothing of it is left")
+
+
+# ---- forget ----
+
+
+def two_repositories(w):
+    w.script(POISON)
+    w.sync([put("a", "A"), put("b", "B"), record("P1"), put("a", "A", "S"), record("S1", "S"),
+            put("p", "poison"), put("p", "poison", "S"), record("P2")])
+    w.script()
+
+
+def forget_one(w):
+    two_repositories(w)
+    done = call(w, "forget", "R")
+    same(done.returncode, 0, "forget one repository")
+    same((w.position("R"), w.position("S")), (None, "S1"), "its position is dropped, not the other's")
+    same([(f["repo"], f["path"]) for f in status(w, "--failed")[1]["failures"]], [("S", "p")],
+         "its failures too")
+    same((status(w)[1]["documents"], holders(w)), (1, []), "its documents, and what it held")
+    same(len(w.documents()), 3, "the store is as it was")
+    w.store.clear_log()
+    ended = w.sync([put("a", "A"), put("a", "A", "S")], "--no-retry")
+    same(ended.statuses(2), ["completed", "skipped:unchanged"], "its documents are sent again, others not")
+    with w.store.lock:
+        kinds = [e["kind"] for e in w.store.log]
+    same("get" in kinds and kinds.index("get") < kinds.index("upsert"), True, "after the collection was read")
+    same(w.repos()["R"]["documents"], 2, "which tells what it held besides")
+    for wrong in ("T", "r"):
+        done = call(w, "forget", wrong)
+        same((done.returncode, done.stdout), (1, b""), "an unknown repository is refused")
+    same((call(w, "forget").returncode, call(w, "forget", "R", "--all").returncode), (64, 64), "usage")
+
+
+def forget_all(w):
+    two_repositories(w)
+    same(call(w, "forget", "--all").returncode, 0, "forget --all")
+    s = status(w)[1]
+    same((s["documents"], s["failed"], s["held"]), (0, 0, 0), "nothing is known")
+    same((w.ask("changeset"), len(w.documents())), ((1, ""), 3), "no position; the store is as it was")
+    ended = w.sync([put("a", "A")], "--embed", "hash:8")
+    same((ended.rc, ended.status(1), w.repos()["S"]["documents"]), (0, "completed", 1), "then it is read again")
+
+
+def forget_delete(w):
+    two_repositories(w)
+    w.script({"match": {"kind": "delete"}, "times": 1, "do": {"status": 503}})
+    done = call(w, "forget", "R", "--delete", LINESYNC_RETRY_WAIT="5ms")
+    same((done.returncode, w.documents()), (0, {("S", "a"): "A"}), "forget --delete: its objects are gone")
+    test(b"deleted 2 objects" in done.stdout, "and counted", done.stdout)
+    same((w.position("R"), w.position("S")), (None, "S1"), "with the position")
+    w.store.clear_log()
+    ended = w.sync([put("a", "A"), put("a", "A", "S")], "--no-retry")
+    same(ended.statuses(2), ["completed", "skipped:unchanged"], "the other repository is as it was")
+    same((call(w, "forget", "--all", "--delete").returncode, w.documents()), (0, {}), "of all")
+    ended = w.sync([put("a", "A")], "--no-retry")
+    same((ended.rc, ended.status(1), w.documents()), (0, "completed", {("R", "a"): "A"}), "and fed again")
+
+
+def forget_doubt(w):
+    """What may be under way may still arrive: --delete removes that as well, and the doubt stays."""
+    in_doubt(w, "d")
+    same(call(w, "forget", "R", "--delete").returncode, 0, "a repository with a document in doubt")
+    same(w.documents(), {}, "is deleted")
+    deleted = [i for kind, ids in w.writes() if kind == "delete" for i in ids]
+    same(len(set(deleted)), 2, "with what may be under way")
+    same(w.touched("R"), {"d"}, "the doubt stays")
+
+
+def forget_open_run(w):
+    lines = [put("a", "A"), put("s", "slow")]
+    with Under(w, lines):
+        same(call(w, "forget", "R").returncode, 75, "not while another works on the state")
+        done = call(w, "skip", "1:1")
+        same(done.returncode, 75, "nor skip")
+        test(b"--wait-lock" in done.stderr, "which says how to wait", done.stderr)
+    same(call(w, "forget", "R").returncode, 0, "a run that could go on is given up")
+    ended = w.sync(lines)
+    same((ended.rc, [bool(r.get("resumed")) for r in ended.results]), (0, [False, False]), "a new one begins")
+    same(status(w)[1]["run"]["number"], 2, "with its own number")
+
+
+# ---- changeset ----
+
+
+def changeset(w):
+    same(w.ask("changeset", "R"), (1, ""), "nothing synced yet: no position")
+    w.sync([put("a", "A"), put("b", "B", "S"), record("S-1", "S", branch="main"), put("c", "C")])
+    done = call(w, "changeset", "R")
+    same((done.returncode, done.stdout), (1, b""), "no record: no position")
+    test(b"no position" in done.stderr, "which is said")
+    same(call(w, "changeset", "S").stdout, b"S-1\n", "the plain commit")
+    same([x.split()[::2] for x in text(w, "changeset").splitlines()], [["S-1", "S"]], "the list")
+    w.sync([put("a", "A"), put("c", "C"), record("P1"), put("x", "X", "a/ä %"), record("U1", "a/ä %")])
+    same([(x.split()[0], x.split(None, 2)[2]) for x in text(w, "changeset").splitlines()],
+         [("P1", "R"), ("S-1", "S"), ("U1", "a/ä %")], "all positions, by name")
+    out = os.path.join(w.dir, "out")
+    os.mkdir(out)
+    same(call(w, "changeset", "S", "--dir", out).returncode, 0, "--dir for one")
+    same(os.listdir(out), ["S.changeset"], "writes its file alone")
+    with open(os.path.join(out, "S.changeset"), encoding="utf-8") as f:
+        same(json.load(f), {"commit": "S-1", "branch": "main"}, "which has the whole record")
+    same(call(w, "changeset", "--dir", out).returncode, 0, "--dir for all")
+    same(sorted(os.listdir(out)), ["R.changeset", "S.changeset", "a%2F%C3%A4%20%25.changeset"],
+         "names are percent-encoded")
+    same(call(w, "changeset", "--dir", os.path.join(w.dir, "nowhere")).returncode, 74, "no such folder")
+    same([call(w, "changeset", *a).returncode for a in (["-z"], ["R", "-z"], ["R", "S"], ["R", "--touched", "R"])],
+         [64] * 4, "usage")
+
+
+def touched(w):
+    same(w.ask("changeset", "--touched", "R"), (1, ""), "--touched without a state")
+    names = ["plain", 'qu"ote', "tab\there", "back\\slash", "new\nline", "ünï", "sp ace"]
+    quoted = ["plain", '"qu\\"ote"', '"tab\\there"', '"back\\\\slash"', '"new\\nline"', "ünï", "sp ace"]
+    w.sync([put(n, n) for n in names] + [put("other", "O", "S")])
+    same(text(w, "changeset", "--touched", "R", "-z").split("\0"), sorted(names, key=str.encode) + [""],
+         "no position: all that the state knows, sorted, each ended by NUL")
+    same(text(w, "changeset", "--touched", "R").splitlines(),
+         [q for _, q in sorted(zip(names, quoted), key=lambda x: x[0].encode())], "or quoted as git does")
+    w.sync([put(n, n) for n in names] + [record("P1")])
+    same(w.touched("R"), set(), "nothing after the position")
+    w.script(POISON)
+    w.sync([put("plain", "new"), put("ünï", "poison"), put("gone", "G", uncommitted=True)])
+    same(w.touched("R"), {"plain", "ünï", "gone"}, "what was changed and what failed since")
+    w.script()
+    w.sync([put("plain", "new"), put("ünï", "new"), put("gone", "G", uncommitted=True), record("P2")])
+    same(w.touched("R"), {"gone"}, "text that is in no commit")
+    same(w.touched("S"), {"other"}, "another repository has its own")
+    same(w.touched("T"), set(), "an unknown one has nothing")
+    with Under(w, [put("plain", "slow")]):
+        same(w.touched("R"), {"gone", "plain"}, "what is under way")
+    same(w.touched("R"), {"gone", "plain"}, "and stays in doubt")
+
+
+# ---- readers ----
+
+
+def readers(w):
+    """While a run commits, whoever asks sees one moment of it, and does not hold it up."""
+    n = 400
+    lines = [put("d%d/f%d" % (i % 7, i), "text %d" % i, "R%d" % (i % 3)) for i in range(n)]
+    w.script({"match": {"kind": "upsert"}, "do": {"delay_ms": 2}})
+    ended = []
+    sync = threading.Thread(target=lambda: ended.append(w.sync(lines, "--batch-size", "2")))
+    sync.start()
+    seen, odd = [], []
+    while sync.is_alive():
+        for options in ((), ("--repos",), ("--runs",), ("--held",), ("--failed",)):
+            done = call(w, "status", "--json", *options)
+            if done.returncode == 66:
+                continue    # before the first commit
+            s = json.loads(done.stdout)
+            if not options and s["run"] is not None:
+                seen.append(s["run"]["lines"]["completed"])
+                if s["documents"] != seen[-1] or (s["running"] != (s["run"]["status"] == "running")):
+                    odd.append(s)
+        call(w, "changeset", "--touched", "R1", "-z")
+    sync.join()
+    same((ended[0].rc, len(ended[0].results)), (0, n), "the run ends well")
+    test(len(seen) > 3 and seen == sorted(seen), "status follows it", seen)
+    same(odd, [], "each look sees one moment")
+    same(status(w)[1]["documents"], n, "at the end, all is there")
+
+
+# ---- which state ----
+
+
+def states(w):
+    folder = os.path.join(w.dir, "states")
+    env = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": folder, "LINESYNC_COLLECTION": None,
+           "LINESYNC_STORE": None}
+    commands = (["status"], ["changeset"], ["skip", "1:1"], ["forget", "--all"], ["changeset", "R"],
+                ["changeset", "--touched", "R"])
+    want = {"changeset": 1}
+    for c in commands:
+        done = call(w, *c, **env)
+        same((done.returncode, done.stdout, os.path.exists(folder)), (want.get(c[0], 66), b"", False),
+             "no state: %s" % " ".join(c))
+        test(b"there is no state" in done.stderr, "says so", done.stderr)
+    here = dict(LINESYNC_STATE=None, LINESYNC_STATE_DIR=folder)
+    line = json.dumps(put("a", "A")).encode() + b"\n" + json.dumps(record("P1")).encode() + b"\n"
+    same(call(w, "--root", w.root, stdin=line, **here).returncode, 0, "one state")
+    same((call(w, "status", **env).returncode, call(w, "changeset", "R", **env).stdout), (0, b"P1\n"),
+         "is taken without a name")
+    same(call(w, "--root", w.root, stdin=line, **here, LINESYNC_COLLECTION="Other").returncode, 0, "two states")
+    done = call(w, "status", **env)
+    same((done.returncode, len(re.findall(rb"^run ", done.stdout, re.M))), (0, 2), "status lists all")
+    done = call(w, "status", "--json", **env)
+    same([json.loads(x)["collection"] for x in done.stdout.splitlines()], ["Code", "Other"],
+         "as JSON, each on its line")
+    for c in commands[1:]:
+        done = call(w, *c, **env)
+        same((done.returncode, done.stdout), (64, b""), "several states: %s" % " ".join(c))
+        test(done.stderr.count(b"--state ") == 2, "lists them", done.stderr)
+        option = re.findall(rb"--state (\S+): collection 'Other'", done.stderr)[0].decode()
+    same(call(w, "changeset", "R", "--state", option, **env).stdout, b"P1\n", "one can be named by its file")
+    same(call(w, "changeset", "R", "-c", "Other", **env).stdout, b"P1\n", "or its collection")
+    done = call(w, "status", "-c", "None", **env)
+    same((done.returncode, done.stdout), (66, b""), "another collection has none")
+    with open(os.path.join(w.dir, "junk"), "wb") as f:
+        f.write(b"junk" * 1000)
+    for c in commands:
+        same(call(w, *c, LINESYNC_STATE="junk").returncode, 74, "a file that is no state: %s" % " ".join(c))
+    with open(os.path.join(w.dir, "junk"), "rb") as f:
+        same(f.read(), b"junk" * 1000, "which is left as it is")
+
+
+# ---- names ----
+
+
+def hostile_names(w):
+    """Names go to a terminal escaped, and the commands to type still mean them."""
+    w.script(POISON)
+    hostile = "R" + HOSTILE
+    long = "l/" * 2000 + "g"
+    w.sync([put(HOSTILE, "poison", hostile), put(long, "poison", hostile), record("P1", hostile),
+            put("ok", "OK", hostile)])
+    for args in (["status"], ["status", "--failed"], ["status", "--held"], ["status", "--repos"],
+                 ["status", "--failed", "--json"], ["status", "--held", "--json"], ["status", "--repos", "--json"],
+                 ["changeset", "--touched", hostile], ["changeset", HOSTILE],
+                 ["status", "--run", HOSTILE], ["skip", HOSTILE + ":1"], ["skip", "--path", HOSTILE],
+                 ["forget", HOSTILE], ["status", HOSTILE], [HOSTILE], ["status", "--" + HOSTILE]):
+        shown = on_terminal(w, *args)
+        test(shown and not acting(shown), "on a terminal: %s" % " ".join(args)[:30].encode("unicode_escape").decode(),
+             acting(shown), shown)
+    failures = status(w, "--failed")[1]["failures"]
+    same([(f["repo"], f["path"]) for f in failures], [(hostile, HOSTILE), (hostile, long)], "JSON has the names")
+    test(long in text(w, "status", "--failed"), "long ones are not cut")
+    same(call(w, "skip", "--path", HOSTILE, "--repo", hostile).returncode, 0, "they can be given to skip")
+    shown = on_terminal(w, "skip", "--path", long, "--repo", hostile)
+    test(b"moved to P1" in shown and not acting(shown), "which shows them escaped", shown)
+    same(call(w, "changeset", hostile).stdout, b"P1\n", "and to changeset")
+    test(not acting(on_terminal(w, "changeset")), "whose list is escaped")
+    same(call(w, "forget", hostile).returncode, 0, "and to forget")
+
+
+def hostile_doubt(w):
+    in_doubt(w, HOSTILE)
+    released(w, ["a document"])
+
+
+# ---- options of the filter ----
+
+
+def requests_seen(w):
+    with w.store.lock:
+        return len(w.store.log)
+
+
+def files(w):
+    """Name, bytes and time of change of everything beside the root."""
+    out = {}
+    for name in sorted(os.listdir(w.dir)):
+        if name != "root":
+            with open(os.path.join(w.dir, name), "rb") as f:
+                out[name] = (f.read(), os.stat(f.fileno()).st_mtime_ns)
+    return out
+
+
+def dry_run(w):
+    w.write_file("R", "file", "text")
+    w.write_file("R", "binary", "a\0b")
+    lines = [put("a", "A"), delete("b"), from_file("file"), from_file("binary"), from_file("gone"),
+             '{"broken', record("P1"), put("e", ""), "Detecting changes...   0% -:--:--", "",
+             {"repo": "R", "op": "rename", "old_path": "a", "path": "n", "content": "N"}]
+    planned = {1: "upsert", 2: "delete", 3: "upsert", 4: "delete:not-text", 7: "upsert", 8: "delete:empty",
+               9: "skip:not-a-change", 11: "upsert"}
+
+    def check(ended, want, name):
+        got = {r["line"]: r.get("action", r["status"]) + (":" + r["reason"] if "reason" in r else "")
+               for r in ended.results}
+        same(got, {**want, 5: "failed", 6: "failed"}, name)
+        same({r["status"] for r in ended.results if "action" in r}, {"planned"}, "each is planned")
+        same((ended.rc, {r["run"] for r in ended.results}), (1, {"dry-run"}), "and two lines would fail")
+
+    w.env["LINESYNC_STORE"] = "chroma:http://127.0.0.1:9"
+    check(w.sync(lines, "--dry-run"), planned, "--dry-run without state and with no store running")
+    same(files(w), {}, "makes nothing")
+    w.env["LINESYNC_STORE"] = "chroma:http://127.0.0.1:%d" % w.server.port
+    w.sync([put("a", "A"), put("e", "E"), delete("b"), put("old", "O")])
+    before, seen = files(w), requests_seen(w)
+    check(w.sync(lines, "--dry-run"), {**planned, 1: "skip:unchanged", 2: "skip:unchanged"},
+          "with a state, what is there is skipped")
+    check(w.sync(lines, "--dry-run", "--force"), planned, "with --force it is not")
+    ended = w.sync([put("a", "A"), delete("b")], "--dry-run")
+    same(ended.rc, 0, "without a failed line it exits 0")
+    same((files(w) == before, requests_seen(w), len(w.documents())), (True, seen, 3),
+         "neither state nor store has changed, no request was made")
+    with Under(w, [put("a", "slow")]):
+        before = files(w)
+        same(w.sync([put("a", "A")], "--dry-run").results[0]["action"], "upsert",
+             "a document under way is not unchanged; another linesync at work is no hindrance")
+        same(files(w) == before, True, "and is left alone")
+
+
+def force(w):
+    lines = [put("a", "A"), put("b", "B"), delete("c"), record("P1")]
+    w.sync(lines)
+    w.store.clear_log()
+    same(w.sync(lines).statuses(3), ["skipped:unchanged"] * 3, "unchanged lines")
+    same(w.writes(), [], "are not sent")
+    ended = w.sync(lines, "--force")
+    same((ended.rc, ended.statuses(3)), (0, ["completed"] * 3), "with --force they are done")
+    same(sorted((kind, len(ids)) for kind, ids in w.writes()), [("delete", 1), ("upsert", 2)], "and sent")
+    w.env["LINESYNC_FORCE"] = "yes"
+    same(w.sync(lines).statuses(3), ["completed"] * 3, "also from the environment")
+    w.env["LINESYNC_FORCE"] = "no"
+    same(w.sync(lines).statuses(3), ["skipped:unchanged"] * 3, "which can say no")
+    w.env["LINESYNC_FORCE"] = "perhaps"
+    ended = w.sync(lines)
+    same((ended.rc, ended.results), (64, []), "and nothing else")
+    test("LINESYNC_FORCE" in ended.err, "a wrong one is named", ended.err)
+
+
+def new_run(w):
+    lines = [put("a", "A"), put("s", "slow"), put("b", "B")]
+    with Under(w, lines):
+        pass
+    ended = w.sync(lines, "--new-run")
+    same((ended.rc, [bool(r.get("resumed")) for r in ended.results]), (0, [False] * 3), "--new-run does not resume")
+    same(ended.status(1), "skipped:unchanged", "but knows what is stored")
+    test("--new-run" in ended.err, "and says why", ended.err)
+    same([r["status"] for r in status(w, "--runs")[1]["runs"]], ["interrupted", "completed"],
+         "the old run stays interrupted")
+
+
+def wait_lock(w):
+    w.sync([put("a", "A"), put("b", "B"), record("P1")])
+    with Under(w, [put("c", "slow")]) as u:
+        ended = w.sync([put("d", "D")])
+        same((ended.rc, ended.results), (75, []), "one writer at a time")
+        test("pid %d, " % u.child.pid in ended.err, "the other is told who", ended.err)
+        ended = w.sync([put("d", "D")], "--wait-lock", "100ms")
+        same((ended.rc, ended.results), (75, []), "--wait-lock waits so long")
+        waiting = w.start("--wait-lock", "60")
+        waiting.stdin.write(json.dumps(put("d", "D")).encode() + b"\n")
+        waiting.stdin.close()
+        forget = subprocess.Popen([program(), "forget", "R", "--wait-lock", "60"], env=w.env, cwd=w.dir,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    out = waiting.stdout.read()
+    same((waiting.wait(60), json.loads(out)["status"]), (0, "completed"), "or until the other ends")
+    same(forget.wait(60), 0, "also forget")
+    waiting.stdout.close()
+    waiting.stderr.close()
+
+
+def environment(w):
+    """The command line, then LINESYNC_*, then the default."""
+    def run(*options, **env):
+        return call(w, *options, "--root", w.root, stdin=b"src/a\n", **env)
+
+    w.write_file("E", "src/a", "text")
+    w.write_file("C", "src/a", "text")
+    repo = lambda done: [json.loads(x).get("repo") for x in done.stdout.splitlines()]
+    same(repo(run(LINESYNC_REPO="E")), ["E"], "from the environment")
+    same(repo(run("--repo", "C", LINESYNC_REPO="E")), ["C"], "the command line comes first")
+    same(repo(run("--repo", "C", LINESYNC_REPO="")), ["C"], "an empty variable counts as none")
+    done = run("--repo", "C", LINESYNC_BATCH_SIZE="many")
+    same((done.returncode, b"LINESYNC_BATCH_SIZE" in done.stderr), (64, True), "a wrong one is named")
+    done = run("--repo", "C", "--batch-size", "1", LINESYNC_BATCH_SIZE="many")
+    same(done.returncode, 0, "where the command line says it, the variable is not looked at")
+    same(call(w, "status", LINESYNC_BATCH_SIZE="many").returncode, 0, "nor by commands that do not use it")
+    same(repo(run("--repo", "C", LINESYNC_RESULTS="none")), [], "words")
+    same(json.loads(run("--repo", "C", LINESYNC_EXCLUDE="x:src/*:y").stdout)["reason"], "excluded", "lists")
+    same(json.loads(run("--repo", "C", LINESYNC_DRY_RUN="1").stdout)["run"], "dry-run", "flags")
+
+
+TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, percentage, max_age, runs, failed,
+         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_itself, skip_line,
+         skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
+         forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, states,
+         hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests(TESTS))
