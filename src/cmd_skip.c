@@ -33,18 +33,40 @@ static bool still_failed(struct state *s, struct place_in_run at)
 	return found;
 }
 
-/* The newest run, when its lines are still kept to be resumed: then its line is accepted there too,
- * so that a resumed run does not fail it again.  The run stays as it was. */
+/* A run counts the line under another status. */
+static void count_line(struct state *s, uint32_t number, enum status was, enum status now)
+{
+	struct run_state *open = state_run(s), other = { 0 };
+	struct run_state *r = open != NULL && open->number == number ? open : &other;
+
+	if (r == &other && state_run_get(s, number, &other) != 0)
+		return;
+	if (r->counts[was] > 0) {
+		r->counts[was]--;
+		r->counts[now]++;
+	}
+	if (r == &other)
+		state_run_put(s, &other);
+	run_release(&other);
+}
+
+/* A line is settled after its run: it is counted so and, where its run is the newest and its lines are
+ * still kept to be resumed, not done again. */
+static void settle_line(struct state *s, struct place_in_run at, enum status was, enum status now,
+			enum reason reason)
+{
+	struct line_state line;
+	uint32_t ord = state_own_ord(s, at);
+
+	count_line(s, at.run, was, now);
+	if (ord != 0 && state_line_get(s, ord, &line) && line.status == was)
+		state_line_set(s, ord, now, reason);
+}
+
 static void accept_line(struct state *s, struct place_in_run at)
 {
-	struct run_state *r = state_run(s);
-	struct line_state line;
-	uint32_t ord = r != NULL ? state_own_ord(s, at) : 0;
-
-	if (still_failed(s, at))
-		return;
-	if (ord != 0 && state_line_get(s, ord, &line) && line.status == STATUS_FAILED)
-		state_line_set(s, ord, STATUS_SKIPPED, REASON_ACCEPTED);
+	if (!still_failed(s, at))
+		settle_line(s, at, STATUS_FAILED, STATUS_SKIPPED, REASON_ACCEPTED);
 }
 
 static void take_up_open_run(struct state *s)
@@ -101,12 +123,14 @@ static void tell_accepted(struct skip *k, const struct failure *f)
 
 static void release(struct skip *k, const char *repo)
 {
+	struct place_in_run held = state_repo(k->s, repo)->held;
 	bool moved = changeset_release(k->s, repo);
 	const struct repo_state *r = state_repo(k->s, repo);
 	const char *name = repo[0] != '\0' ? repo : "''";
 	auto_buf struct buf line = BUF_INIT;
 
 	if (moved) {
+		settle_line(k->s, held, STATUS_HELD, STATUS_COMPLETED, REASON_NONE);
 		buf_addf(&line, "the changeset of %s moved to %s", name, r->commit);
 	} else if (r->held_commit[0] != '\0') {
 		buf_addf(&line, "changeset %s of %s is still held; see ", r->held_commit, name);

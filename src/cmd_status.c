@@ -133,7 +133,9 @@ static int verdict(const struct look *l)
 	else if (l->running)
 		bad = l->failed > 0;
 	else
-		bad = l->failed > 0 || l->held > 0 || (l->has_run && l->run.status != RUN_COMPLETED);
+		/* what a failed run left behind may have been accepted since */
+		bad = l->failed > 0 || l->held > 0 ||
+		      (l->has_run && l->run.status != RUN_COMPLETED && l->run.status != RUN_FAILED);
 	return too_old(l) || bad;
 }
 

@@ -402,6 +402,22 @@ def held_by_retry(w):
     same((ended.rc, w.position("R"), holders(w)), (0, "P4", []), "listed, the changeset advances")
 
 
+def held_by_open_lines(w):
+    w.sync([put("x", "X"), record("P0")])
+    ended = w.sync([put("d", "D"), record("P1", since="elsewhere"), put("e", "E"), record("P2", since="P0")])
+    same([ended.of(n).get("why") for n in (2, 4)], ["not-from-here", "lines"], "a record that did not count")
+    found = holders(w)
+    same([(h["by"], h.get("path")) for h in found], [("a document", "d")],
+         "leaves its lines open, which hold the next one")
+    rc, out = typed(w, found[0]["command"])
+    same((rc, out.split()), (0, ["d", "e"]), "the command prints what to list")
+    w.sync([put("f", "F")])
+    ended = w.sync([put(p, p) for p in "de"] + [record("P3", since="P0")])
+    same([h.get("path") for h in holders(w)], ["f"], "so do lines of a run without a record")
+    ended = w.sync([put(p, p) for p in "def"] + [record("P3", since="P0")])
+    same((ended.rc, w.position("R"), holders(w)), (0, "P3", []), "listed, the changeset advances")
+
+
 def held_by_itself(w):
     w.sync([put(p, p) for p in "abcd"] + [record("P0")])
     w.sync([put("a", "A"), record("P2", since="P1")])
@@ -448,6 +464,33 @@ def skip_line(w):
     ended = w.sync([put("e", "E")])
     same((ended.rc, [r["line"] for r in ended.results]), (0, [1]), "it is not tried again")
     same(w.sync([put("p", "poison")]).status(1), "failed", "but its document can fail again")
+
+
+def skip_counts(w):
+    """What was accepted counts as skipped, and what it released as completed."""
+    w.script(POISON)
+    w.sync([put("a", "A"), put("p", "poison"), '{"broken', record("P1"), put("q", "poison")])
+    same([call(w, "skip", "1:%d" % n).returncode for n in (2, 3)], [0, 0], "two of three are accepted")
+    rc, s = status(w)
+    same((rc, lines_of(s["run"])), (1, {"completed": 2, "skipped": 2, "failed": 1}), "and counted so")
+    same(call(w, "skip", "1:5").returncode, 0, "the third")
+    rc, s = status(w)
+    same((rc, lines_of(s["run"])), (0, {"completed": 2, "skipped": 3}), "then all is well, says status")
+    same(call(w, "status", "--max-age", "1h").returncode, 1, "but it was no clean run")
+
+
+def skip_and_resume(w):
+    lines = [put("a", "A"), put("p", "poison"), record("P1"), put("s", "slow"), put("b", "B"), record("P2")]
+    with Under(w, lines):
+        pass
+    same(lines_of(status(w)[1]["run"]), {"completed": 1, "failed": 1}, "a run is killed")
+    same(call(w, "skip", "1:2").returncode, 0, "its failed line is accepted")
+    ended = w.sync(lines)
+    same((ended.rc, ended.status(2), ended.of(2).get("resumed")), (0, "skipped:accepted", True),
+         "and not done again")
+    run = status(w)[1]["run"]
+    same((run["status"], lines_of(run), w.position("R")),
+         ("completed", {"completed": 5, "skipped": 1}, "P2"), "each line counts once")
 
 
 def skip_path(w):
@@ -859,8 +902,8 @@ def environment(w):
 
 
 TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, percentage, max_age, runs, failed,
-         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_itself, skip_line,
-         skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
+         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines, held_by_itself, skip_line,
+         skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
          forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, states,
          hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
 
