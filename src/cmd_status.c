@@ -63,39 +63,79 @@ static void look_at_run(struct look *l, uint32_t number, bool *unknown)
 	run_release(&r);
 }
 
-/* Returns an exit status: 1 where the run that was asked for is not there. */
-static int look(struct look *l)
+/* The run that was asked for, or the newest. */
+static void find_run(struct look *l)
 {
-	uint32_t newest;
-	bool unknown = false;
+	uint32_t number;
 
-	l->running = state_locked(state_path(l->s), &l->holder);
-	state_refresh(l->s);
-	newest = state_head(l->s)->next_run;
-	count_repos(l);
-	for (uint32_t i = 1; i < newest; i++)
-		look_at_run(l, i, &unknown);
-	if (unknown)
-		l->failed += count_unknown(l);
 	if (l->o->run == NULL) {
 		l->has_run = command_last_run(l->s, &l->run) == 0;
-	} else {
-		uint32_t number = command_run_number(l->s, l->o->run);
-
-		if (number == 0 || state_run_get(l->s, number, &l->run) != 0) {
-			log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);
-			return 1;
-		}
-		l->has_run = true;
+		return;
 	}
-	l->running = l->running && l->has_run && l->run.status == RUN_RUNNING;
-	return 0;
+	number = command_run_number(l->s, l->o->run);
+	l->has_run = number != 0 && state_run_get(l->s, number, &l->run) == 0;
+}
+
+/* True if who holds the lock ("pid 12, host a, since ...") may be who works on r, and not a skip, or a
+ * sync that has not begun its run.  Without a host nobody knows: the number may be that of another
+ * container's process as it is called here. */
+static bool works_on(const char *holder, const struct run_state *r)
+{
+	auto_buf struct buf own = BUF_INIT;
+
+	buf_addf(&own, "pid %" PRIu32 ", host %s,", r->pid, r->host);
+	return strstr(holder, ", host ") == NULL || strncmp(holder, own.data, own.len) == 0;
+}
+
+static void look_once(struct look *l)
+{
+	bool unknown = false;
+
+	for (uint32_t i = 1, end = state_head(l->s)->next_run; i < end; i++)
+		look_at_run(l, i, &unknown);
+	count_repos(l);
+	if (unknown)
+		l->failed += count_unknown(l);
+	find_run(l);
+	state_locked(state_path(l->s), &l->holder);
+	l->running = l->has_run && l->run.status == RUN_RUNNING && l->holder != NULL &&
+		     works_on(l->holder, &l->run);
+}
+
+static void look_again(struct look *l)
+{
+	run_release(&l->run);
+	free(l->holder);
+	l->holder = NULL;
+	l->repos = l->failed = l->held = l->doubts = 0;
+	l->clean_s = 0;
+}
+
+#define LOOKS 100	/* of a state that never rests, some figures are a moment older than others */
+
+/* All figures are of one moment: if a commit came in meanwhile, they are gathered again.  Returns an
+ * exit status: 1 where the run that was asked for is not there. */
+static int look(struct look *l)
+{
+	uint64_t generation;
+	int left = LOOKS;
+
+	state_refresh(l->s);
+	do {
+		look_again(l);
+		generation = state_head(l->s)->generation;
+		look_once(l);
+		state_refresh(l->s);
+	} while (state_head(l->s)->generation != generation && --left > 0);
+	if (l->has_run || l->o->run == NULL)
+		return 0;
+	log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);
+	return 1;
 }
 
 static void look_release(struct look *l)
 {
-	run_release(&l->run);
-	free(l->holder);
+	look_again(l);
 	state_close(l->s);
 }
 

@@ -208,6 +208,27 @@ def counts_resumed(w):
     same((ended.rc, status(w)[1]["run"]["status"]), (130, "interrupted"), "one that was stopped is interrupted")
 
 
+def running_only_by_its_own(w):
+    """Who holds the lock may be at work on something else."""
+    with Under(w, [put("a", "A"), put("s", "slow")]):
+        pass
+    w.script({"match": {"kind": "collection_get|collection_create|preflight"}, "do": {"hang": True}})
+    asked = threading.Event()
+    w.store.on_request = lambda _n, _call: asked.set()
+    child = w.start()
+    try:
+        test(asked.wait(30), "a sync has the lock and waits for the store")
+        rc, s = status(w)
+        same((rc, s["run"]["status"], s["running"]), (1, "interrupted", False), "the killed run is not running")
+        test(("pid %d, " % child.pid) in s["holder"], "status says who works on the state", s["holder"])
+        same([r["status"] for r in status(w, "--runs")[1]["runs"]], ["interrupted"], "nor is it in --runs")
+    finally:
+        child.kill()
+        child.communicate()
+        w.store.on_request = None
+        w.script()
+
+
 def percentage(w):
     lines = [put("f%d" % i, "text %d" % i) for i in range(20)]
     w.sync(lines)
@@ -901,7 +922,8 @@ def environment(w):
     same(json.loads(run("--repo", "C", LINESYNC_DRY_RUN="1").stdout)["run"], "dry-run", "flags")
 
 
-TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, percentage, max_age, runs, failed,
+TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, running_only_by_its_own,
+         percentage, max_age, runs, failed,
          repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines, held_by_itself, skip_line,
          skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
          forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, states,
