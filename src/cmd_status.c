@@ -111,14 +111,14 @@ static void look_again(struct look *l)
 	l->clean_s = 0;
 }
 
-#define LOOKS 100	/* of a state that never rests, some figures are a moment older than others */
+#define LOOK_MS 1000	/* of a state that does not rest so long, some figures are older than others */
 
 /* All figures are of one moment: if a commit came in meanwhile, they are gathered again.  Returns an
  * exit status: 1 where the run that was asked for is not there. */
 static int look(struct look *l)
 {
+	int64_t until = clock_ms() + LOOK_MS;
 	uint64_t generation;
-	int left = LOOKS;
 
 	state_refresh(l->s);
 	do {
@@ -126,7 +126,7 @@ static int look(struct look *l)
 		generation = state_head(l->s)->generation;
 		look_once(l);
 		state_refresh(l->s);
-	} while (state_head(l->s)->generation != generation && --left > 0);
+	} while (state_head(l->s)->generation != generation && clock_ms() < until);
 	if (l->has_run || l->o->run == NULL)
 		return 0;
 	log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);

@@ -282,7 +282,8 @@ bool state_locked(const char *path, char **holder)
 	return held;
 }
 
-/* A reader's look spans several values; if a commit came in between, it is done again. */
+/* A reader's look spans several values; if a commit came in between, it is done again.  What was read
+ * under one head belongs to its commit, and is kept for the next look. */
 static bool reader_again(struct state *s)
 {
 	struct head now;
@@ -292,7 +293,8 @@ static bool reader_again(struct state *s)
 
 	if (s->write)
 		return false;
-	statefile_refresh(s->file);
+	statefile_trim(s->file);
+	statefile_refresh_value(s->file, KIND_HEAD, 0, 0);
 	p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
 	if (p == NULL)		/* no commit yet */
 		return false;

@@ -639,6 +639,11 @@ void statefile_refresh(struct statefile *f)
 	f->dirty = 0;
 }
 
+void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
+{
+	forget(f, find(f, kind, a, b, false));
+}
+
 uint64_t statefile_commits(const struct statefile *f)
 {
 	return f->commits;

@@ -75,6 +75,9 @@ void statefile_trim(struct statefile *f);
 /* Reader: drops everything held, so that the next get sees the newest commit. */
 void statefile_refresh(struct statefile *f);
 
+/* Reader: the same for one value. */
+void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b);
+
 uint64_t statefile_commits(const struct statefile *f);	/* since it was opened */
 const char *statefile_path(const struct statefile *f);
 
