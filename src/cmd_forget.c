@@ -117,7 +117,7 @@ static int erase(const struct options *o, struct state *s, const char *repo)
 		status = erase_walk(&e, repo);
 	}
 	if (status == 0)
-		printf("deleted %" PRIu64 " objects\n", e.objects);
+		printf("deleted %" PRIu64 " object%s\n", e.objects, e.objects == 1 ? "" : "s");
 	connection_release(&e.c);
 	return status;
 }
@@ -138,7 +138,7 @@ static int forget(const struct options *o, struct state *s)
 		return status;
 	state_forget(s, repo);
 	printf("forgot %" PRIu64 " document%s of ", documents, documents == 1 ? "" : "s");
-	show_text(stdout, repo != NULL ? repo : "all repositories");
+	show_text(stdout, repo == NULL ? "all repositories" : repo[0] != '\0' ? repo : "''");
 	printf(", with failures and changesets; the collection %s, and the next sync first reads what it "
 	       "holds\n", o->delete_objects ? "lost their objects" : "is as it was");
 	return 0;

@@ -93,7 +93,7 @@ static void show_failure(const struct failure *f, const char *run)
 	printf("\n    %s", error_name((enum error_code)f->code));
 	if (f->http != 0)
 		printf(", HTTP %u", (unsigned)f->http);
-	printf(", tried again in %" PRIu32 " runs, last %s: ", f->retries, last);
+	printf(", tried again in %" PRIu32 " run%s, last %s: ", f->retries, f->retries == 1 ? "" : "s", last);
 	show_text(stdout, f->message);
 	putchar('\n');
 }
