@@ -142,6 +142,8 @@ static int dry_run(struct sync *s)
 	if (path != NULL && access(path, F_OK) == 0)
 		status = state_open_reader(&s->state, path);
 	free(path);
+	if (s->state != NULL)
+		status = state_belongs(s->state, s->c.store.url.canonical, s->c.store.collection);
 	if (status == 0)
 		status = open_input(s);
 	if (status != 0)

@@ -139,6 +139,15 @@ static int opened(struct state **out, struct state *s, int status)
 	return status;
 }
 
+int state_belongs(const struct state *s, const char *store, const char *collection)
+{
+	if (strcmp(s->identity.store, store) == 0 && strcmp(s->identity.collection, collection) == 0)
+		return 0;
+	log_err("state '%s' belongs to collection '%s' of %s, not to '%s' of %s; name another with --state",
+		s->path, s->identity.collection, s->identity.store, collection, store);
+	return 78;
+}
+
 int state_open(struct state **out, const char *path, const char *store, const char *collection,
 	       int64_t wait_ms)
 {
@@ -147,12 +156,8 @@ int state_open(struct state **out, const char *path, const char *store, const ch
 
 	if (status == 0)
 		status = open_file(s, true, store, collection);
-	if (status == 0 && (strcmp(s->identity.store, store) != 0 ||
-			    strcmp(s->identity.collection, collection) != 0)) {
-		log_err("state '%s' belongs to collection '%s' of %s, not to '%s' of %s; name another "
-			"with --state", path, s->identity.collection, s->identity.store, collection, store);
-		status = 78;
-	}
+	if (status == 0)
+		status = state_belongs(s, store, collection);
 	return opened(out, s, status);
 }
 

@@ -46,6 +46,8 @@ int state_open(struct state **s, const char *path, const char *store, const char
 int state_open_existing(struct state **s, const char *path, int64_t wait_ms);
 /* For reading, without lock.  66 if there is none. */
 int state_open_reader(struct state **s, const char *path);
+/* 0 if the state is that of this store and collection; else 78 with the reason logged. */
+int state_belongs(const struct state *s, const char *store, const char *collection);
 void state_close(struct state *s);	/* NULL is fine; what was not committed is lost */
 
 void state_commit(struct state *s);

@@ -322,6 +322,7 @@ def failed(w):
         test("%s" % f["error"]["message"] in shown and f["error"]["code"] in shown, "and says why")
     test("store-rejected, HTTP 422, " in shown, "with the answer's status")
     w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
+    same(text(w, "status", "--failed").count("tried again in 1 run, last "), 2, "they are tried again")
     w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
     w.sync([put("z", "Z", "Z")], "--max-rounds", "2")
     retries = {f.get("path"): f["retries"] for f in status(w, "--failed")[1]["failures"]}
@@ -591,6 +592,9 @@ def forget_one(w):
 
 def forget_all(w):
     two_repositories(w)
+    w.sync([put("c", "C", "")], "--no-retry")
+    same(text(w, "forget", "").split(",")[0], "forgot 1 document of ''", "the repository without a name")
+    w.sync([delete("c", "")], "--no-retry")
     same(call(w, "forget", "--all").returncode, 0, "forget --all")
     s = status(w)[1]
     same((s["documents"], s["failed"], s["held"]), (0, 0, 0), "nothing is known")
@@ -848,6 +852,8 @@ def dry_run(w):
         same(w.sync([put("a", "A")], "--dry-run").results[0]["action"], "upsert",
              "a document under way is not unchanged; another linesync at work is no hindrance")
         same(files(w) == before, True, "and is left alone")
+    ended = w.sync([put("a", "A")], "--dry-run", "--collection", "Other")
+    same((ended.rc, ended.results), (78, []), "the state of another collection tells nothing")
 
 
 def force(w):
