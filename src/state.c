@@ -1121,6 +1121,23 @@ void state_unlearn(struct state *s, const char *repo)
 	walk_release(&at);
 }
 
+/* Forgotten repositories of which nothing is left: their records, as they were committed. */
+static void drop_empty_repos(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+	struct repo_state r;
+
+	while (state_walk_repos(s, &at)) {
+		if ((repo != NULL && strcmp(at.repo, repo) != 0) ||
+		    repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		if (r.present == 0 && r.failed == 0 && r.doubts == 0 && r.loose == 0)
+			tree_del(&s->tree, at.key.data, at.key.len);
+		repo_release(&r);
+	}
+	walk_release(&at);
+}
+
 /* The collection is to be read again first of all: a crash in between leaves documents unknown that
  * are about to be listed, never known ones that are not. */
 void state_forget(struct state *s, const char *repo)
@@ -1142,6 +1159,9 @@ void state_forget(struct state *s, const char *repo)
 		free(s->head.embedder);
 		s->head.embedder = xstrdup("");
 	}
+	s->changed = true;
+	state_commit(s);
+	drop_empty_repos(s, repo);
 	s->changed = true;
 	state_commit(s);
 }

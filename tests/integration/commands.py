@@ -584,7 +584,9 @@ def forget_one(w):
         kinds = [e["kind"] for e in w.store.log]
     same("get" in kinds and kinds.index("get") < kinds.index("upsert"), True, "after the collection was read")
     same(w.repos()["R"]["documents"], 2, "which tells what it held besides")
-    for wrong in ("T", "r"):
+    call(w, "forget", "R")
+    same(sorted(w.repos()), ["S"], "--repos lists it no more")
+    for wrong in ("R", "T"):
         done = call(w, "forget", wrong)
         same((done.returncode, done.stdout), (1, b""), "an unknown repository is refused")
     same((call(w, "forget").returncode, call(w, "forget", "R", "--all").returncode), (64, 64), "usage")
@@ -597,7 +599,7 @@ def forget_all(w):
     w.sync([delete("c", "")], "--no-retry")
     same(call(w, "forget", "--all").returncode, 0, "forget --all")
     s = status(w)[1]
-    same((s["documents"], s["failed"], s["held"]), (0, 0, 0), "nothing is known")
+    same((s["documents"], s["failed"], s["held"], s["repositories"]), (0, 0, 0, 0), "nothing is known")
     same((w.ask("changeset"), len(w.documents())), ((1, ""), 3), "no position; the store is as it was")
     ended = w.sync([put("a", "A")], "--embed", "hash:8")
     same((ended.rc, ended.status(1), w.repos()["S"]["documents"]), (0, "completed", 1), "then it is read again")
