@@ -158,19 +158,6 @@ static bool touched(struct state *s, const char *repo, const struct source *src)
 	}
 }
 
-static void print_path(const char *path, bool nul)
-{
-	auto_buf struct buf out = BUF_INIT;
-
-	if (nul) {
-		fwrite(path, 1, strlen(path) + 1, stdout);
-		return;
-	}
-	show_path(&out, path);
-	buf_addc(&out, '\n');
-	fwrite(out.data, 1, out.len, stdout);
-}
-
 /* The least path that a source stands at; NULL at the end.  Owned. */
 static char *least_path(const struct source *from, size_t n)
 {
@@ -199,7 +186,7 @@ static int print_touched(const struct options *o, struct state *s)
 				advance(s, o->touched, &from[i]);
 			}
 		if (print)
-			print_path(path, o->nul);
+			show_path_line(stdout, path, o->nul);
 	}
 	for (size_t i = 0; i < n; i++)
 		walk_release(&from[i].at);

@@ -177,12 +177,29 @@ void show_path(struct buf *out, const char *path)
 	for (; *path != '\0'; path++) {
 		unsigned char c = (unsigned char)*path;
 
-		if (named_escape(c) != NULL)
+		if (named_escape(c) != NULL) {
 			buf_adds(out, named_escape(c));
-		else if (c < 0x20 || c >= 0x7f)	/* all else too, as git does: half a character helps nobody */
+		} else if (c == 0xc2 && ((unsigned char)path[1] & 0xe0) == 0x80) {	/* U+0080 to U+009F */
 			add_octal(out, c);
-		else
+			add_octal(out, (unsigned char)*++path);
+		} else if (c < 0x20 || c == 0x7f) {
+			add_octal(out, c);
+		} else {
 			buf_addc(out, *path);
+		}
 	}
 	buf_addc(out, '"');
+}
+
+void show_path_line(FILE *f, const char *path, bool nul)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	if (nul) {
+		fwrite(path, 1, strlen(path) + 1, f);
+		return;
+	}
+	show_path(&out, path);
+	buf_addc(&out, '\n');
+	fwrite(out.data, 1, out.len, f);
 }

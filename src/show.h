@@ -33,8 +33,10 @@ void show_bytes(struct buf *out, uint64_t n);
 /* Appends s as one word of a shell's command line. */
 void show_word(struct buf *out, const char *s);
 
-/* Appends a path for a list with one on each line: as it is, or as git quotes it where it holds
- * control characters, quotes or backslashes. */
+/* Appends a path (UTF-8) for a list with one on each line: as it is, or as git with core.quotePath=off
+ * quotes it where it holds control characters, quotes or backslashes. */
 void show_path(struct buf *out, const char *path);
+/* Prints it so with a newline; with nul as it is, with a NUL. */
+void show_path_line(FILE *f, const char *path, bool nul);
 
 #endif
