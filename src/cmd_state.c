@@ -186,6 +186,21 @@ void command_run_name(struct buf *out, struct state *s, uint32_t number)
 	run_release(&r);
 }
 
+const char *run_names_get(struct run_names *n, struct state *s, uint32_t number)
+{
+	if (n->id.len == 0 || n->number != number) {
+		buf_reset(&n->id);
+		command_run_name(&n->id, s, number);
+		n->number = number;
+	}
+	return n->id.data;
+}
+
+void run_names_release(struct run_names *n)
+{
+	buf_release(&n->id);
+}
+
 uint32_t command_run_number(struct state *s, const char *name)
 {
 	uint32_t next = state_head(s)->next_run;

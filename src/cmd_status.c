@@ -76,13 +76,14 @@ static void find_run(struct look *l)
 	l->has_run = number != 0 && state_run_get(l->s, number, &l->run) == 0;
 }
 
-/* True if who holds the lock ("pid 12, host a, since ...") may be who works on r, and not a skip, or a
- * sync that has not begun its run.  Without a host nobody knows: the number may be that of another
- * container's process as it is called here. */
-static bool works_on(const char *holder, const struct run_state *r)
+/* It may be a skip, or a sync that has not begun its run.  Without a host nobody knows: the number may
+ * be that of another container's process as it is called here. */
+bool status_works_on(const char *holder, const struct run_state *r)
 {
 	auto_buf struct buf own = BUF_INIT;
 
+	if (holder == NULL || r->status != RUN_RUNNING)
+		return false;
 	buf_addf(&own, "pid %" PRIu32 ", host %s,", r->pid, r->host);
 	return strstr(holder, ", host ") == NULL || strncmp(holder, own.data, own.len) == 0;
 }
@@ -98,8 +99,7 @@ static void look_once(struct look *l)
 		l->failed += count_unknown(l);
 	find_run(l);
 	state_locked(state_path(l->s), &l->holder);
-	l->running = l->has_run && l->run.status == RUN_RUNNING && l->holder != NULL &&
-		     works_on(l->holder, &l->run);
+	l->running = l->has_run && status_works_on(l->holder, &l->run);
 }
 
 static void look_again(struct look *l)
@@ -545,29 +545,34 @@ static void json_pace(struct buf *json, bool *first, const struct run_state *r, 
 		json_member_int(json, first, "eta", eta_of(r));
 }
 
+void status_json_run(struct buf *json, bool *first, const struct run_state *r, bool running)
+{
+	json_member_cstr(json, first, "run", r->id);
+	json_member_int(json, first, "number", r->number);
+	json_member_cstr(json, first, "status", status_of(r, running));
+	status_json_time(json, first, "start", r->start_s);
+	status_json_time(json, first, "update", r->update_s);
+	status_json_time(json, first, "end", r->end_s);
+	json_pace(json, first, r, running);
+	json_member_int(json, first, "pid", r->pid);
+	json_member_cstr(json, first, "host", r->host);
+	json_member_cstr(json, first, "source", r->source);
+	json_counts(json, first, "lines", r->counts);
+	json_member_int(json, first, "unchanged", (int64_t)r->unchanged);
+	json_ops(json, first, r);
+	json_member_int(json, first, "objects", (int64_t)r->objects);
+	json_member_int(json, first, "deletes", (int64_t)r->deletes);
+	json_member_int(json, first, "bytes", (int64_t)r->bytes);
+	json_member_int(json, first, "requests", (int64_t)r->requests);
+	json_member_int(json, first, "retried", (int64_t)r->retried);
+}
+
 static void json_run(struct buf *json, const struct run_state *r, bool running)
 {
 	bool first = true;
 
 	buf_addc(json, '{');
-	json_member_cstr(json, &first, "run", r->id);
-	json_member_int(json, &first, "number", r->number);
-	json_member_cstr(json, &first, "status", status_of(r, running));
-	status_json_time(json, &first, "start", r->start_s);
-	status_json_time(json, &first, "update", r->update_s);
-	status_json_time(json, &first, "end", r->end_s);
-	json_pace(json, &first, r, running);
-	json_member_int(json, &first, "pid", r->pid);
-	json_member_cstr(json, &first, "host", r->host);
-	json_member_cstr(json, &first, "source", r->source);
-	json_counts(json, &first, "lines", r->counts);
-	json_member_int(json, &first, "unchanged", (int64_t)r->unchanged);
-	json_ops(json, &first, r);
-	json_member_int(json, &first, "objects", (int64_t)r->objects);
-	json_member_int(json, &first, "deletes", (int64_t)r->deletes);
-	json_member_int(json, &first, "bytes", (int64_t)r->bytes);
-	json_member_int(json, &first, "requests", (int64_t)r->requests);
-	json_member_int(json, &first, "retried", (int64_t)r->retried);
+	status_json_run(json, &first, r, running);
 	buf_addc(json, '}');
 }
 

@@ -17,22 +17,6 @@
 
 #include "cmd_status_p.h"
 
-/* Ids of runs by number, the last one kept: neighbours in a list mostly share theirs. */
-struct names {
-	uint32_t number;
-	struct buf id;
-};
-
-static const char *run_name(struct names *n, struct state *s, uint32_t number)
-{
-	if (n->id.len == 0 || n->number != number) {
-		buf_reset(&n->id);
-		command_run_name(&n->id, s, number);
-		n->number = number;
-	}
-	return n->id.data;
-}
-
 static const char *repo_name(const char *repo)
 {
 	return repo[0] != '\0' ? repo : "''";
@@ -54,28 +38,30 @@ static void json_error(struct buf *json, bool *first, const struct failure *f)
 	buf_addc(json, '}');
 }
 
-static void json_text(struct buf *json, bool *first, const char *name, const char *s)
+void status_json_text(struct buf *json, bool *first, const char *name, const char *s)
 {
 	if (s != NULL && s[0] != '\0')
 		json_member_cstr(json, first, name, s);
 }
 
-static void json_failure(struct buf *json, const struct failure *f, const char *run)
+void status_json_failure(struct buf *json, bool *first, const struct failure *f, const char *run)
 {
-	bool first = true;
+	json_member_cstr(json, first, "run", run);
+	json_member_int(json, first, "line", (int64_t)f->number);
+	status_json_text(json, first, "repo", f->repo);
+	status_json_text(json, first, "path", f->path);
+	status_json_text(json, first, "op", op_name((enum change_op)f->op));
+	json_error(json, first, f);
+	json_member_int(json, first, "retries", f->retries);
+	status_json_time(json, first, "first", f->first_s);
+	status_json_time(json, first, "last", f->last_s);
+	json_member_bool(json, first, "kept", f->payload > 0);
+}
 
-	buf_addc(json, '{');
-	json_member_cstr(json, &first, "run", run);
-	json_member_int(json, &first, "line", (int64_t)f->number);
-	json_text(json, &first, "repo", f->repo);
-	json_text(json, &first, "path", f->path);
-	json_text(json, &first, "op", op_name((enum change_op)f->op));
-	json_error(json, &first, f);
-	json_member_int(json, &first, "retries", f->retries);
-	status_json_time(json, &first, "first", f->first_s);
-	status_json_time(json, &first, "last", f->last_s);
-	json_member_bool(json, &first, "kept", f->payload > 0);
-	buf_addc(json, '}');
+/* The next object of an array. */
+static void json_begin(struct buf *json, uint64_t before)
+{
+	buf_adds(json, before > 0 ? ",{" : "{");
 }
 
 /* Two lines each, since messages are long: where and what, then why. */
@@ -102,21 +88,21 @@ void status_list_failed(struct look *l, struct buf *json)
 {
 	struct failure_walk at = { 0 };
 	struct failure f = { 0 };
-	struct names names = { 0 };
+	struct run_names names = { 0 };
 	uint64_t n = 0;
 
 	if (json != NULL)
 		buf_addc(json, '[');
 	for (; state_failure_next(l->s, &at, &f); n++) {
-		const char *run = run_name(&names, l->s, f.line.run);
+		const char *run = run_names_get(&names, l->s, f.line.run);
 
 		if (json == NULL) {
 			show_failure(&f, run);
 			continue;
 		}
-		if (n > 0)
-			buf_addc(json, ',');
-		json_failure(json, &f, run);
+		json_begin(json, n);
+		status_json_failure(json, &(bool){ true }, &f, run);
+		buf_addc(json, '}');
 		status_flush(json);
 	}
 	if (json != NULL)
@@ -124,7 +110,7 @@ void status_list_failed(struct look *l, struct buf *json)
 	else if (n == 0)
 		fputs("no failed lines\n", stdout);
 	failure_walk_release(&at);
-	buf_release(&names.id);
+	run_names_release(&names);
 }
 
 /* ---- repositories ---- */
@@ -138,19 +124,15 @@ static void json_held(struct buf *json, bool *first, const struct repo_state *r)
 	json_member_int(json, first, "waiting", r->held_waiting);
 }
 
-static void json_repo(struct buf *json, const char *name, const struct repo_state *r)
+void status_json_repo(struct buf *json, bool *first, const char *name, const struct repo_state *r)
 {
-	bool first = true;
-
-	buf_addc(json, '{');
-	json_member_cstr(json, &first, "repo", name);
-	json_member_cstr(json, &first, "position", r->commit[0] != '\0' ? r->commit : NULL);
-	status_json_time(json, &first, "since", r->position_s);
-	json_held(json, &first, r);
-	json_member_int(json, &first, "documents", (int64_t)r->present);
-	json_member_int(json, &first, "failed", (int64_t)r->failed);
-	json_member_int(json, &first, "in_doubt", (int64_t)r->doubts);
-	buf_addc(json, '}');
+	json_member_cstr(json, first, "repo", name);
+	json_member_cstr(json, first, "position", r->commit[0] != '\0' ? r->commit : NULL);
+	status_json_time(json, first, "since", r->position_s);
+	json_held(json, first, r);
+	json_member_int(json, first, "documents", (int64_t)r->present);
+	json_member_int(json, first, "failed", (int64_t)r->failed);
+	json_member_int(json, first, "in_doubt", (int64_t)r->doubts);
 }
 
 static void table_repo(struct table *t, const char *name, const struct repo_state *r)
@@ -190,9 +172,9 @@ void status_list_repos(struct look *l, struct buf *json)
 		if (json == NULL) {
 			table_repo(&t, at.repo, &r);
 		} else {
-			if (n > 0)
-				buf_addc(json, ',');
-			json_repo(json, at.repo, &r);
+			json_begin(json, n);
+			status_json_repo(json, &(bool){ true }, at.repo, &r);
+			buf_addc(json, '}');
 			status_flush(json);
 		}
 		repo_release(&r);
@@ -213,7 +195,7 @@ struct held {
 	const char *repo;
 	const struct repo_state *rs;
 	struct run_state run;
-	struct names names;
+	struct run_names names;
 	struct buf *json;
 	uint64_t shown;
 };
@@ -226,14 +208,12 @@ static void holder(struct held *h, const char *what, const char *path, const cha
 	if (h->json != NULL) {
 		bool first = true;
 
-		if (h->shown > 0)
-			buf_addc(h->json, ',');
-		buf_addc(h->json, '{');
+		json_begin(h->json, h->shown);
 		json_member_cstr(h->json, &first, "by", what);
-		json_text(h->json, &first, "path", path);
+		status_json_text(h->json, &first, "path", path);
 		json_member_cstr(h->json, &first, "reason", why);
 		json_member_cstr(h->json, &first, "advice", advice);
-		json_text(h->json, &first, "command", frees);
+		status_json_text(h->json, &first, "command", frees);
 		buf_addc(h->json, '}');
 		status_flush(h->json);
 	} else {
@@ -267,7 +247,7 @@ static void held_by_failure(struct held *h, const struct failure *f)
 	auto_buf struct buf what = BUF_INIT, why = BUF_INIT, frees = BUF_INIT;
 	bool again = error_retryable((enum error_code)f->code) && f->path[0] != '\0' && f->payload > 0;
 
-	buf_addf(&what, "%s:%" PRIu64, run_name(&h->names, h->l->s, f->line.run), f->number);
+	buf_addf(&what, "%s:%" PRIu64, run_names_get(&h->names, h->l->s, f->line.run), f->number);
 	buf_addf(&why, "failed, %s", error_name((enum error_code)f->code));
 	command_line(&frees, h->l->o, "skip", h->l->s);
 	buf_addf(&frees, " %s", what.data);
@@ -381,7 +361,7 @@ static void held_by_itself(struct held *h)
 
 static void begin_held(struct held *h)
 {
-	const char *run = run_name(&h->names, h->l->s, h->rs->held.run);
+	const char *run = run_names_get(&h->names, h->l->s, h->rs->held.run);
 	bool first = true;
 
 	if (h->json == NULL) {
@@ -422,7 +402,7 @@ static void list_held(struct look *l, const char *repo, const struct repo_state 
 	else if (h.shown == 0)
 		fputs("  nothing any more: the next sync moves it\n", stdout);
 	run_release(&h.run);
-	buf_release(&h.names.id);
+	run_names_release(&h.names);
 }
 
 void status_list_held(struct look *l, struct buf *json)

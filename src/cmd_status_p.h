@@ -1,4 +1,5 @@
-/* cmd_status_p: what the halves of `linesync status` share. */
+/* cmd_status_p: what the halves of `linesync status` share, and records as JSON members, which
+ * `linesync export` prints as well. */
 #ifndef LINESYNC_CMD_STATUS_P_H
 #define LINESYNC_CMD_STATUS_P_H
 
@@ -29,7 +30,15 @@ void status_list_repos(struct look *l, struct buf *json);
 /* Prints what is in *json to standard output and empties it, if it is long. */
 void status_flush(struct buf *json);
 
-/* Appends a time as a JSON member, null where there is none. */
+/* True if who holds the lock ("pid 12, host a, since ..."; NULL: nobody) may be who works on r. */
+bool status_works_on(const char *holder, const struct run_state *r);
+
+/* Append JSON members: a time, null where there is none; a text, where there is one; what is known of
+ * a run, a failed line (run: the id of its run), a repository. */
 void status_json_time(struct buf *json, bool *first, const char *name, int64_t unix_s);
+void status_json_text(struct buf *json, bool *first, const char *name, const char *s);
+void status_json_run(struct buf *json, bool *first, const struct run_state *r, bool running);
+void status_json_failure(struct buf *json, bool *first, const struct failure *f, const char *run);
+void status_json_repo(struct buf *json, bool *first, const char *name, const struct repo_state *r);
 
 #endif

@@ -14,6 +14,7 @@ int cmd_status(const struct options *o);
 int cmd_changeset(const struct options *o);
 int cmd_skip(const struct options *o);
 int cmd_forget(const struct options *o);
+int cmd_export(const struct options *o);
 
 /* The state file that the options name: --state, or the one of --store and --collection, or the only
  * one in the state folder.  Owned; NULL with the reason logged and *status set to an exit status. */
@@ -30,6 +31,15 @@ void command_line(struct buf *out, const struct options *o, const char *command,
 
 /* The id of run number, or the number itself where the run was dropped: appended to *out. */
 void command_run_name(struct buf *out, struct state *s, uint32_t number);
+
+/* The same, borrowed until the next call: the last one is kept, because neighbours in a list mostly
+ * share theirs.  Start with a zeroed one. */
+struct run_names {
+	uint32_t number;
+	struct buf id;
+};
+const char *run_names_get(struct run_names *n, struct state *s, uint32_t number);
+void run_names_release(struct run_names *n);
 
 /* The number of the run that `name` (an id or a number) stands for; 0 if there is none. */
 uint32_t command_run_number(struct state *s, const char *name);
