@@ -534,9 +534,28 @@ size_t json_str_size(const char *s, size_t n)
 	char escape[6];
 	size_t size = n + 2;
 
-	while ((p = find_special(p, end)) < end)
+	while ((p = find_byte(p, end, true)) < end) {
+		if (*p == 0xc2 && p[1] >= 0xa0) {
+			p += 2;
+			continue;
+		}
+		size -= *p == 0xc2;
+		p += *p == 0xc2;
 		size += put_escape(escape, *p++) - 1;
+	}
 	return size;
+}
+
+void json_printed(struct buf *out, const char *value)
+{
+	for (const unsigned char *p = (const unsigned char *)value; *p != '\0'; p++) {
+		if (*p == 0x7f || (*p == 0xc2 && p[1] < 0xa0)) {
+			p += *p == 0xc2;
+			buf_addf(out, "\\u%04x", *p);
+		} else {
+			buf_addc(out, (char)*p);
+		}
+	}
 }
 
 void json_cstr(struct buf *out, const char *s)

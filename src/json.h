@@ -42,6 +42,8 @@ void json_unescape(struct buf *out, const char *s, size_t n);
 void json_str(struct buf *out, const char *s, size_t n);
 void json_cstr(struct buf *out, const char *s);		/* s NULL: null */
 size_t json_str_size(const char *s, size_t n);		/* what json_str() appends; s is valid UTF-8 */
+/* Appends a value that json_check() has passed as it is, but for what json_str() escapes. */
+void json_printed(struct buf *out, const char *value);
 
 /* Appends name as a member: a comma unless *first (which it clears), the quoted name and a colon.
  * name is a C string that needs no escaping. */

@@ -22,6 +22,7 @@ static const struct {
 	{ "changeset", cmd_changeset },
 	{ "skip", cmd_skip },
 	{ "forget", cmd_forget },
+	{ "export", cmd_export },
 };
 
 static int run(const struct options *o)

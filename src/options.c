@@ -36,9 +36,9 @@
 /* ---- the tables ---- */
 
 enum {
-	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16,
+	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16, EXPORT = 32,
 	WRITERS = SYNC | SKIP | FORGET,
-	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET
+	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT
 };
 
 static const struct command {
@@ -55,6 +55,8 @@ static const struct command {
 	  "accept a failed line or a document in doubt; what it held is released" },
 	{ "forget", FORGET, " {REPO | --all}", 1,
 	  "drop what the state knows of a repository; the collection stays as it is" },
+	{ "export", EXPORT, " [REPO]", 1,
+	  "print the state as JSON lines, failed lines as they came, or the documents" },
 };
 
 enum kind {
@@ -153,8 +155,8 @@ static const struct row rows[] = {
 
 	WORDS("input-format", READING, format, format_words, "FORM", "LINESYNC_INPUT_FORMAT", SYNC,
 	      "json, paths or name-status (default: told line by line)"),
-	FLAG("null", 'z', READING, nul, NULL, SYNC | CHANGESET,
-	     "names end with NUL, not newline: as git prints with -z; also for --touched"),
+	FLAG("null", 'z', READING, nul, NULL, SYNC | CHANGESET | EXPORT,
+	     "names end with NUL, not newline: as git prints with -z; also for what is printed"),
 	TEXT("repo", 0, KIND_EMPTY_STRING, READING, repo, "NAME", "LINESYNC_REPO", SYNC | SKIP,
 	     "the repository of lines that name none; of --path"),
 	TEXT("namespace", 0, KIND_EMPTY_STRING, READING, namespace, "NAME", "LINESYNC_NAMESPACE", SYNC,
@@ -223,7 +225,8 @@ static const struct row rows[] = {
 
 	FLAG("summary", 0, ASKING, summary, NULL, STATUS, "all runs and totals"),
 	FLAG("runs", 0, ASKING, runs, NULL, STATUS, "a table of the runs"),
-	FLAG("failed", 0, ASKING, failed, NULL, STATUS, "the failed lines, with error and retries"),
+	FLAG("failed", 0, ASKING, failed, NULL, STATUS | EXPORT,
+	     "the failed lines: status: with error and retries; export: as they came"),
 	FLAG("held", 0, ASKING, held, NULL, STATUS,
 	     "which line or document holds each changeset, and what frees it"),
 	FLAG("repos", 0, ASKING, repos, NULL, STATUS, "the repositories: position, held, documents, failed"),
@@ -237,6 +240,8 @@ static const struct row rows[] = {
 	     "also write a file REPO.changeset for each position"),
 	TEXT("path", 0, KIND_STRING, ASKING, path, "PATH", NULL, SKIP,
 	     "the document to accept, of --repo"),
+	FLAG("documents", 0, ASKING, documents, NULL, EXPORT,
+	     "what the store holds; of a REPO: the paths alone"),
 	FLAG("all", 0, ASKING, all, NULL, FORGET, "all repositories"),
 	FLAG("delete", 0, ASKING, delete_objects, NULL, FORGET, "delete their objects in the store, too"),
 
@@ -731,6 +736,10 @@ static int check(const struct options *o, const struct command *command)
 		return log_err("--touched REPO goes with neither another REPO nor --dir");
 	if (command->bit == CHANGESET && o->nul && o->touched == NULL)
 		return log_err("-z needs --touched REPO");
+	if (o->failed && o->documents)
+		return log_err("--failed and --documents do not go together");
+	if (command->bit == EXPORT && o->nul && !o->failed && !(o->documents && o->nargs > 0))
+		return log_err("-z needs --failed, or --documents REPO");
 	return 0;
 }
 

@@ -63,7 +63,7 @@ struct options {
 	enum progress_kind progress;
 	int verbose;
 
-	/* status, changeset, skip, forget */
+	/* status, changeset, skip, forget, export */
 	bool summary, runs, failed, held, repos, json;
 	const char *run;		/* --run ID */
 	uint64_t max_age_s;		/* --max-age; 0: not asked */
@@ -72,6 +72,7 @@ struct options {
 	const char *path;		/* skip --path */
 	bool all;			/* forget --all */
 	bool delete_objects;		/* forget --delete */
+	bool documents;			/* export --documents */
 };
 
 /* Parses argv into *o.  Returns 0; or an exit status plus one (so that 0 stays "go on"): 1 after

@@ -23,6 +23,11 @@ HANG = {"match": {"kind": "upsert", "content": "slow"}, "do": {"hang": True}}
 HOSTILE = "x\x1b[2J\r\n\t\x07\x9b\x7f'\"\\ $(id)"    # what a terminal, a shell or a list would act on
 
 
+def bad(path, repo="R"):
+    """A line that can only fail."""
+    return {"repo": repo, "path": path, "op": "nothing", "content": "x" * 100}
+
+
 # ---- running commands ----
 
 
@@ -673,8 +678,8 @@ def changeset(w):
 
 def touched(w):
     same(w.ask("changeset", "--touched", "R"), (1, ""), "--touched without a state")
-    names = ["plain", 'qu"ote', "tab\there", "back\\slash", "new\nline", "ünï", "sp ace"]
-    quoted = ["plain", '"qu\\"ote"', '"tab\\there"', '"back\\\\slash"', '"new\\nline"', "ünï", "sp ace"]
+    names = ["plain", 'qu"ötë', "tab\there", "back\\slash", "new\nline", "ünï", "sp ace"]
+    quoted = ["plain", '"qu\\"ötë"', '"tab\\there"', '"back\\\\slash"', '"new\\nline"', "ünï", "sp ace"]
     w.sync([put(n, n) for n in names] + [put("other", "O", "S")])
     same(text(w, "changeset", "--touched", "R", "-z").split("\0"), sorted(names, key=str.encode) + [""],
          "no position: all that the state knows, sorted, each ended by NUL")
@@ -707,7 +712,7 @@ def readers(w):
     ended = []
     sync = threading.Thread(target=lambda: ended.append(w.sync(lines, "--batch-size", "1")))
     sync.start()
-    seen, odd = [], []
+    seen, odd, exports = [], [], []
     while sync.is_alive():
         for options in ((), ("--repos",), (), ("--runs",), (), ("--held",), (), ("--failed",)):
             done = call(w, "status", "--json", *options)
@@ -717,12 +722,194 @@ def readers(w):
                 if (s["documents"], s["failed"]) != (200 + seen[-1], s["run"]["lines"]["failed"]):
                     odd.append(s)
         call(w, "changeset", "--touched", "R", "-z")
+        names = [x["path"] for x in exported(w)["document"] if x["repo"] == "R"]
+        exports.append(len(names) == len(set(names)) and names == sorted(names) and len(names))
     sync.join()
     same((ended[0].rc, len(ended[0].results)), (1, n), "the run comes to its end")
     test(len(seen) > 3 and seen == sorted(seen), "status follows it", seen)
     same(odd, [], "each look sees one moment")
+    test(False not in exports and exports == sorted(exports), "export has each document once", exports)
     s = status(w)[1]
     same((s["documents"], s["failed"]), (200 + n - n // 3, n // 3), "at the end, all is there")
+
+
+# ---- export ----
+
+
+def exported(w, *args):
+    """What `export` prints: its records by type."""
+    done = call(w, "export", *args)
+    same((done.returncode, done.stderr), (0, b""), "export " + " ".join(ascii(a) for a in args))
+    out = {}
+    for line in done.stdout.splitlines():
+        x = json.loads(line)
+        out.setdefault(x.pop("type"), []).append(x)
+    return out
+
+
+def without(x, *names):
+    return {k: v for k, v in x.items() if k not in names}
+
+
+def export_state(w):
+    w.script(POISON)
+    w.sync([put("a", "A"), delete("gone"), record("P1", branch="main"), put("u", "U", uncommitted=True),
+            put("p", "poison"), '{"broken', record("P2"), put("b", "B", "S")])
+    with Under(w, [put("d", "slow"), delete("never")], "--no-retry"):
+        before = files(w)
+        out = exported(w)
+        same((out["run"][1]["status"], files(w) == before), ("running", True), "while a run is under way")
+    before, out = files(w), exported(w)
+    same(files(w) == before, True, "nothing is changed")
+    same(sorted(out), ["document", "failure", "mark", "repository", "run", "state"], "each kind of record")
+    s = status(w)[1]
+    same([(x["store"], x["collection"], x["documents"], x["layout"], x["embedder"], x["dimension"])
+          for x in out["state"]], [(s["store"], "Code", 3, 1, "hash:8", 8)], "whose state it is")
+    same([without(x, "settings") for x in out["run"]], status(w, "--runs")[1]["runs"], "runs, as status has them")
+    test("root=" + w.root in out["run"][0]["settings"], "with their settings")
+    same([without(x, "changeset", "held_changeset") for x in out["repository"]],
+         status(w, "--repos")[1]["repos"], "repositories, too")
+    same([x.get("changeset") for x in out["repository"]], [{"commit": "P1", "branch": "main"}, None],
+         "with their changesets")
+    same([x.get("held_changeset") for x in out["repository"]], [{"commit": "P2"}, None], "also held ones")
+    same([without(x, "root", "folder") for x in out["failure"]], status(w, "--failed")[1]["failures"],
+         "failed lines")
+    run = out["run"][0]["run"]
+    same([(x["repo"], x["path"], x["stored"], x["ordinal"], x["run"] == run, x.get("uncommitted"))
+          for x in out["document"]],
+         [("R", "a", True, 1, True, None), ("R", "gone", False, 2, True, None), ("R", "u", True, 4, True, True),
+          ("S", "b", True, 8, True, None)], "documents")
+    with w.store.lock:
+        kept = {(m["repository"], m["file_path"]): m["sync_digest"] for c in w.store.by_name.values()
+                for m in (x.metadata for x in c.records.values())}
+    same({(x["repo"], x["path"]): x["digest"] for x in out["document"] if x["stored"]}, kept,
+         "with the digest of what is stored")
+    same([(x["path"], x["action"], x["in_doubt"], x["settled"]) for x in out["mark"]],
+         [("d", "upsert", False, False)], "what was under way")
+    w.sync([], "--no-retry")
+    same([(x["path"], x["in_doubt"]) for x in exported(w)["mark"]], [("d", True)], "then in doubt")
+    out = exported(w, "S")
+    same(([x["path"] for x in out["document"]], [x["repo"] for x in out["repository"]], "failure" in out),
+         (["b"], ["S"], False), "of one repository")
+    for args in (["--failed", "--documents"], ["-z"], ["--documents", "-z"], ["R", "S"]):
+        same(call(w, "export", *args).returncode, 64, "usage: export %s" % " ".join(args))
+
+
+def export_failed(w):
+    """Fail, export, mend, feed again: nothing is left."""
+    w.script(POISON)
+    lines = [as_line(x) for x in (put("p", "poison"), b'{"repo":"R","path":"q", "content":"Q"', put("r", "R"),
+                                  b'{"a\xff\x00\x01"', b'{"repo":"R","path":"s","op":"none"}\t',
+                                  {"repo": "R", "op": "rename", "old_path": "r", "path": "t", "content": "poison"},
+                                  record("P1"))]
+    ended = w.sync(lines)
+    same((ended.rc, ended.statuses(7)),
+         (1, ["failed", "failed", "completed", "failed", "failed", "failed", "held"]), "five of seven lines fail")
+    done = call(w, "export", "--failed")
+    same((done.returncode, done.stderr, done.stdout.split(b"\n")),
+         (0, b"", [lines[i] for i in (0, 1, 3, 4, 5)] + [b""]), "export --failed: exactly their bytes")
+    same(call(w, "export", "--failed", "R").stdout.split(b"\n"), [lines[i] for i in (0, 4, 5)] + [b""],
+         "of one repository: without those of none")
+    same(call(w, "export", "--failed", "T").stdout, b"", "of another one, none")
+    w.script()
+    mended = done.stdout.replace(b'"Q"', b'"Q"}').replace(b'"none"', b'"modify","content":"S"')
+    mended = mended.replace(lines[3] + b"\n", b"") + as_line(put("r", "R")) + b"\n" + as_line(record("P2")) + b"\n"
+    fed = call(w, *w.options, "--no-retry", stdin=mended)
+    same((fed.returncode, [json.loads(x)["status"] for x in fed.stdout.splitlines()].count("completed")), (0, 6),
+         "mended and fed again, all are done")
+    same((w.position("R"), status(w)[1]["failed"], call(w, "export", "--failed").stdout), ("P2", 0, b""),
+         "and nothing is left")
+
+
+def export_failed_pipe(w):
+    """What fails again while it is exported is not exported again."""
+    w.script(POISON)
+    n = 3000
+    w.sync([bad("f%d" % i) for i in range(n)])
+    rc, out = typed(w, "linesync export --failed | linesync --root '%s' --late 0 -q | wc -l" % w.root)
+    same((rc, out.strip()), (0, str(n)), "export --failed | linesync ends")
+    same(status(w)[1]["failed"], n, "a document's newer failure has taken the place of the older one")
+    run = status(w, "--runs")[1]["runs"][-1]
+    same(lines_of(run), {"failed": n}, "and was fed once")
+
+
+def export_not_kept(w):
+    w.script(POISON)
+    run = w.sync([put("p", "poison"), put("big", "poison" + "x" * 70000), "x" * 2000],
+                 "--max-line", "80k").results[0]["run"]
+    done = call(w, "export", "--failed")
+    same((done.returncode, done.stdout.split(b"\n")), (1, [as_line(put("p", "poison")), b"x" * 2000, b""]),
+         "a line that was not kept is not exported, the others are")
+    test(("%s:2 was not kept (R big: store-rejected)" % run).encode() in done.stderr, "it is named", done.stderr)
+    same(done.stderr.count(b"was not kept"), 1, "it alone")
+    same([f["kept"] for f in status(w, "--failed")[1]["failures"]], [True, False, True], "status says so as well")
+
+
+def export_nul(w):
+    """Lines read with -z are exported so, and others not."""
+    data = b"M\0gone\nfile\0R100\0a\0b\0"
+    call(w, *w.options, "-z", "--input-format", "name-status", "--repo", "R", stdin=data)
+    done = call(w, "export", "--failed", "-z")
+    same((done.returncode, done.stdout, done.stderr), (0, data, b""), "export --failed -z: exactly their bytes")
+    done = call(w, "export", "--failed")
+    same((done.returncode, done.stdout), (1, b""), "without it they are left out")
+    test(b"2 failed lines were read with -z" in done.stderr, "which is said", done.stderr)
+    w.sync([bad("p")], "--no-retry")
+    done = call(w, "export", "--failed", "-z")
+    same((done.returncode, done.stdout), (1, data), "nor are others mixed in")
+    test(b"1 failed line was read without -z" in done.stderr, "which is said", done.stderr)
+    call(w, *w.options, "--repo", "S", "--no-retry", stdin=b"gone\n")
+    done = call(w, "export", "--failed")
+    test(b"different --repo" in done.stderr, "lines of several settings: a warning", done.stderr)
+    done = call(w, "export", "--failed", "S")
+    same((done.returncode, done.stdout, done.stderr), (0, b"gone\n", b""), "of one repository: none")
+
+
+def export_documents(w):
+    def git(*args):
+        return subprocess.run(["git", "-C", app, *args], env=w.env, check=True, capture_output=True,
+                              timeout=60).stdout
+
+    app = os.path.join(w.root, "app")
+    names = ["plain", "dir/a", "dir.b", "dir/sub/ü", "sp ace", 'qu"ötë', "tab\there", "new\nline", "back\\slash"]
+    for n in names:
+        w.write_file("app", n, "text of " + n)
+    w.env.update(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
+    git("init", "-q")
+    git("add", "-A")
+    done = call(w, *w.options, "-z", "--input-format", "paths", "--repo", "app", stdin=git("ls-files", "-z"))
+    same(done.returncode, 0, "the files of a repository are stored")
+    w.sync([put("other", "O", "S")])
+    same(call(w, "export", "--documents", "app", "-z").stdout, git("ls-files", "-z"),
+         "--documents REPO -z is what git ls-files -z prints")
+    same(call(w, "export", "--documents", "app").stdout, git("-c", "core.quotePath=off", "ls-files"),
+         "and without -z, quoted like git's")
+    out = exported(w, "--documents")
+    same([(x["repo"], x["path"]) for x in out["document"]],
+         [("S", "other")] + [("app", n) for n in sorted(names, key=str.encode)], "of all: records")
+    same((list(out), {x["stored"] for x in out["document"]}), (["document"], {True}), "of documents alone")
+    w.sync([delete("plain", "app")])
+    same(call(w, "export", "--documents", "app").stdout.splitlines().count(b"plain"), 0, "a deleted one is gone")
+    same("plain" in [x["path"] for x in exported(w)["document"]], True, "though the state knows of it")
+    done = call(w, "export", "--documents", "unknown")
+    same((done.returncode, done.stdout), (0, b""), "an unknown repository has none")
+
+
+def export_output(w):
+    """Where standard output is closed, or full."""
+    w.sync([put("d%d/%s" % (i, "long" * 50), "x") for i in range(500)])
+    for args in (["export"], ["export", "--documents"], ["export", "--documents", "R"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([program(), *args], env=w.env, stdout=full, stderr=subprocess.PIPE,
+                                  check=False, timeout=60)
+        same((done.returncode, b"cannot write standard output" in done.stderr), (74, True),
+             "%s to a full disk" % " ".join(args))
+        r, wr = os.pipe()
+        os.close(r)
+        done = subprocess.run([program(), *args], env=w.env, stdout=wr, stderr=subprocess.PIPE, check=False,
+                              timeout=60)
+        os.close(wr)
+        same((done.returncode, done.stderr), (-signal.SIGPIPE, b""), "to nobody: ends quietly")
 
 
 # ---- which state ----
@@ -733,7 +920,7 @@ def states(w):
     env = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": folder, "LINESYNC_COLLECTION": None,
            "LINESYNC_STORE": None}
     commands = (["status"], ["changeset"], ["skip", "1:1"], ["forget", "--all"], ["changeset", "R"],
-                ["changeset", "--touched", "R"])
+                ["changeset", "--touched", "R"], ["export"], ["export", "--failed"])
     want = {"changeset": 1}
     for c in commands:
         done = call(w, *c, **env)
@@ -776,17 +963,22 @@ def hostile_names(w):
     w.script(POISON)
     hostile = "R" + HOSTILE
     long = "l/" * 2000 + "g"
-    w.sync([put(HOSTILE, "poison", hostile), put(long, "poison", hostile), record("P1", hostile),
-            put("ok", "OK", hostile)])
+    w.sync([put(HOSTILE, "poison", hostile), put(long, "poison", hostile),
+            record("P1", hostile, note=HOSTILE), put("ok" + HOSTILE, "OK", hostile)])
+    w.sync(["{" + HOSTILE.replace("\n", "")], "--no-retry")
+    same(exported(w, hostile)["document"][0]["path"], "ok" + HOSTILE, "export has the names")
+    shown = on_terminal(w, "export", "--documents", hostile)
+    test(b"ok" in shown and not acting(shown), "and shows them escaped", acting(shown), shown)
     for args in (["status"], ["status", "--failed"], ["status", "--held"], ["status", "--repos"],
                  ["status", "--failed", "--json"], ["status", "--held", "--json"], ["status", "--repos", "--json"],
-                 ["changeset", "--touched", hostile], ["changeset", HOSTILE],
+                 ["changeset", "--touched", hostile], ["changeset", HOSTILE], ["export"],
+                 ["export", "--failed"], ["export", HOSTILE],
                  ["status", "--run", HOSTILE], ["skip", HOSTILE + ":1"], ["skip", "--path", HOSTILE],
                  ["forget", HOSTILE], ["status", HOSTILE], [HOSTILE], ["status", "--" + HOSTILE]):
         shown = on_terminal(w, *args)
         test(shown and not acting(shown), "on a terminal: %s" % " ".join(args)[:30].encode("unicode_escape").decode(),
              acting(shown), shown)
-    failures = status(w, "--failed")[1]["failures"]
+    failures = [f for f in status(w, "--failed")[1]["failures"] if "path" in f]
     same([(f["repo"], f["path"]) for f in failures], [(hostile, HOSTILE), (hostile, long)], "JSON has the names")
     test(long in text(w, "status", "--failed"), "long ones are not cut")
     same(call(w, "skip", "--path", HOSTILE, "--repo", hostile).returncode, 0, "they can be given to skip")
@@ -934,7 +1126,9 @@ TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, running_only
          percentage, max_age, runs, failed,
          repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines, held_by_itself, skip_line,
          skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
-         forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, states,
+         forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, export_state,
+         export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents, export_output,
+         states,
          hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
 
 
