@@ -208,7 +208,7 @@ def counts_resumed(w):
     same(lines_of(s["run"]), {"completed": 9}, "and counts each line once")
     same({k: n for k, n in s["run"]["ops"].items() if n}, {"modify": 9}, "also by operation")
     same((s["documents"], len(w.documents())), (8, 8), "and each document")
-    ended = w.sync([put("f0", "new")] + [put("x%d" % i, "slow") for i in range(2)], kill_request=1,
+    ended = w.sync([put("x%d" % i, "X") for i in range(5)], "--batch-size", "1", kill_request=2,
                    how=signal.SIGINT)
     same((ended.rc, status(w)[1]["run"]["status"]), (130, "interrupted"), "one that was stopped is interrupted")
 
