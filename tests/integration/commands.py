@@ -613,7 +613,7 @@ def forget_all(w):
 def forget_delete(w):
     two_repositories(w)
     w.script({"match": {"kind": "delete"}, "times": 1, "do": {"status": 503}})
-    done = call(w, "forget", "R", "--delete", LINESYNC_RETRY_WAIT="5ms")
+    done = call(w, "forget", "R", "--delete")
     same((done.returncode, w.documents()), (0, {("S", "a"): "A"}), "forget --delete: its objects are gone")
     test(b"deleted 2 objects" in done.stdout, "and counted", done.stdout)
     same((w.position("R"), w.position("S")), (None, "S1"), "with the position")
@@ -623,6 +623,36 @@ def forget_delete(w):
     same((call(w, "forget", "--all", "--delete").returncode, w.documents()), (0, {}), "of all")
     ended = w.sync([put("a", "A")], "--no-retry")
     same((ended.rc, ended.status(1), w.documents()), (0, "completed", {("R", "a"): "A"}), "and fed again")
+
+
+def forget_refused(w):
+    """Where the store cannot be asked, or is another one, nothing is forgotten."""
+    two_repositories(w)
+    before = exported(w)
+    w.script({"match": {"kind": "collection_get|collection_create|preflight|heartbeat|version"},
+              "do": {"status": 503}})
+    done = call(w, "forget", "--all", "--delete")
+    same((done.returncode, done.stdout), (75, b""), "a store that is away")
+    w.script()
+    done = call(w, "forget", "--all", "--delete", "--store", "chroma:http://127.0.0.1:9")
+    same((done.returncode, done.stdout), (78, b""), "another store")
+    same((exported(w) == before, len(w.documents())), (True, 3), "state and store are as they were")
+
+
+def forget_killed(w):
+    """Killed while it deletes: what is gone is never taken for unchanged."""
+    w.sync([put("a", "A"), put("b", "B"), record("P1"), put("a", "A", "S")])
+    children = []
+    w.store.on_applied = lambda _n, call_: children and call_.kind == "delete" and children[0].kill()
+    children.append(subprocess.Popen([program(), "forget", "R", "--delete"], env=w.env, cwd=w.dir,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    same((children[0].wait(60), w.documents()), (-signal.SIGKILL, {("S", "a"): "A"}),
+         "killed when the objects are gone")
+    w.store.on_applied = None
+    same(w.position("R"), None, "the position is dropped already")
+    ended = w.sync([put("a", "A"), put("b", "B"), put("a", "A", "S")])
+    same((ended.rc, ended.statuses(3), len(w.documents())),
+         (0, ["completed", "completed", "skipped:unchanged"], 3), "they are stored again, others not")
 
 
 def forget_doubt(w):
@@ -1126,7 +1156,7 @@ TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, running_only
          percentage, max_age, runs, failed,
          repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines, held_by_itself, skip_line,
          skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
-         forget_delete, forget_doubt, forget_open_run, changeset, touched, readers, export_state,
+         forget_delete, forget_refused, forget_killed, forget_doubt, forget_open_run, changeset, touched, readers, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents, export_output,
          states,
          hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
