@@ -7,9 +7,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -445,6 +448,15 @@ def held_by_open_lines(w):
     same((ended.rc, w.position("R"), holders(w)), (0, "P3", []), "listed, the changeset advances")
 
 
+def not_held_by_the_next_block(w):
+    for options in ((), ("--batch-size", "1", "--connections", "1")):
+        ended = w.sync([put("a", "A"), record("P1"), put("u", "U", uncommitted=True)], "--force", *options)
+        same((ended.rc, ended.statuses(3), w.position("R")), (0, ["completed"] * 3, "P1"),
+             "text in no commit after a record does not hold it, batched %s" % " ".join(options))
+        same(w.touched("R"), {"u"}, "but is to be listed again")
+        w.ask("forget", "--all")
+
+
 def held_by_itself(w):
     w.sync([put(p, p) for p in "abcd"] + [record("P0")])
     w.sync([put("a", "A"), record("P2", since="P1")])
@@ -541,6 +553,18 @@ def skip_doubt_and_failure(w):
     w.sync([put("d", "poison"), record("P2")])
     done = call(w, "skip", "--path", "d", "--repo", "R")
     same((done.returncode, len(done.stdout.splitlines()), w.position("R")), (0, 3, "P2"), "both are accepted")
+
+
+def skip_in_flight(w):
+    """What was accepted is never taken for unchanged, neither as it was before nor as absent."""
+    w.sync([put("d", "D"), delete("e"), record("P0")])
+    for path, line in (("d", put("d", "D")), ("e", delete("e"))):
+        with Under(w, [put(path, "slow")], "--new-run"):
+            pass
+        same(call(w, "skip", "--path", path, "--repo", "R").returncode, 0, "a request under way is accepted")
+        same(call(w, "skip", "--path", path, "--repo", "R").returncode, 1, "once")
+        same(w.sync([line], "--new-run").status(1), "completed", "the same line as before is done again")
+    same(w.documents(), {("R", "d"): "D"}, "and the store is as it says")
 
 
 def skip_folder(w):
@@ -763,6 +787,24 @@ def readers(w):
     same((s["documents"], s["failed"]), (200 + n - n // 3, n // 3), "at the end, all is there")
 
 
+def slow_reader(w):
+    """One that nobody reads from keeps no lock."""
+    w.sync([put("%04d" % i + "x" * 200, "x") for i in range(1000)])
+    with subprocess.Popen([program(), "export"], env=w.env, cwd=w.dir, stdout=subprocess.PIPE) as reader:
+        waiting = [0]
+        until = time.monotonic() + 30
+        while waiting[0] < 65536 and time.monotonic() < until:
+            waiting = struct.unpack("i", fcntl.ioctl(reader.stdout, termios.FIONREAD, b"1234"))
+            time.sleep(0.01)
+        same(waiting[0], 65536, "export waits for its reader")
+        ended = w.sync([put("new", "N")], limit=30)
+        same((ended.rc, w.repos()["R"]["documents"]), (0, 1001), "a sync goes on meanwhile")
+        out = [json.loads(x) for x in reader.stdout.read().splitlines()]
+        names = [x["path"] for x in out if x["type"] == "document"]
+        same((len(names) >= 1000, names == sorted(set(names)), reader.wait(30)), (True, True, 0),
+             "and the rest is as it should be")
+
+
 # ---- export ----
 
 
@@ -897,10 +939,11 @@ def export_nul(w):
 
 def export_documents(w):
     def git(*args):
-        return subprocess.run(["git", "-C", app, *args], env=w.env, check=True, capture_output=True,
+        return subprocess.run(["git", "-C", os.path.join(w.root, "app"), *args], env=w.env, check=True, capture_output=True,
                               timeout=60).stdout
 
-    app = os.path.join(w.root, "app")
+    if not shutil.which("git"):
+        return report.note("there is no git")
     names = ["plain", "dir/a", "dir.b", "dir/sub/ü", "sp ace", 'qu"ötë', "tab\there", "new\nline", "back\\slash"]
     for n in names:
         w.write_file("app", n, "text of " + n)
@@ -1154,9 +1197,10 @@ def environment(w):
 
 TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, running_only_by_its_own,
          percentage, max_age, runs, failed,
-         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines, held_by_itself, skip_line,
-         skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_folder, skip_rename, forget_one, forget_all,
-         forget_delete, forget_refused, forget_killed, forget_doubt, forget_open_run, changeset, touched, readers, export_state,
+         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
+         not_held_by_the_next_block, held_by_itself, skip_line,
+         skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder, skip_rename, forget_one, forget_all,
+         forget_delete, forget_refused, forget_killed, forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents, export_output,
          states,
          hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
