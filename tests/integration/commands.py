@@ -499,6 +499,11 @@ def skip_line(w):
          (0, ["accepted %s:1, R p (store-rejected)" % run, "the changeset of R moved to P1"]),
          "a failed line, by the number of its run")
     same(call(w, "skip", "1:1").returncode, 1, "once")
+    w.sync([put("q", "poison")], "--no-retry")
+    w.sync([put("r", "poison")], "--no-retry")
+    same((call(w, "skip", "3:1").returncode, [f["path"] for f in status(w, "--failed")[1]["failures"]]),
+         (0, ["q"]), "the line of that run alone")
+    call(w, "skip", "2:1")
     w.store.clear_log()
     ended = w.sync([put("e", "E")])
     same((ended.rc, [r["line"] for r in ended.results]), (0, [1]), "it is not tried again")
@@ -582,7 +587,8 @@ def skip_rename(w):
     lines = [{"repo": "R", "op": "rename", "old_path": "old", "path": "new", "content": "poison"}, record("P1")]
     ended = w.sync(lines)
     same((ended.rc, ended.status(1)), (1, "failed"), "a rename fails")
-    test(len(status(w, "--failed")[1]["failures"]) >= 1, "it is listed")
+    same([f["path"] for f in status(w, "--failed")[1]["failures"]], ["new", "old"], "with both halves")
+    same(call(w, "export", "--failed").stdout, as_line(lines[0]) + b"\n", "exported, it is one line")
     same((call(w, "skip", "2:1").returncode, w.position("R"), status(w, "--failed")[1]["failures"]),
          (0, "P1", []), "accepted, nothing of it is left")
 
