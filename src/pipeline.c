@@ -585,6 +585,7 @@ static void end_run(struct pipeline *p)
 	drain_output(p);
 	whole = whole && !pipeline_must_stop(p);
 	count_held(p);
+	clean = clean && p->end->held == 0;
 	if (whole && clean)
 		state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
 	state_run_end(p->state, !whole ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);

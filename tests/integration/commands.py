@@ -178,6 +178,16 @@ def counts_failed(w):
     same((ended.rc, rc, s["failed"], s["held"]), (0, 0, 0, 0), "a later run that closes the block ends that")
 
 
+def counts_held(w):
+    """A run that exits 1 because a changeset is held, of whatever run, was no clean one."""
+    w.sync([put("a", "A"), record("P1", since="elsewhere")])
+    ended = w.sync([put("b", "B", "S"), record("S1", "S")])
+    rc, s = status(w)
+    same((ended.rc, ended.statuses(2)), (1, ["completed", "completed"]), "an older changeset is held")
+    same((rc, s["run"]["status"], lines_of(s["run"]), s["last_clean"]), (1, "failed", {"completed": 2}, None),
+         "status says so")
+
+
 def counts_interrupted(w):
     lines = [put("f%d" % i, "slow" if i == 7 else "text %d" % i) for i in range(10)] + [record("P1")]
     with Under(w, lines) as u:
@@ -1201,7 +1211,7 @@ def environment(w):
     same(json.loads(run("--repo", "C", LINESYNC_DRY_RUN="1").stdout)["run"], "dry-run", "flags")
 
 
-TESTS = [counts, counts_failed, counts_interrupted, counts_resumed, running_only_by_its_own,
+TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed, running_only_by_its_own,
          percentage, max_age, runs, failed,
          repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
          not_held_by_the_next_block, held_by_itself, skip_line,
