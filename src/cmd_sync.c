@@ -30,7 +30,7 @@ struct sync {
 	struct output *output;
 	char *embedder;
 	size_t dimension;
-	int64_t start_ms;
+	int64_t start_ms, start_file_ns;
 };
 
 static char *state_name(const struct sync *s, bool create)
@@ -122,7 +122,8 @@ static int run(struct sync *s)
 {
 	struct pipeline_parts parts = { .options = s->o, .state = s->state, .store = &s->c.store,
 		.http = s->c.http, .input = s->input, .input_fd = STDIN_FILENO, .output = s->output,
-		.roots = s->roots, .embedder = s->embedder, .dimension = s->dimension };
+		.roots = s->roots, .embedder = s->embedder, .dimension = s->dimension,
+		.start_file_ns = s->start_file_ns };
 	struct pipeline_end end;
 	int status;
 
@@ -195,7 +196,7 @@ static void release(struct sync *s)
 
 int cmd_sync(const struct options *o)
 {
-	struct sync s = { .o = o, .start_ms = clock_ms() };
+	struct sync s = { .o = o, .start_ms = clock_ms(), .start_file_ns = clock_file_ns() };
 	int status;
 
 	if (isatty(STDIN_FILENO)) {

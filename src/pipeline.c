@@ -458,6 +458,14 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 	return yes;
 }
 
+/* A run begins with its process: what listed its input may have done so while the lock or the store was
+ * waited for. */
+static void date_run(struct pipeline *p)
+{
+	p->run_start_ns = p->parts.start_file_ns;
+	p->run->start_s = p->run_start_ns / 1000000000;
+}
+
 static void begin_run(struct pipeline *p)
 {
 	char *settings = reading_settings(p);
@@ -471,11 +479,11 @@ static void begin_run(struct pipeline *p)
 		if (p->matching)
 			log_info("run %s is continued", p->run->id);
 		else
-			p->run_start_ns = clock_file_ns();
+			date_run(p);
 	} else {
 		p->run = state_run_begin(p->state, p->parts.source, settings);
 		p->run->input_size = p->parts.input_size;
-		p->run_start_ns = clock_file_ns();
+		date_run(p);
 	}
 	free(settings);
 	doubt_marks(p);

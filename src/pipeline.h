@@ -30,6 +30,7 @@ struct pipeline_parts {
 	size_t dimension;
 	uint64_t input_size;		/* bytes, 0: unknown */
 	const char *source;		/* what the input is, for people */
+	int64_t start_file_ns;		/* clock_file_ns() when this process began */
 };
 
 struct pipeline_end {

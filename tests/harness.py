@@ -305,6 +305,7 @@ class World:
         if not isinstance(lines, bytes):
             lines = [as_line(x) for x in lines]
         seen = [0]
+        self.store.on_request = on_request
         child = self.start(*options)
         lock = threading.Lock()
 
@@ -323,7 +324,8 @@ class World:
             if call.kind in ("upsert", "delete") and seen[0] == kill_applied:
                 kill()
 
-        self.store.on_request = count_request if kill_request or kill_applied else on_request
+        if kill_request or kill_applied:
+            self.store.on_request = count_request
         self.store.on_applied = count_applied if kill_applied else None
         late = []
 

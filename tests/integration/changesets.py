@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -918,6 +919,24 @@ def changed_while_read(w):
          "until a later run reads it")
 
 
+def changed_before_the_run(w):
+    """The producer may have listed a file while the store was still being opened."""
+    for name in ("a", "b"):
+        w.write_file("R", name, "listed")
+    same(w.sync([from_file("a"), from_file("b"), record("P0")]).rc, 0, "prepared")
+
+    def change(n, _call):
+        if n == 1:
+            w.write_file("R", "mark", "")
+            while ctime(w, "R/a") <= ctime(w, "R/mark"):
+                w.write_file("R", "a", "edited")
+            time.sleep(0.03)    # some ticks more, before linesync goes on
+    w.store.clear_log()
+    ended = w.sync([from_file("a"), from_file("b"), record("P1", since="P0")], on_request=change)
+    same((ended.rc, texts(w)["a"], w.touched("R")), (0, "edited", {"a"}),
+         "what changed since linesync was started counts as changed")
+
+
 def changed_before_the_retry(w):
     stored(w, b="B")
     ended = w.sync([from_file("a"), record("P1", since="P0")])
@@ -1273,7 +1292,8 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          broken_line_again, line_without_a_path, half_a_rename_fails, failed_rename_superseded,
          lines_after_the_record, lines_left_open, doubt_read_back, doubt_about_a_delete,
          doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
-         failed_and_in_doubt, uncommitted, changed_while_read, changed_before_the_retry,
+         failed_and_in_doubt, uncommitted, changed_while_read, changed_before_the_run,
+         changed_before_the_retry,
          changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
          resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
          resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
