@@ -336,7 +336,7 @@ def stop_and_resume(p):
     done = set()
     for how, after in ((signal.SIGINT, 40), (signal.SIGKILL, 120), (signal.SIGTERM, 200)):
         ended = p.stopped(lines, after, how, *small)
-        same(ended.rc, -how, "stopped by %s" % how.name)
+        same(ended.rc, 128 + how, "stopped by %s" % how.name)
         test(done <= {r["line"] for r in ended.results if r.get("resumed")},
              "what was printed before is not done again")
         same([r["status"] for r in ended.results if r["status"] != "completed"], [],
