@@ -154,12 +154,13 @@ static void release_held(struct pipeline *p, struct group *g)
 
 /* ---- complete: true ---- */
 
+/* Of what is absent already, the listing says that this is how it is in r: no later one must name it. */
 static bool to_sweep(struct pipeline *p, const struct record *r, const char *path,
 		     const struct doc_state *known, bool doubtful)
 {
 	const struct doc *d = work_doc_find(p, r->repo, path);
 
-	if (!(known->flags & DOC_PRESENT) && !doubtful)
+	if (!(known->flags & DOC_PRESENT) && !doubtful && !changeset_touched(p->state, r->repo, known))
 		return false;
 	if (known->last.run != 0 && (changeset_names(p->state, r, known->last) ||
 				     state_own_ord(p->state, known->last) > r->at.ord))
@@ -168,8 +169,10 @@ static bool to_sweep(struct pipeline *p, const struct record *r, const char *pat
 }
 
 /* The next document of the repository, in order, that the records' lines do not list.  Documents come
- * first, then marks of documents that the state knows only by them. */
-static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *at, bool *in_marks)
+ * first, then marks of documents that the state knows only by them.  *absent: the store holds nothing of
+ * it. */
+static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *at, bool *in_marks,
+		       bool *absent)
 {
 	struct doc_state known;
 	struct mark m;
@@ -180,6 +183,7 @@ static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *
 		if (doc_decode(&known, (const uint8_t *)at->value.data, at->value.len) != 0)
 			continue;
 		doubtful = state_mark_get(p->state, r->repo, at->path, &m) && (m.flags & MARK_DOUBT);
+		*absent = !(known.flags & DOC_PRESENT) && !doubtful;
 		if (to_sweep(p, r, at->path, &known, doubtful))
 			return true;
 	}
@@ -187,6 +191,7 @@ static bool sweep_next(struct pipeline *p, const struct record *r, struct walk *
 		walk_release(at);
 		*in_marks = true;
 	}
+	*absent = false;
 	while (state_walk(p->state, 'm', r->repo, at)) {
 		if (mark_decode(&m, (const uint8_t *)at->value.data, at->value.len) == 0 &&
 		    (m.flags & MARK_DOUBT) && !state_doc_get(p->state, r->repo, at->path, &known) &&
@@ -219,11 +224,11 @@ static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting,
 	struct walk at = { 0 };
 	struct record r;
 	uint64_t n = 0, most = state_repo(p->state, g->repo)->present / 2;
-	bool in_marks = false;
+	bool in_marks = false, any = false, absent;
 
 	record_fields(g, g->records, &r);
-	while (sweep_next(p, &r, &at, &in_marks))
-		n++;
+	for (; sweep_next(p, &r, &at, &in_marks, &absent); any = true)
+		n += !absent;
 	walk_release(&at);
 	if (p->o->max_delete_given)
 		most = p->o->max_delete;
@@ -232,8 +237,8 @@ static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting,
 	if (*too_many)
 		log_warn("'%s' would lose %llu documents that its complete listing does not name; allow it "
 			 "with --max-delete %llu", g->repo, (unsigned long long)n, (unsigned long long)n);
-	if (n == 0 || *too_many || p->sweeping != NULL)
-		return n != 0 && !*too_many;
+	if (!any || *too_many || p->sweeping != NULL)
+		return any && !*too_many;
 	p->sweeping = g->records;
 	p->sweep_group = g;
 	return true;
@@ -258,9 +263,10 @@ void records_sweep_turn(struct pipeline *p)
 	struct record r;
 	struct work *w;
 	struct change c = { .op = OP_DELETE };
+	bool absent;
 
 	record_fields(p->sweep_group, p->sweeping, &r);
-	if (sweep_next(p, &r, &p->sweep, &p->sweep_in_marks)) {
+	if (sweep_next(p, &r, &p->sweep, &p->sweep_in_marks, &absent)) {
 		c.repo = xstrdup(r.repo);
 		c.path = xstrdup(p->sweep.path);
 		w = intake_work(p, &c, NULL, r.at, r.number);

@@ -208,8 +208,23 @@ def given_up_twice(w):
     same((ended.rc, w.position("R")), (0, "P2"), "named, it is not")
 
 
+def absent_and_complete(w):
+    """What a complete listing leaves out and the store has not got is as the listing says."""
+    for name, gone in (("by a line that no record closed", delete("d")),
+                       ("by a line in no commit", dict(delete("d"), uncommitted=True))):
+        w.sync([put("d", "A"), put("e", "E"), record("P0")])
+        ended = w.sync([gone])
+        same((ended.rc, w.touched("R")), (0, {"d"}), "deleted " + name)
+        ended = w.sync([put("e", "E"), record("P1", complete=True)], "--max-delete", "0")
+        same((ended.rc, ended.status(2), w.position("R")), (0, "completed", "P1"), "a complete listing without it")
+        same(w.touched("R"), set(), "is all that there is to say of it")
+        ended = w.sync([record("P2", since="P1")])
+        same((ended.rc, w.position("R")), (0, "P2"), "and holds nothing later")
+
+
 SCHEDULES = [back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
-             file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice]
+             file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice,
+             absent_and_complete]
 
 
 if __name__ == "__main__":
