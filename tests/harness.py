@@ -50,6 +50,10 @@ class Report:
     def same(self, got, want, name):
         return self.test(got == want, name, " got: %r" % (got,), "want: %r" % (want,))
 
+    def skip(self, name, why):
+        self.count += 1
+        print("ok %d - %s # SKIP %s" % (self.count, name, why), flush=True)
+
     @staticmethod
     def note(text):
         print("# " + str(text).replace("\n", "\n# "), flush=True)
