@@ -145,14 +145,14 @@ static int dry_run(struct sync *s)
 	free(path);
 	if (s->state != NULL)
 		status = state_belongs(s->state, s->c.store.url.canonical, s->c.store.collection);
+	if (status == 0 && s->state != NULL)
+		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->c.store, s->o);
 	if (status == 0)
 		status = open_input(s);
 	if (status != 0)
 		return status;
-	if (s->state == NULL)
-		return plan_run(s->o, NULL, s->roots, s->input, STDIN_FILENO, s->output, "hash:384");
 	return plan_run(s->o, s->state, s->roots, s->input, STDIN_FILENO, s->output,
-			state_head(s->state)->embedder);
+			s->embedder != NULL ? s->embedder : "");
 }
 
 static int prepare_and_run(struct sync *s)

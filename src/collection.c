@@ -150,12 +150,25 @@ int collection_check_embed(const struct options *o)
 	return o->embed != NULL && parse_embed(o->embed, &dimension) != 0 ? refuse_embed(o->embed) : 0;
 }
 
+/* Vectors of another version of the algorithm are another embedder's. */
+static int check_version(const struct head *h)
+{
+	if (h->dimension == 0 || strncmp(h->embedder, EMBED_HASH_NAME ":", sizeof(EMBED_HASH_NAME)) == 0)
+		return 0;
+	log_err("the collection was embedded with '%s', by another linesync; this one makes '%s' vectors, and "
+		"two kinds in one collection find nothing: use another collection, or 'linesync forget --all' "
+		"and feed everything", h->embedder, EMBED_HASH_NAME);
+	return 78;
+}
+
 int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,
 			const struct options *o)
 {
 	const struct head *h = state_head(state);
 	size_t asked = 0;
 
+	if (check_version(h) != 0)
+		return 78;
 	if (o->embed != NULL)
 		parse_embed(o->embed, &asked);
 	if (h->dimension != 0) {
@@ -174,7 +187,7 @@ int collection_embedder(char **spec, size_t *dimension, struct state *state, con
 		return 78;
 	}
 	*dimension = asked != 0 ? asked : store->dimension != 0 ? store->dimension : EMBED_HASH_DEFAULT;
-	*spec = xasprintf("hash:%zu", *dimension);
+	*spec = xasprintf(EMBED_HASH_NAME ":%zu", *dimension);
 	return 0;
 }
 

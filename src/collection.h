@@ -17,7 +17,7 @@ int collection_open(struct store *store, struct http *http, struct state *state,
  * made. */
 int collection_check_embed(const struct options *o);
 
-/* Chooses the embedder: what the state says, --embed, or the default.  *spec ("hash:384") is owned.
+/* Chooses the embedder: what the state says, --embed, or the default.  *spec ("hash-1:1024") is owned.
  * 0, or 78 with the reason logged. */
 int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,
 			const struct options *o);

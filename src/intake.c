@@ -199,7 +199,7 @@ static void decide_dimension(struct pipeline *p, const struct change *c)
 		return;
 	if (c->vector != NULL && p->o->embed == NULL && p->parts.store->dimension == 0) {
 		p->parts.dimension = c->nvector;
-		intake_set_embedder(p, xasprintf("hash:%zu", c->nvector));
+		intake_set_embedder(p, xasprintf(EMBED_HASH_NAME ":%zu", c->nvector));
 	}
 	free(h->embedder);
 	h->embedder = xstrdup(p->embedder);

@@ -37,7 +37,7 @@ struct object {
 
 /* The digest of I8 over everything that is stored and comes from the input or the settings: text,
  * truncated, given vector, metadata, kept properties, chunking.  settings names embedder and
- * chunking, e.g. "hash:384 chunks:off".  Before object_new(), which takes the text away. */
+ * chunking, e.g. "hash-1:1024 chunks:off".  Before object_new(), which takes the text away. */
 void object_digest(uint8_t out[SYNC_DIGEST_SIZE], const struct change *c, const struct content *k,
 		   const char *settings);
 

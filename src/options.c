@@ -181,7 +181,7 @@ static const struct row rows[] = {
 	     "print what would happen; write neither state nor store"),
 
 	TEXT("embed", 0, KIND_STRING, STORING, embed, "HOW", "LINESYNC_EMBED", SYNC,
-	     "hash or hash:DIMENSION: vectors from the words, without a model (hash:384)"),
+	     "hash or hash:DIMENSION: vectors from the words, without a model (hash:1024)"),
 
 	NUMBER("batch-size", PACE, batch_size, 1, 100000, "LINESYNC_BATCH_SIZE",
 	       "most objects in one request (default: the store's)"),

@@ -26,7 +26,7 @@ struct pipeline_parts {
 	int input_fd;
 	struct output *output;
 	struct roots *roots;
-	const char *embedder;		/* "hash:384": part of every sync_digest */
+	const char *embedder;		/* "hash-1:1024": part of every sync_digest */
 	size_t dimension;
 	uint64_t input_size;		/* bytes, 0: unknown */
 	const char *source;		/* what the input is, for people */

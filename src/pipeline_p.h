@@ -47,7 +47,7 @@ struct pipeline {
 	bool output_gone;		/* writing failed: what waits there is never printed */
 	char synced_at[21];
 	char current[200];		/* path of the last document taken, cut: for people */
-	char *embedder, *settings;	/* owned: "hash:384"; the same with the chunking, for digests */
+	char *embedder, *settings;	/* owned: "hash-1:1024"; the same with the chunking, for digests */
 	struct pipeline_end *end;
 };
 

@@ -48,7 +48,7 @@ struct head {			/* KIND_HEAD; changed by every commit */
 	uint64_t payload_bytes;	/* in KIND_PAYLOAD records */
 	bool collection_read;	/* what the collection held before this state is recorded */
 	char *collection_id;	/* the store's own id of it, "" if none */
-	char *embedder;		/* "hash:384"; "" until the first object decides */
+	char *embedder;		/* "hash-1:1024"; "" until the first object decides */
 	uint32_t dimension;	/* 0 until then */
 	uint64_t old_runs;	/* dropped ones: how many, and what they did */
 	uint64_t old_counts[8];	/* by enum status */
