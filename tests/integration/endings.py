@@ -232,7 +232,7 @@ def quiet_when_well(w):
     first = w.sync([put("a", "A"), record("P0")])
     same((first.rc, len(first.err.splitlines())), (0, 2),
          "the first run says what it created and decided")
-    test("collection 'Code' was created" in first.err and "hash:8" in first.err,
+    test("collection 'Code' was created" in first.err and "hash-1:8" in first.err,
          "the collection, the embedder", first.err)
     for name, lines in (("unchanged", [put("a", "A"), record("P1")]),
                         ("new", [put("b", "B"), record("P2")]),
@@ -588,7 +588,7 @@ def misconfigured(w):
     w.script()
     same(w.sync(lines).rc, 0, "mended, the same command resumes")
     ended = w.sync(lines, "--embed", "hash:16")
-    ends(ended, 78, "another dimension than the state's", "hash:8")
+    ends(ended, 78, "another dimension than the state's", "hash-1:8")
     ended = w.sync(lines, "--embed", "word2vec")
     ends(ended, 78, "an unknown embedder", "word2vec")
     w.script({"match": UPSERT, "do": {"refuse_objects": {

@@ -411,7 +411,7 @@ def check_head(w, values, tables):
     with w.store.lock:
         collection_id = list(w.store.by_name.values())[0].id
     same((head["collection_id"], head["embedder"], head["dimension"], head["next_run"], head["collection_read"]),
-         (collection_id, "hash:8", 8, 4, True), "the head")
+         (collection_id, "hash-1:8", 8, 4, True), "the head")
     docs = [decode(tables["d"], v) for v in tables["map"]["d"].values()]
     same((head["present"], head["marks"]), (sum(d["flags"] & 1 for d in docs), len(tables["map"]["m"])),
          "what the head counts")

@@ -954,7 +954,7 @@ def embedders(w):
                  "--embed hash: the state's dimension is one of its own")
             continue
         same((ended.rc, ended.results, len(logged(w))), (78, [], 0), "another embedder: 78")
-        test("hash:8" in ended.err and how in ended.err and "forget" in ended.err,
+        test("hash-1:8" in ended.err and how in ended.err and "forget" in ended.err,
              "it says what to do", ended.err)
     w.options = w.options[:-2]
     ended = w.sync(lines(2, "newer"))

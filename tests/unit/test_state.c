@@ -524,7 +524,7 @@ static void test_forget(void)
 	state_run_begin(state, "", "");
 	state_head(state)->collection_read = true;
 	state_head(state)->dimension = 384;
-	repo_set_text(&state_head(state)->embedder, "hash:384");
+	repo_set_text(&state_head(state)->embedder, "hash-1:384");
 	state_line_read(state, 1, 1, true);
 	put_doc("A", "x", DOC_PRESENT | DOC_LOOSE, 1, 1);
 	put_doc("B", "x", DOC_PRESENT, 1, 2);
