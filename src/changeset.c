@@ -86,6 +86,8 @@ static bool is_open(const struct repo_state *rs, const struct run_state *run, co
 		return false;
 	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
 		return true;
+	if (d->flags & DOC_SAME)
+		return false;
 	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, base) > 0);
 }
 
@@ -510,5 +512,5 @@ bool changeset_touched(struct state *s, const char *repo, const struct doc_state
 		return true;
 	if (d->flags & (DOC_LOOSE | DOC_UNCOMMITTED))
 		return true;
-	return d->last.run != 0 && place_compare(d->last, rs->position) > 0;
+	return !(d->flags & DOC_SAME) && d->last.run != 0 && place_compare(d->last, rs->position) > 0;
 }

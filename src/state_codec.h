@@ -60,7 +60,8 @@ enum doc_flags {
 	DOC_ABSENT = 2,		/* the store is known to hold nothing of it */
 	DOC_KNOWN = 4,		/* present with this digest; else listed, contents unknown */
 	DOC_UNCOMMITTED = 8,	/* its text is in no commit yet, or may be newer than its listing */
-	DOC_LOOSE = 16		/* last finished by a retry: no record has closed that */
+	DOC_LOOSE = 16,		/* last finished by a retry: no record has closed that */
+	DOC_SAME = 32		/* as it was at the position: the lines since then found it unchanged */
 };
 
 struct doc_state {

@@ -69,6 +69,7 @@ void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
 {
 	if (d->known.flags != 0 && !state_later(p->state, d->known.last, w->at)) {
 		d->known.last = w->at;
+		d->known.flags &= (uint8_t)~DOC_SAME;	/* what the line's text was is not known */
 		state_doc_put(p->state, d->repo, d->path, &d->known);
 		if (!w->retried)
 			changeset_line(p->state, d->repo, w->at);
@@ -381,12 +382,26 @@ static bool is_unchanged(const struct pipeline *p, const struct task *t)
 	       memcmp(k->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
 }
 
+/* A document that is as it was at the position stays so by a line that finds it unchanged; but not if
+ * a record that stands before the line may still take the position to where the document was another. */
+static bool same_as_at_position(struct pipeline *p, const struct task *t)
+{
+	const struct doc *d = t->doc;
+
+	return !t->work->retried && d->group->records == NULL &&
+	       state_repo(p->state, d->repo)->held_commit[0] == '\0' &&
+	       !changeset_touched(p->state, d->repo, &d->known);
+}
+
 static void settle_unchanged(struct pipeline *p, struct task *t)
 {
 	struct doc_state *k = &t->doc->known;
 	uint8_t flags = k->flags & (DOC_PRESENT | DOC_KNOWN);
 
-	finish_doc(p, t, flags ? flags : DOC_ABSENT, NULL, k->chunks);
+	flags = flags ? flags : DOC_ABSENT;
+	if (same_as_at_position(p, t))
+		flags |= DOC_SAME;
+	finish_doc(p, t, flags, NULL, k->chunks);
 	settle_task(p, t, STATUS_SKIPPED, t->skip != REASON_NONE ? t->skip : REASON_UNCHANGED);
 }
 

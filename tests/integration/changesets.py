@@ -895,6 +895,27 @@ def uncommitted(w):
     same(w.touched("R"), {"a"}, "and counts as changed")
 
 
+def unchanged_outside_a_block(w):
+    """Lines that no record closes and that change nothing are nothing to wait for."""
+    stored(w, a="A", b="B", c="C")
+    same(w.sync([put("a", "A"), put("b", "B"), delete("x")]).rc, 0, "a list without a record")
+    same(w.touched("R"), {"x"}, "what is as it was is not changed")
+    same(w.sync([put("a", "A"), put("c", "C1"), put("x", "X")]).rc, 0, "another changes one")
+    ended = w.sync([put("b", "B"), put("c", "C1")])
+    same((ended.statuses(2), w.touched("R")), (["skipped:unchanged"] * 2, {"c", "x"}),
+         "which is changed also when a later line finds it unchanged")
+    ended = w.sync([put("d", "D"), put("x", "X"), record("P1", since="P0")])
+    same((ended.rc, verdict(ended, 3), w.position("R")), (1, ("held", "lines", 1), "P0"),
+         "a record waits for that one alone")
+    ended = w.sync([put("c", "C1"), put("d", "D"), put("x", "X"), record("P1", since="P0")])
+    same((ended.rc, w.position("R"), w.touched("R")), (0, "P1", set()), "until it is named")
+    w.sync([put("a", "A"), put("b", "B")])
+    w.sync([put("a", "A1"), put("b", "B", uncommitted=True)])
+    same(w.touched("R"), {"a", "b"}, "a change after it counts, and so does a text in no commit")
+    ended = w.sync([put("d", "D"), record("P2", since="P1")])
+    same((ended.rc, verdict(ended, 2)), (1, ("held", "lines", 2)), "and holds the next record")
+
+
 def changed_while_read(w):
     """A file that changed after its run began may hold more than the listing knew."""
     for name in ("a", "b"):
@@ -1292,7 +1313,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          broken_line_again, line_without_a_path, half_a_rename_fails, failed_rename_superseded,
          lines_after_the_record, lines_left_open, doubt_read_back, doubt_about_a_delete,
          doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
-         failed_and_in_doubt, uncommitted, changed_while_read, changed_before_the_run,
+         failed_and_in_doubt, uncommitted, unchanged_outside_a_block, changed_while_read, changed_before_the_run,
          changed_before_the_retry,
          changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
          resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
