@@ -140,22 +140,20 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	}
 }
 
-/* Of a run that an earlier process began only the second is known: what changed in it counts. */
+/* A file that changed after the line's own run began may hold more than the listing knew. */
 static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct change *c,
 			      const struct content *k)
 {
+	int64_t start_ns = p->run->start_file_ns;
 	struct run_state r;
-	int64_t start_s;
 
 	if (!k->from_file || c->source == CONTENT_REF)	/* a file made for this line is no listing's */
 		return false;
-	if (!w->retried && p->run_start_ns != 0)
-		return k->ctime_ns > p->run_start_ns;
-	if (!w->retried || state_run_get(p->state, w->at.run, &r) != 0)
-		return k->ctime_ns / 1000000000 >= p->run->start_s;
-	start_s = r.start_s;
-	run_release(&r);
-	return k->ctime_ns / 1000000000 >= start_s;
+	if (w->retried && state_run_get(p->state, w->at.run, &r) == 0) {
+		start_ns = r.start_file_ns;
+		run_release(&r);
+	}
+	return k->ctime_ns > start_ns;
 }
 
 static void add_upsert(struct pipeline *p, struct work *w, struct change *c, struct content *k)

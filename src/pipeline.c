@@ -462,8 +462,8 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
  * waited for. */
 static void date_run(struct pipeline *p)
 {
-	p->run_start_ns = p->parts.start_file_ns;
-	p->run->start_s = p->run_start_ns / 1000000000;
+	p->run->start_file_ns = p->parts.start_file_ns;
+	p->run->start_s = p->parts.start_file_ns / 1000000000;
 }
 
 static void begin_run(struct pipeline *p)

@@ -41,7 +41,7 @@ struct pipeline {
 	struct lane_figures told;	/* what the run's record already counts */
 	struct line first;		/* read to see whether it is the first of the last run */
 	bool has_first;
-	int64_t start_ms, late_ms, run_start_ns;
+	int64_t start_ms, late_ms;
 	uint64_t changes_seen, no_file_seen, failed;
 	int stop_status;		/* exit status that ends the run early, 0 */
 	bool output_gone;		/* writing failed: what waits there is never printed */

@@ -458,6 +458,7 @@ void run_encode(struct buf *b, const struct run_state *v)
 	put_i(b, v->start_s);
 	put_i(b, v->update_s);
 	put_i(b, v->end_s);
+	put_i(b, v->start_file_ns);
 	put_u(b, v->pid);
 	put_s(b, v->host);
 	put_s(b, v->source);
@@ -496,6 +497,7 @@ int run_decode(struct run_state *v, const uint8_t *p, size_t n)
 	v->start_s = get_i(&r);
 	v->update_s = get_i(&r);
 	v->end_s = get_i(&r);
+	v->start_file_ns = get_i(&r);
 	v->pid = get_u32(&r);
 	v->host = get_s(&r);
 	v->source = get_s(&r);

@@ -154,6 +154,7 @@ struct run_state {
 	char *id;			/* "20261120T224219Z-1234-9f3c" */
 	uint8_t status;
 	int64_t start_s, update_s, end_s;
+	int64_t start_file_ns;	/* clock_file_ns() when it began: files changed later are newer than listed */
 	uint32_t pid;
 	char *host, *source;
 	char *settings;			/* reading settings, as text: equal text resumes */

@@ -975,13 +975,14 @@ def changed_before_the_retry(w):
 def changed_before_the_resume(w):
     stored(w, b="B")
     w.write_file("R", "a", "listed")
-    lines = [put("b", "B1"), from_file("a"), record("P1", since="P0")]
+    w.write_file("R", "c", "as listed")
+    lines = [put("b", "B1"), from_file("a"), from_file("c"), record("P1", since="P0")]
     killed(w, lines, kill_request=1)
     w.write_file("R", "a", "edited")
     ended = w.sync(lines)
     same((ended.rc, w.position("R"), texts(w)["a"]), (0, "P1", "edited"),
          "read when the run goes on")
-    same(w.touched("R"), {"a"}, "it counts as changed")
+    same(w.touched("R"), {"a"}, "it counts as changed, another that is of the same second does not")
 
 
 def touched_names_exactly(w):

@@ -482,6 +482,7 @@ def check_runs(first, ended, lines, values):
          ([0, 0, 302, 1, 0, 1, 0, 0], 0, 1, 302), "by operation, and what it stored")
     same((runs[3]["unknown_failures"], runs[3]["nancestors"], runs[3]["end"]), (1, 0, 0), "the last run")
     test(0 < runs[2]["start"] <= runs[2]["update"] <= runs[2]["end"] < 2 ** 40, "times")
+    same(runs[2]["began"] // 10 ** 9, runs[2]["start"], "also in nanoseconds")
     check_lines(ended, lines, values, runs[3], statuses)
 
 

@@ -300,8 +300,8 @@ static void test_repo(void)
 static void test_run(void)
 {
 	union record v = { .run = { .number = UINT32_MAX, .id = id, .status = RUN_FAILED,
-		.start_s = INT64_MIN, .update_s = -1, .end_s = INT64_MAX, .pid = UINT32_MAX, .host = text,
-		.source = empty, .settings = long_text, .lines_owner = UINT32_MAX, .lines = UINT32_MAX,
+		.start_s = INT64_MIN, .update_s = -1, .end_s = INT64_MAX, .start_file_ns = INT64_MIN,
+		.pid = UINT32_MAX, .host = text, .source = empty, .settings = long_text, .lines_owner = UINT32_MAX, .lines = UINT32_MAX,
 		.nancestors = RUN_ANCESTORS, .unchanged = UINT64_MAX, .objects = UINT64_MAX,
 		.deletes = UINT64_MAX, .bytes = UINT64_MAX, .requests = UINT64_MAX, .retried = UINT64_MAX,
 		.input_bytes = UINT64_MAX, .input_size = UINT64_MAX, .unknown_failures = UINT32_MAX,
