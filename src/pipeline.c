@@ -351,9 +351,11 @@ static void read_back_doc(struct pipeline *p, struct doc *d)
 		memcpy(k->digest, d->mark.digest, SYNC_DIGEST_SIZE);
 		k->chunks = d->mark.count;
 	}
+	/* what an earlier line left open and this one did not replace stays where that line stands */
+	if (is_sent || !changeset_touched(p->state, d->repo, k))
+		k->last = d->mark.line;
 	/* no record has closed what this was: the next one must name it */
 	k->flags |= DOC_LOOSE | (d->mark.uncommitted ? DOC_UNCOMMITTED : 0);
-	k->last = d->mark.line;
 	state_doc_put(p->state, d->repo, d->path, k);
 	task_settle_mark(p, d);
 }

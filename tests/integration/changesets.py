@@ -784,6 +784,19 @@ def doubt_about_what_was_there(w):
          "read back: it is what it was")
 
 
+def doubt_about_an_open_change(w):
+    """A line that never arrived does not close what an earlier one had changed."""
+    stored(w, a="A", b="B")
+    killed(w, [put("a", "A1"), put("b", "B1")], kill_request=2)
+    ended = w.sync([put("b", "B"), record("P1", since="P0")])
+    same((ended.rc, verdict(ended, 2)), (1, ("held", "lines", 1)), "a run that was given up changed one")
+    killed(w, [delete("a")], kill_request=1)
+    ended = w.sync([])
+    same((ended.rc, w.position("R"), held(w), texts(w)["a"]), (1, "P0", "P1", "A1"),
+         "it still holds the record")
+    same(w.touched("R"), {"a", "b"}, "and is to be listed")
+
+
 def doubt_that_stays(w):
     """Neither what was sent nor what was there before can be told."""
     stored(w, a="A")
@@ -1313,7 +1326,8 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          older_failure_holds, not_retryable, broken_line_holds_all, broken_line_that_holds_nothing,
          broken_line_again, line_without_a_path, half_a_rename_fails, failed_rename_superseded,
          lines_after_the_record, lines_left_open, doubt_read_back, doubt_about_a_delete,
-         doubt_about_what_was_there, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
+         doubt_about_what_was_there, doubt_about_an_open_change,
+         doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
          failed_and_in_doubt, uncommitted, unchanged_outside_a_block, changed_while_read, changed_before_the_run,
          changed_before_the_retry,
          changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,

@@ -640,10 +640,10 @@ class Model:
                           repo, n)
             if line.repo != repo or line.kind == "record" or results[n] in good:
                 continue
-            # one half of a rename may have superseded this line, and the other have failed; the
+            # one half of a rename may have taken this line's place, and the other have failed; the
             # rename answers for that itself
             later = {d for m, x in enumerate(lines[n:], n + 1) for d in x.documents
-                     if results[m] in good or results[n] == "superseded" and x.kind == "rename"}
+                     if results[m] in good or x.kind == "rename"}
             if not later & line.about:
                 self.fail("%s went to %s, past line %d, which is %s", repo, position, n, results[n])
 
