@@ -221,6 +221,7 @@ class Model:
         # that run goes on from a difference: lines before it are not done again, though what was
         # given up may have changed their documents
         self.went_on = False
+        self.runs = set()
         self.last_feed = None
         self.seen = {}
         self.documents = [(r, p) for r in REPOS for p in PATHS]
@@ -561,7 +562,7 @@ class Model:
         done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")]
         last = mine[-1]
         resumed_elsewhere = set()
-        if done and results[done[-1]].get("resumed") and (feed != "same" or self.went_on):
+        if done and results[done[-1]]["run"] in self.runs and (feed != "same" or self.went_on):
             resumed_elsewhere = prior
         if stopped:
             # a rename is also done where a later line has superseded this half of it
@@ -700,6 +701,7 @@ class Model:
         self.went_on = stopped and (self.went_on or feed != "same" and
                                     any(r.get("resumed") for r in results.values()))
         self.last_feed = feed
+        self.runs |= {r["run"] for r in ended.results}
 
     def note_closed(self, lines, results):
         for n, line in enumerate(lines, 1):
