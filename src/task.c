@@ -63,11 +63,19 @@ static void drop_failure(struct pipeline *p, struct doc *d, struct place_in_run 
 	failure_release(&f);
 }
 
+/* True while an earlier line of the input has the document: it is that one's to finish, also in an
+ * invocation that goes on from here. */
+static bool has_earlier_line(const struct doc *d)
+{
+	return (d->active != NULL && !d->active->work->retried) ||
+	       (d->next != NULL && !d->next->work->retried);
+}
+
 /* The line names the document and carries no text of it: it stays as it is, a doubt included,
  * and counts as listed. */
 void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
 {
-	if (d->known.flags != 0 && !state_later(p->state, d->known.last, w->at)) {
+	if (d->known.flags != 0 && !has_earlier_line(d) && !state_later(p->state, d->known.last, w->at)) {
 		d->known.last = w->at;
 		d->known.flags &= (uint8_t)~DOC_SAME;	/* what the line's text was is not known */
 		state_doc_put(p->state, d->repo, d->path, &d->known);

@@ -1201,6 +1201,21 @@ def resume_older_line(w):
     same((texts(w), upserts(w)), ({"a": "last", "b": "B"}, ["b"]), "and not sent")
 
 
+def resume_no_content(w):
+    """A line without a text does not take the place of an earlier one that was not done."""
+    stored(w, a="A")
+    w.script({"match": {"kind": "upsert", "content": "Q"}, "do": {"hang": True}})
+    lines = [put("q", "Q"), put("a", "A1"), dict(repo="R", path="a", content=None)]
+    ended = w.sync(lines, *ONE_BY_ONE, kill_line=1)
+    same((ended.rc, ended.verdicts()), (KILLED, {3: "skipped:no-content"}), "killed before it was sent")
+    w.hung_up()
+    w.script()
+    ended = w.sync(lines, *ONE_BY_ONE)
+    same((ended.rc, ended.statuses(3)), (0, ["completed", "completed", "skipped:no-content"]),
+         "all is done")
+    same(texts(w), {"a": "A1", "q": "Q"}, "the text is stored")
+
+
 def older_input(w):
     """An input that is fed after a newer one is the last word."""
     killed(w, letters(2, "1"), kill_applied=2)
@@ -1333,7 +1348,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
          resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
          resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
-         resume_reads_files_again, resume_older_line, older_input, rename_chains,
+         resume_reads_files_again, resume_older_line, resume_no_content, older_input, rename_chains,
          rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
          delete_and_add_again, rename_killed_between]
 
