@@ -578,7 +578,9 @@ static void take_retry(struct pipeline *p, const struct failure *f, const struct
 		w->retried = true;
 		w->retries_before = f->retries;
 		keep_payload(w, payload->data, payload->len);
-		take_document(p, w, &c, &k, keep_old, f->op == OP_RENAME ? failed_halves(p, f) : HALF_NEW | HALF_OLD);
+		/* an old half that failed was to go, whatever file is there by now */
+		take_document(p, w, &c, &k, false,
+			      f->op == OP_RENAME ? failed_halves(p, f) : HALF_NEW | HALF_OLD);
 	}
 	p->change_options = mine;
 	change_release(&c);

@@ -679,6 +679,21 @@ def half_a_rename_fails(w):
          "and done")
 
 
+def half_a_rename_tried_with_the_file_back(w):
+    """The old half was to go when the line was read; that a file has come back is another line's to say."""
+    names = ("--repo", "R", "--input-format", "name-status")
+    w.write_file("R", "new", "N")
+    stored(w, old="O")
+    w.script({"match": {"kind": "delete"}, "do": {"refuse_objects": True}})
+    ended = w.sync(["R100\told\tnew"], *names)
+    same((ended.rc, [f[1] for f in failures(w)]), (1, ["old"]), "the old half fails")
+    w.script()
+    w.write_file("R", "old", "again")
+    ended = w.sync([])
+    same((ended.rc, retried(ended), failures(w)), (0, [(1, "completed")], []), "it is tried again, once")
+    same(texts(w), {"new": "N"}, "and deleted")
+
+
 def failed_rename_superseded(w):
     """Each half is superseded with its own document."""
     stored(w, a="A", c="C")
@@ -1339,7 +1354,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          retry_rounds, retries_come_first_in_order, retry_as_it_was_read,
          rename_of_which_both_halves_fail, newer_line_supersedes, newer_failure_takes_the_place,
          older_failure_holds, not_retryable, broken_line_holds_all, broken_line_that_holds_nothing,
-         broken_line_again, line_without_a_path, half_a_rename_fails, failed_rename_superseded,
+         broken_line_again, line_without_a_path, half_a_rename_fails, half_a_rename_tried_with_the_file_back, failed_rename_superseded,
          lines_after_the_record, lines_left_open, doubt_read_back, doubt_about_a_delete,
          doubt_about_what_was_there, doubt_about_an_open_change,
          doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
