@@ -352,7 +352,8 @@ static void read_back_doc(struct pipeline *p, struct doc *d)
 		k->chunks = d->mark.count;
 	}
 	/* what an earlier line left open and this one did not replace stays where that line stands */
-	if (is_sent || !changeset_touched(p->state, d->repo, k))
+	if ((is_sent || !changeset_touched(p->state, d->repo, k)) &&
+	    !state_later(p->state, k->last, d->mark.line))	/* a later line has only named it */
 		k->last = d->mark.line;
 	/* no record has closed what this was: the next one must name it */
 	k->flags |= DOC_LOOSE | (d->mark.uncommitted ? DOC_UNCOMMITTED : 0);

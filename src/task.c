@@ -75,7 +75,15 @@ static bool has_earlier_line(const struct doc *d)
  * and counts as listed. */
 void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
 {
-	if (d->known.flags != 0 && !has_earlier_line(d) && !state_later(p->state, d->known.last, w->at)) {
+	if (has_earlier_line(d)) {
+		drop_failure(p, d, w->at);
+		return;
+	}
+	if (d->known.flags == 0 && in_doubt(d)) {	/* or a complete listing would not find it named */
+		d->known.flags = DOC_PRESENT;
+		d->known.chunks = d->mark.chunks > 0 ? d->mark.chunks : 1;
+	}
+	if (d->known.flags != 0 && !state_later(p->state, d->known.last, w->at)) {
 		d->known.last = w->at;
 		d->known.flags &= (uint8_t)~DOC_SAME;	/* what the line's text was is not known */
 		state_doc_put(p->state, d->repo, d->path, &d->known);

@@ -233,6 +233,24 @@ def complete_deletes_doubt(w):
         same((sorted(texts(w)), w.touched("R")), (listed, set()), "and out of doubt")
 
 
+def complete_leaves_what_has_no_content(w):
+    """A line whose content cannot be had names its document, one in doubt as well."""
+    stored(w, a="A", b="B", c="C")
+    commit = "P0"
+    for path, how in (("m", "kill_applied"), ("a", "kill_applied"), ("n", "kill_request")):
+        killed(w, [put(path, "new")], **{how: 1})
+        there = texts(w)
+        rest = [put(p, t) for p, t in there.items() if p != path]
+        since, commit = commit, "P-" + path
+        ended = w.sync(rest + [dict(repo="R", path=path, content=None),
+                               record(commit, since=since, complete=True)])
+        same((deletes(w), texts(w)), ([], there), "%s is listed: it is not deleted" % path)
+        if how == "kill_request":
+            same((ended.rc, w.position("R")), (1, since), "but in doubt")
+        else:
+            same((ended.rc, w.position("R")), (0, commit), "and read back")
+
+
 def complete_in_a_namespace(w):
     stored(w, a="plain", b="plain")
     team = ("--namespace", "team")
@@ -1347,6 +1365,7 @@ def rename_killed_between(w):
 TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_with_a_failure, complete_failures_elsewhere, complete_without_its_record,
          complete_killed_while_deleting, complete_supersedes_failures, complete_deletes_doubt,
+         complete_leaves_what_has_no_content,
          complete_in_a_namespace, complete_counts_earlier_lines, complete_not_from_here,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
