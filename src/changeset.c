@@ -16,11 +16,12 @@ static void load_run(struct state *s, uint32_t number, struct run_state *r)
 		r->number = number;
 }
 
+/* What a complete listing deletes, its record's own line has done. */
 static bool named_in(const struct run_state *run, const struct record *r, struct place_in_run last)
 {
 	uint32_t ord = run_own_ord(run, last);
 
-	return ord != 0 && ord < r->at.ord;
+	return ord != 0 && ord <= r->at.ord;
 }
 
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last)

@@ -50,7 +50,8 @@ void changeset_line(struct state *s, const char *repo, struct place_in_run at);
  * not-from-here and too-many-deletes do not). */
 void changeset_close_block(struct state *s, const char *repo, struct place_in_run at, bool closes);
 
-/* True if the block that r closes names a document that was last finished by line last. */
+/* True if the block that r closes names a document that was last finished by line last, or r itself
+ * finished it. */
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last);
 
 /* True if a document holds back a record that is held for lines, because something that no record has

@@ -290,6 +290,23 @@ def complete_not_from_here(w):
     same((sorted(texts(w)), w.position("R")), (["a", "b", "c"], "P0"), "nothing is deleted")
 
 
+def complete_behind_a_held_record(w):
+    """A complete listing since the position, while a record is held or has just been released."""
+    stored(w, a="A", b="B")
+    refuse(w, "poison")
+    ended = w.sync([put("a", "poison"), record("P1", since="P0")])
+    same((ended.rc, verdict(ended, 2)[0]), (1, "held"), "held")
+    ended = w.sync([put("d", "D"), record("P2", since="P0", complete=True)], "--no-retry", "--max-delete", "2")
+    same((ended.rc, verdict(ended, 2)[0], w.position("R")), (0, "completed", "P2"),
+         "what the listing deletes does not hold it")
+    same((texts(w), w.touched("R")), ({"d": "D"}, set()), "and is deleted")
+    ended = w.sync([put("a", "poison"), record("P3", since="P2")])
+    same((ended.rc, verdict(ended, 2)[0]), (1, "held"), "held again")
+    ended = w.sync([put("a", "good"), record("P4", since="P2", complete=True)], "--no-retry",
+                   "--max-delete", "1")
+    same((ended.rc, w.position("R"), texts(w)), (0, "P4", {"a": "good"}), "nor where the listing released one")
+
+
 def complete_skipped_documents(w):
     """A listed document that is left out goes as one, whatever the listing deletes besides."""
     stored(w, a="A", b="B", c="C", d="D")
@@ -1366,7 +1383,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_with_a_failure, complete_failures_elsewhere, complete_without_its_record,
          complete_killed_while_deleting, complete_supersedes_failures, complete_deletes_doubt,
          complete_leaves_what_has_no_content,
-         complete_in_a_namespace, complete_counts_earlier_lines, complete_not_from_here,
+         complete_in_a_namespace, complete_counts_earlier_lines, complete_not_from_here, complete_behind_a_held_record,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,

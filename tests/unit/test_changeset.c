@@ -519,7 +519,8 @@ static void test_touched(void)
 	retried("A", 1, 2, "x");
 	ok(touched("z") && touched("x"), "by a later run, by a retry");
 	r = (struct record){ .repo = "A", .at = here(2), .commit = "c2", .changeset = "{}" };
-	ok(changeset_names(state, &r, here(1)) && !changeset_names(state, &r, here(2)) &&
+	ok(changeset_names(state, &r, here(1)) && changeset_names(state, &r, here(2)) &&
+	   !changeset_names(state, &r, here(3)) &&
 	   !changeset_names(state, &r, (struct place_in_run){ 1, 1 }), "what a record's run names before it");
 }
 
