@@ -293,6 +293,7 @@ int cmd_skip(const struct options *o)
 	status = state_open_existing(&k.s, file, (int64_t)o->wait_lock_ms);
 	if (status != 0)
 		return status;
+	state_marks_doubt(k.s);
 	take_up_open_run(k.s);
 	status = o->path != NULL ? skip_path(&k) : skip_line(&k);
 	if (status == 0) {

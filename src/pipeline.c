@@ -398,26 +398,6 @@ static void read_back(struct pipeline *p)
 
 /* ---- begin and end ---- */
 
-/* Requests that were under way when the last process ended: their documents are in doubt. */
-static void doubt_marks(struct pipeline *p)
-{
-	struct walk at = { 0 };
-	struct mark m;
-
-	if (state_head(p->state)->marks == 0)
-		return;
-	while (state_walk(p->state, 'm', NULL, &at)) {
-		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) != 0 ||
-		    (m.flags & (MARK_SETTLED | MARK_DOUBT)))
-			continue;
-		m.flags |= MARK_DOUBT;
-		state_mark_put(p->state, at.repo, at.path, &m);
-		if (state_dirty(p->state) > DIRTY_MAX)
-			state_commit(p->state);
-	}
-	walk_release(&at);
-}
-
 static char *reading_settings(const struct pipeline *p)
 {
 	const struct options *o = p->o;
@@ -489,7 +469,7 @@ static void begin_run(struct pipeline *p)
 		date_run(p);
 	}
 	free(settings);
-	doubt_marks(p);
+	state_marks_doubt(p->state);
 	commit(p);
 }
 

@@ -744,6 +744,25 @@ void walk_release(struct walk *at)
 	memset(at, 0, sizeof *at);
 }
 
+void state_marks_doubt(struct state *s)
+{
+	struct walk at = { 0 };
+	struct mark m;
+
+	if (s->head.marks == 0)
+		return;
+	while (state_walk(s, 'm', NULL, &at)) {
+		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) != 0 ||
+		    (m.flags & (MARK_SETTLED | MARK_DOUBT)))
+			continue;
+		m.flags |= MARK_DOUBT;
+		state_mark_put(s, at.repo, at.path, &m);
+		if (state_dirty(s) > (1u << 20))
+			state_commit(s);
+	}
+	walk_release(&at);
+}
+
 /* ---- repositories ---- */
 
 static void repo_load(struct state *s, struct repo_entry *e)

@@ -120,6 +120,9 @@ void state_doc_del(struct state *s, const char *repo, const char *path);
 bool state_mark_get(struct state *s, const char *repo, const char *path, struct mark *m);
 void state_mark_put(struct state *s, const char *repo, const char *path, const struct mark *m);
 void state_mark_del(struct state *s, const char *repo, const char *path);
+/* Requests that were under way when the last process ended: their documents are in doubt.  To be called
+ * before anything is judged; may commit. */
+void state_marks_doubt(struct state *s);
 
 /* Walks records of kind 'd', 'm' or 'f' in order, of one repository or (repo NULL) of all.  Start
  * with an empty *at and call until false; repo and path are borrowed from *at until the next call.

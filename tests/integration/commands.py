@@ -547,6 +547,21 @@ def skip_and_resume(w):
          ("completed", {"completed": 5, "skipped": 1}, "P2"), "each line counts once")
 
 
+def skip_with_a_doubt(w):
+    """A document that a killed run left under way holds, before another run has begun as well."""
+    w.sync([put("b", "B"), record("P0")])
+    w.script(POISON)
+    w.sync([put("p", "poison"), record("P1", since="P0")])
+    with Under(w, [put("b", "slow")], "--no-retry"):
+        pass
+    done = call(w, "skip", "2:1")
+    same((done.returncode, w.position("R")), (0, "P0"), "what failed is accepted, what is in doubt holds")
+    test(b"still held" in done.stdout, "and that is said", done.stdout)
+    same([h.get("path") for h in holders(w)], ["b"], "--held names the document")
+    same((call(w, "skip", "--path", "b", "--repo", "R").returncode, w.position("R")), (0, "P1"),
+         "accepted as well, it releases")
+
+
 def skip_path(w):
     w.script(POISON)
     w.sync([put("p", "poison"), put("p", "poison", "S"), record("P1"), record("S1", "S")])
@@ -1211,15 +1226,16 @@ def environment(w):
     same(json.loads(run("--repo", "C", LINESYNC_DRY_RUN="1").stdout)["run"], "dry-run", "flags")
 
 
-TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed, running_only_by_its_own,
-         percentage, max_age, runs, failed,
-         repos, held_by_line, held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
-         not_held_by_the_next_block, held_by_itself, skip_line,
-         skip_counts, skip_and_resume, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder, skip_rename, forget_one, forget_all,
-         forget_delete, forget_refused, forget_killed, forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
-         export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents, export_output,
-         states,
-         hostile_names, hostile_doubt, dry_run, force, new_run, wait_lock, environment]
+TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
+         running_only_by_its_own, percentage, max_age, runs, failed, repos, held_by_line,
+         held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
+         not_held_by_the_next_block, held_by_itself, skip_line, skip_counts, skip_and_resume,
+         skip_with_a_doubt, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder,
+         skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
+         forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
+         export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
+         export_output, states, hostile_names, hostile_doubt, dry_run, force, new_run,
+         wait_lock, environment]
 
 
 if __name__ == "__main__":
