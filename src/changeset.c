@@ -413,16 +413,19 @@ static void add_open_lines(struct state *s, struct repo_state *rs)
 }
 
 /* The position stands on a line that was given up: lines before the cut, which are not done again, may
- * say of these documents what was true before.  They count as changed until a line finishes them. */
-static void loosen(struct state *s, const char *repo, uint32_t run, uint32_t from, uint32_t to)
+ * say of these documents what was true before.  They count as changed until a line finishes them, those
+ * too that a line behind the position, up to `same`, found as they were at it. */
+static void loosen(struct state *s, const char *repo, uint32_t run, uint32_t from, uint32_t to,
+		   uint32_t same)
 {
 	struct walk at = { 0 };
 	struct doc_state d;
 
 	while (state_walk(s, 'd', repo, &at))
 		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    d.last.run == run && d.last.ord >= from && d.last.ord <= to) {
-			d.flags |= DOC_LOOSE;
+		    d.last.run == run && d.last.ord >= from &&
+		    d.last.ord <= (d.flags & DOC_SAME ? same : to)) {
+			d.flags = (uint8_t)((d.flags | DOC_LOOSE) & ~DOC_SAME);
 			state_doc_put(s, at.repo, at.path, &d);
 		}
 	walk_release(&at);
@@ -445,7 +448,7 @@ static void give_up(struct state *s, const char *repo, struct repo_state *rs, ui
 		uint32_t closed = position < to ? position : to;
 
 		if (cut > 1 && closed >= cut)
-			loosen(s, repo, done_by, cut, closed);
+			loosen(s, repo, done_by, cut, closed, to);
 		add_tail(rs, done_by, closed >= cut ? closed + 1 : cut, to);
 	}
 	run_release(&run);

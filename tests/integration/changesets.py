@@ -12,7 +12,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Ended, World, as_line, delete, find_list, from_file, put, record, report, \
+from harness import Ended, Steered, World, as_line, delete, find_list, from_file, put, record, report, \
     run_tests  # noqa: E402
 
 same, test = report.same, report.test
@@ -1158,6 +1158,28 @@ def resume_difference(w):
     same((third.rc, w.position("R"), w.touched("R")), (0, "P2", set()), "listed, it does not")
 
 
+def resume_difference_behind_the_position(w):
+    """Lines before the difference are not done again, and what they say is not what is there now."""
+    stored(w, a="A")
+    w.script({"match": {"kind": "upsert", "content": "slow"}, "do": {"hang": True}})
+    sync = Steered(w, *ONE_BY_ONE)
+    for n, line in enumerate([put("a", "X"), put("a", "Y"), record("P1", since="P0"), put("a", "Y")]):
+        sync.feed(line)
+        sync.wait_results(n + 1)
+    sync.feed(put("z", "slow"))
+    sync.signal(signal.SIGKILL)
+    ended = sync.end()
+    same(ended.statuses(4), ["completed"] * 3 + ["skipped:unchanged"], "killed behind the position")
+    w.hung_up()
+    w.script()
+    ended = w.sync([put("a", "X"), record("P2", since="P1")])
+    same((ended.rc, resumed(ended), verdict(ended, 2)[:2], w.position("R")), (1, [1], ("held", "lines"), "P1"),
+         "a record that goes by a line before the difference is held")
+    test("a" in w.touched("R"), "the document counts as changed")
+    ended = w.sync([put("a", "X")] + [put(p, "Z") for p in w.touched("R") - {"a"}] + [record("P2", since="P1")])
+    same((ended.rc, w.position("R"), texts(w)["a"]), (0, "P2", "X"), "until a line finishes it")
+
+
 def resume_lines_added(w):
     lines = letters(3)
     first = killed(w, lines, kill_applied=3)
@@ -1397,7 +1419,8 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          failed_and_in_doubt, uncommitted, unchanged_outside_a_block, changed_while_read, changed_before_the_run,
          changed_before_the_retry,
          changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
-         resume_another_first_line, resume_early_end, resume_difference, resume_lines_added,
+         resume_another_first_line, resume_early_end, resume_difference,
+         resume_difference_behind_the_position, resume_lines_added,
          resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
          resume_reads_files_again, resume_older_line, resume_no_content, older_input, rename_chains,
          rename_stores_first, rename_swap, rename_in_doubt, rename_and_other_lines,
