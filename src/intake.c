@@ -381,6 +381,7 @@ void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number)
 		log_note("line %llu is not what run %s had read there; that run stays interrupted and a new "
 			 "one goes on from here", (unsigned long long)number, p->run->id);
 	p->run = state_run_branch(p->state, cut);
+	pipeline_date_run(p);
 }
 
 /* A line that an earlier invocation of this run has finished, and that carries everything itself. */

@@ -443,7 +443,7 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 
 /* A run begins with its process: what listed its input may have done so while the lock or the store was
  * waited for. */
-static void date_run(struct pipeline *p)
+void pipeline_date_run(struct pipeline *p)
 {
 	p->run->start_file_ns = p->parts.start_file_ns;
 	p->run->start_s = p->parts.start_file_ns / 1000000000;
@@ -461,12 +461,10 @@ static void begin_run(struct pipeline *p)
 		intake_first_line(p);
 		if (p->matching)
 			log_info("run %s is continued", p->run->id);
-		else
-			date_run(p);
 	} else {
 		p->run = state_run_begin(p->state, p->parts.source, settings);
 		p->run->input_size = p->parts.input_size;
-		date_run(p);
+		pipeline_date_run(p);
 	}
 	free(settings);
 	state_marks_doubt(p->state);

@@ -100,6 +100,7 @@ void pipeline_result(struct pipeline *p, const struct result *r, bool rider);
 /* A line at `at` is now `now`; before: as the run that it was read in has counted it. */
 void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
 		    enum reason reason, enum change_op op);
+void pipeline_date_run(struct pipeline *p);	/* the run has begun with this process */
 bool pipeline_must_stop(struct pipeline *p);
 void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit);
 

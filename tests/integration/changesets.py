@@ -1048,6 +1048,24 @@ def changed_before_the_resume(w):
     same(w.touched("R"), {"a"}, "it counts as changed, another that is of the same second does not")
 
 
+def changed_before_the_difference(w):
+    """Lines from a difference on belong to a run that began with this process, not at that line."""
+    stored(w, b="B")
+    for name in ("a", "k"):
+        w.write_file("R", name, "listed")
+    killed(w, [put("b", "B1"), put("c", "C"), put("d", "D")], kill_request=2)
+    sync = Steered(w)
+    sync.feed(put("b", "B1"))
+    sync.wait_results(1)
+    w.write_file("R", "mark", "")
+    while ctime(w, "R/a") <= ctime(w, "R/mark"):
+        w.write_file("R", "a", "edited")
+    ended = sync.end(put("c", "C1"), from_file("a"), from_file("k"), record("P1", since="P0"))
+    same((ended.rc, resumed(ended), w.position("R"), texts(w)["a"]), (0, [1], "P1", "edited"),
+         "a run goes another way")
+    same(w.touched("R"), {"a"}, "what changed since linesync was started counts as changed")
+
+
 def touched_names_exactly(w):
     stored(w, a="A", b="B", c="C", d="D", e="E", f="F")
     refuse(w, "poison")
@@ -1418,7 +1436,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
          failed_and_in_doubt, uncommitted, unchanged_outside_a_block, changed_while_read, changed_before_the_run,
          changed_before_the_retry,
-         changed_before_the_resume, touched_names_exactly, resume_same_input, resume_twice,
+         changed_before_the_resume, changed_before_the_difference, touched_names_exactly, resume_same_input, resume_twice,
          resume_another_first_line, resume_early_end, resume_difference,
          resume_difference_behind_the_position, resume_lines_added,
          resume_ignores_what_is_no_change, resume_settings, resume_failed_lines,
