@@ -471,7 +471,7 @@ static void begin_run(struct pipeline *p)
 	commit(p);
 }
 
-/* Marks of batches that never left: nothing is in doubt because of them. */
+/* Marks of documents of which the store has kept nothing: nothing is in doubt because of them. */
 static void unmark_unsent(struct pipeline *p)
 {
 	for (int i = 0; i < GROUP_SLOTS; i++)
@@ -481,7 +481,7 @@ static void unmark_unsent(struct pipeline *p)
 					struct task *t = &w->half[k];
 					struct doc *d = t->doc;
 
-					if (t->phase == TASK_LANE && d->has_mark && t->item.sent > 0 &&
+					if (t->phase == TASK_LANE && !t->trims && d->has_mark && t->item.sent > 0 &&
 					    !(d->mark.flags & (MARK_DOUBT | MARK_SETTLED)) &&
 					    !t->item.unclear && t->item.verdict.kept_nothing)
 						task_mark_del(p, d);

@@ -20,7 +20,8 @@ import uuid
 from email.utils import formatdate
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import World, as_line, chroma, delete, find_list, program, put, report, run_tests  # noqa: E402
+from harness import Steered, World, as_line, chroma, delete, find_list, program, put, report, \
+    run_tests  # noqa: E402
 
 UPSERT = {"kind": "upsert"}
 LATER = "3600000"       # --flush-ms: never within a test
@@ -943,6 +944,26 @@ def not_empty(w):
          "read once; unchanged is only what a line has finished")
 
 
+def stopped_between_chunks(w):
+    """A document that has shrunk is in doubt until what it had beyond is deleted."""
+    c = make(w, dimension=8)
+    for chunk in range(2):
+        fill(c, object_id("R", "long", chunk), ours("long", chunk), "chunk")
+    same(w.sync([put("b", "B"), {"repo": "R", "new_changeset": {"commit": "P0"}}]).rc, 0, "prepared")
+    w.script({"match": {"kind": "delete"}, "do": {"status": 429, "headers": {"retry-after": "300"}}})
+    sync = Steered(w, "-v")
+    sync.feed(put("long", "short now"))
+    sync.wait_said("the next in 300.0 s")
+    sync.signal(signal.SIGTERM)
+    same(sync.ended().signal, signal.SIGTERM, "stopped when it is stored, and the rest is not deleted")
+    w.script()
+    same(w.touched("R"), {"long"}, "the document is in doubt")
+    ended = w.sync([put("b", "B1"), {"repo": "R", "new_changeset": {"commit": "P1", "since": "P0"}}])
+    same((ended.rc, ended.status(2), w.position("R")), (1, "held", "P0"), "and holds its changeset")
+    ended = w.sync([put("long", "short now"), put("b", "B1"), {"repo": "R", "new_changeset": {"commit": "P1"}}])
+    same((ended.rc, set(c.records)), (0, {object_id("R", "b"), object_id("R", "long")}), "until a line finishes it")
+
+
 def embedders(w):
     w.sync(lines(2))
     w.store.clear_log()
@@ -1198,8 +1219,8 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
-         not_found, vanishes, not_empty, embedders, given_vectors, keys, proxies, tls, databases,
-         names]
+         not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
+         proxies, tls, databases, names]
 
 
 if __name__ == "__main__":
