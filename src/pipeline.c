@@ -226,10 +226,9 @@ static int64_t earliest(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Sleeps until something can go on. */
+/* Sleeps until something can go on, or until limit. */
 void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 {
-	bool stops = pipeline_must_stop(p);
 	bool prints = output_waiting(p->parts.output) > 0 && !p->output_gone;
 	struct pollfd fds[4] = {
 		{ .fd = want_input ? p->parts.input_fd : -1, .events = POLLIN },
@@ -237,16 +236,8 @@ void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 		{ .fd = stop_signal() == 0 ? stop_fd() : -1, .events = POLLIN },
 		{ .fd = stop_usr1_fd(), .events = POLLIN },
 	};
-	int64_t due = earliest(progress_due(), limit);
 
-	/* what may not be sent is no reason to wake up */
-	if (!stops && !output_full(p->parts.output))
-		due = earliest(due, lane_due(p->lane));
-	if (!stops)
-		due = earliest(due, task_late_due(p));
-	if (p->riders > 0)
-		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
-	http_wait(p->parts.http, fds, 4, due);
+	http_wait(p->parts.http, fds, 4, limit);
 	if (fds[0].revents != 0 && input_read(p->parts.input) < 0 && p->stop_status == 0) {
 		log_err("cannot read the input: %s", strerror(errno));
 		p->stop_status = 66;
@@ -275,6 +266,19 @@ bool pipeline_must_stop(struct pipeline *p)
 	return p->stop_status != 0;
 }
 
+/* When the loop has something to do that nothing else wakes it for. */
+static int64_t next_turn(struct pipeline *p)
+{
+	int64_t due = earliest(progress_due(), task_late_due(p));
+
+	/* what may not be sent is no reason to wake up */
+	if (!output_full(p->parts.output))
+		due = earliest(due, lane_due(p->lane));
+	if (p->riders > 0)
+		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
+	return due;
+}
+
 static void run_loop(struct pipeline *p)
 {
 	while (!pipeline_must_stop(p)) {
@@ -291,7 +295,7 @@ static void run_loop(struct pipeline *p)
 		if (pipeline_must_stop(p) || (all_taken(p) && p->window_works == 0))
 			return;		/* to stop ends the waits of the lane: nothing would wake us */
 		more = !want_input && room(p) && !all_taken(p);
-		pipeline_wait(p, want_input && room(p), more ? 0 : CLOCK_NEVER);
+		pipeline_wait(p, want_input && room(p), more ? 0 : next_turn(p));
 	}
 }
 

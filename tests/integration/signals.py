@@ -458,6 +458,24 @@ def slow_reader_stopped(w):
          "it says what was not printed", ended.err)
 
 
+def slow_reader_at_the_end(w):
+    """All is done, and a request that was lost is not over yet when the results begin to wait."""
+    prepare(w)
+    w.store.clear_log()
+    n = 2000
+    w.script({"match": {"kind": "upsert", "nth": 2}, "times": 1, "do": {"apply_then_drop": True}})
+    sync = Steered(w, "--late", "2s", read_output=False)
+    sync.feed(*[put("d%05d" % i, "t", repo="R" + "x" * 100) for i in range(n)])
+    sync.child.stdin.close()
+    while not all(("R" + "x" * 100, "d%05d" % i) in w.documents() for i in (0, n - 1)):
+        time.sleep(0.05)
+    time.sleep(2.2)
+    test(rests(w, sync.pid), "nothing wakes it but the reader")
+    sync.read_on()
+    ended = sync.ended()
+    same((ended.rc, sorted(r["line"] for r in ended.results)), (0, list(range(1, n + 1))), "all results come")
+
+
 def flags_untouched(w):
     """The descriptor may be shared with a shell: its flags stay, and either kind is written to."""
     prepare(w)
@@ -560,9 +578,10 @@ def bars(w):
     same(sync.ended().rc, 0, "a file's size tells how far it is")
 
 
-TESTS = [in_flight, read_ahead, idle, hanging, asking, in_backoff, before_the_first_line, waiting_for_the_lock,
-         before_a_resumed_line, dry_run, ignored, while_printing, reader_gone, gone_at_the_end,
-         slow_reader, slow_reader_stopped, flags_untouched, whole_lines, pausing_input, asked_for, bars]
+TESTS = [in_flight, read_ahead, idle, hanging, asking, in_backoff, before_the_first_line,
+         waiting_for_the_lock, before_a_resumed_line, dry_run, ignored, while_printing,
+         reader_gone, gone_at_the_end, slow_reader, slow_reader_stopped, slow_reader_at_the_end,
+         flags_untouched, whole_lines, pausing_input, asked_for, bars]
 
 
 if __name__ == "__main__":
