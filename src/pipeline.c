@@ -633,7 +633,7 @@ static void free_groups(struct pipeline *p)
 		for (struct group *g = p->groups[i], *next; g != NULL; g = next) {
 			for (struct work *w = g->works, *wn; w != NULL; w = wn) {
 				wn = w->next;
-				p->end->unsettled += !w->internal;
+				p->end->unsettled += !w->internal && !w->retried;
 				work_free(w);
 			}
 			for (struct pending_record *r = g->records, *rn; r != NULL; r = rn) {

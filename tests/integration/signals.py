@@ -76,6 +76,20 @@ def in_flight(w):
              "and does only what is left")
 
 
+def in_a_retry(w):
+    """A failed line that is being tried again is not one that was read."""
+    prepare(w)
+    w.script({"match": UPSERT, "do": {"refuse_objects": True}})
+    same(w.sync([put("a", "A")]).rc, 1, "a line fails")
+    w.store.clear_log()
+    w.script({"match": UPSERT, "do": {"hang": True}})
+    sync = Steered(w, "--grace", "100ms")
+    stored(w, 1)
+    sync.signal(signal.SIGTERM)
+    ended = sync.ended()
+    same((ended.signal, left(ended)), (signal.SIGTERM, 0), "stopped while it is tried again, no line is left")
+
+
 def read_ahead(w):
     """Lines that were read and have not found room yet are left, too."""
     prepare(w)
@@ -578,10 +592,10 @@ def bars(w):
     same(sync.ended().rc, 0, "a file's size tells how far it is")
 
 
-TESTS = [in_flight, read_ahead, idle, hanging, asking, in_backoff, before_the_first_line,
-         waiting_for_the_lock, before_a_resumed_line, dry_run, ignored, while_printing,
-         reader_gone, gone_at_the_end, slow_reader, slow_reader_stopped, slow_reader_at_the_end,
-         flags_untouched, whole_lines, pausing_input, asked_for, bars]
+TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, in_backoff,
+         before_the_first_line, waiting_for_the_lock, before_a_resumed_line, dry_run, ignored,
+         while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_stopped,
+         slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, asked_for, bars]
 
 
 if __name__ == "__main__":
