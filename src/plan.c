@@ -26,14 +26,15 @@ struct plan {
 	bool failed;
 };
 
-static bool unchanged(struct plan *p, const struct change *c, const uint8_t *digest, bool deletes)
+static bool unchanged(struct plan *p, const char *repo, const char *path, const uint8_t *digest,
+		      bool deletes)
 {
 	struct doc_state d;
 	struct mark m;
 
-	if (p->state == NULL || p->o->force || !state_doc_get(p->state, c->repo, c->path, &d))
+	if (p->state == NULL || p->o->force || !state_doc_get(p->state, repo, path, &d))
 		return false;
-	if (state_mark_get(p->state, c->repo, c->path, &m) && !(m.flags & MARK_SETTLED))
+	if (state_mark_get(p->state, repo, path, &m) && !(m.flags & MARK_SETTLED))
 		return false;
 	if (deletes)
 		return d.flags & DOC_ABSENT;
@@ -64,9 +65,14 @@ static void plan_document(struct plan *p, struct change *c, bool needs_file, str
 			object_digest(digest, c, &k, p->settings);
 		r->planned = deletes ? "delete" : "upsert";
 		r->reason = k.got == CONTENT_SKIP ? k.reason : REASON_NONE;
-		if ((k.got == CONTENT_SKIP && !k.deletes) || unchanged(p, c, digest, deletes)) {
-			r->planned = "skip";
-			r->reason = k.got == CONTENT_SKIP ? k.reason : REASON_UNCHANGED;
+		if ((k.got == CONTENT_SKIP && !k.deletes) ||
+		    unchanged(p, c->repo, c->path, digest, deletes)) {
+			/* of a rename the old document goes all the same */
+			bool old_goes = c->op == OP_RENAME && !keep_old &&
+					!unchanged(p, c->repo, c->old_path, NULL, true);
+
+			r->planned = old_goes ? "delete" : "skip";
+			r->reason = k.got == CONTENT_SKIP ? k.reason : old_goes ? REASON_NONE : REASON_UNCHANGED;
 		}
 		result_write(&p->line, r);
 	}

@@ -1141,6 +1141,9 @@ def dry_run(w):
     check(w.sync(lines, "--dry-run"), {**planned, 1: "skip:unchanged", 2: "skip:unchanged"},
           "with a state, what is there is skipped")
     check(w.sync(lines, "--dry-run", "--force"), planned, "with --force it is not")
+    renames = [{"repo": "R", "op": "rename", "old_path": p, "path": "a", "content": "A"} for p in ("old", "b")]
+    same([(r["action"], r.get("reason")) for r in w.sync(renames, "--dry-run").results],
+         [("delete", None), ("skip", "unchanged")], "where a rename's new half is there, the old one goes")
     ended = w.sync([put("a", "A"), delete("b")], "--dry-run")
     same(ended.rc, 0, "without a failed line it exits 0")
     same((files(w) == before, requests_seen(w), len(w.documents())), (True, seen, 3),
