@@ -59,8 +59,8 @@ def random_lines(rng, names, most):
         repo = "R" if one or rng.random() < 0.6 else "S"
         path, text = rng.choice(PATHS), rng.choice(TEXTS)
         kind = rng.choices(("put", "delete", "rename", "file", "skip", "record", "bad", "bad-op",
-                            "folder", "blank", "message"),
-                           (50, 12, 8, 7, 3, 14, 1, 1, 1, 1, 1))[0]
+                            "folder", "blank", "message", "no-content"),
+                           (46, 12, 8, 7, 3, 14, 1, 1, 1, 1, 1, 5))[0]
         if kind == "record":
             lines.append(random_record(rng, repo, names, style))
         elif kind == "rename":
@@ -145,7 +145,7 @@ def random_schedule(seed):
             step["options"]["give-up"] = 100
         if rng.random() < 0.45:
             step["kill"] = random_kill(rng)
-            if rng.random() < 0.15:
+            if rng.random() < 0.25:
                 step["kill"]["how"] = int(signal.SIGTERM)
         if "kill_request" in step["kill"] and rng.random() < 0.4:
             # what is under way at the kill arrives while the next invocation runs
@@ -158,6 +158,7 @@ def random_schedule(seed):
             step["pause"] = [rng.choice((0, 0, 1, 4, 12)) for _ in range(most)]
         if rng.random() < 0.1:
             step["options"]["no-retry"] = True
+        step["skip"] = rng.random() < 0.1
         steps.append(step)
     return {"seed": seed, "steps": steps}
 
@@ -166,15 +167,19 @@ def random_schedule(seed):
 
 
 class Line:
-    """effects: [(document, value)] in order, value a text, None for absent, or ANY."""
+    """effects: [(document, value)] in order, value a text, None for absent, or ANY.  leaves: a document
+    that it names and says nothing of."""
 
-    def __init__(self, kind, text, repo=None, effects=(), own=True, fails=False, about=None):
+    def __init__(self, kind, text, repo=None, effects=(), own=True, fails=False, about=None,
+                 leaves=None):
         self.kind, self.text, self.repo, self.own, self.fails = kind, text, repo, own, fails
         self.effects = list(effects)
         self.name = self.since = None
         self.complete = False
         self.documents = [d for d, _ in self.effects]
         self.about = set(self.documents) | ({about} if about else set())
+        self.leaves = leaves
+        self.names = self.documents + ([leaves] if leaves else [])
 
     def value(self, document):
         for d, v in self.effects:
@@ -279,10 +284,13 @@ class Model:
             new, old = (repo, line[3]), (repo, line[2])
             return Line(kind, dict(repo=repo, op="rename", old_path=line[2], path=line[3],
                                    content=line[4]), repo, [(new, line[4]), (old, None)])
-        if kind == "file":
+        if kind == "no-content" and self.files.get(document) is None:
+            return Line(kind, dict(from_file(line[2], repo), content=None), repo, own=False,
+                        leaves=document)
+        if kind in ("file", "no-content"):
             text = self.files.get(document)
-            return Line(kind, from_file(line[2], repo), repo,
-                        [(document, ANY if text is None else text)], False, text is None)
+            how = {"content": None} if kind == "no-content" else {}
+            return Line("file", dict(from_file(line[2], repo), **how), repo, [(document, ANY if text is None else text)], False, text is None)
         if kind == "bad":
             return Line(kind, '{"repo":"%s","path":' % repo, fails=True)
         if kind == "bad-op":
@@ -368,6 +376,8 @@ class Model:
         for line in lines[first:at]:
             for d, v in line.effects if line.repo == repo else ():
                 tree[d] = {v}
+            if line.leaves and line.repo == repo:
+                tree[line.leaves] = {ANY}
         return tree
 
     @staticmethod
@@ -376,6 +386,8 @@ class Model:
         for line in lines:
             for d, v in line.effects:
                 out.setdefault(d, set()).add(v)
+            if line.leaves:
+                out.setdefault(line.leaves, set()).add(ANY)
             for path in PATHS if line.complete else ():
                 out.setdefault((line.repo, path), set()).add(None)
         return out
@@ -434,6 +446,30 @@ class Model:
         self.judge_positions(feed, lines, ended, position_before, held_before)
         self.judge_progress(step, feed, lines, ended, position_before, held_before, touched_before)
         self.after(feed, lines, ended)
+        if step.get("skip"):
+            self.accept()
+
+    def accept(self):
+        """A person accepts the first failed line that names its document."""
+        rc, out = self.w.ask("status", "--failed", "--json")
+        found = [f for f in json.loads(out)["failures"] if f.get("path")] if rc in (0, 1) else []
+        if not found:
+            return
+        first = found[0]
+        name = "%s:%d" % (first["run"], first["line"])
+        rc, out = self.w.ask("skip", name)
+        self.log("skip %s -> %d\n%s" % (name, rc, out.strip()))
+        if rc != 0:
+            self.fail("skip %s ends with %d", name, rc)
+        self.count("accepted")
+        for d in {(f["repo"], f["path"]) for f in found if (f["run"], f["line"]) ==
+                  (first["run"], first["line"])}:
+            for tree in self.trees.values():
+                if tree is not None:
+                    tree[d] = {ANY}
+            self.failing[d] = set()
+        self.look()
+        self.note_decided()
 
     def held_state(self):
         return {r: self.repos.get(r, {}).get("held") for r in REPOS}
@@ -556,7 +592,7 @@ class Model:
     def allowed(self, feed, lines, results, ended, prior, stopped, d):
         """The values that the store may hold of a document."""
         mine = [i + 1 for i, line in enumerate(lines) if d in line.documents]
-        swept = {None} if any(line.complete and line.repo == d[0] for line in lines) else set()
+        swept = {None} if self.may_sweep(lines, d) else set()
         if not mine:
             return prior | swept | self.retried(ended, d)
         done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")]
@@ -582,6 +618,12 @@ class Model:
             return {lines[last - 1].value(d)}
         self.fail("the last line of %s, %d, is %s", "/".join(d), last, results[last]["status"])
         return set()
+
+    @staticmethod
+    def may_sweep(lines, d):
+        """A complete listing may delete what no line before its record names."""
+        return any(line.complete and line.repo == d[0] and
+                   not any(d == x.leaves for x in lines[:n]) for n, line in enumerate(lines))
 
     def retried(self, ended, d):
         """What a retry of an earlier run's failure may have made of a document."""
@@ -643,7 +685,7 @@ class Model:
                 continue
             # one half of a rename may have taken this line's place, and the other have failed; the
             # rename answers for that itself
-            later = {d for m, x in enumerate(lines[n:], n + 1) for d in x.documents
+            later = {d for m, x in enumerate(lines[n:], n + 1) for d in x.names
                      if results[m] in good or x.kind == "rename"}
             if not later & line.about:
                 self.fail("%s went to %s, past line %d, which is %s", repo, position, n, results[n])
@@ -692,16 +734,19 @@ class Model:
             elif mine:
                 self.failing[d] = set()
                 self.from_files.discard(d)
-        for r in REPOS:
-            for name in (self.position(r), self.held_state()[r]):
-                if name:
-                    self.decided.add(name)
+        self.note_decided()
         self.printed = results if stopped else {}
         self.was_stopped = stopped
         self.went_on = stopped and (self.went_on or feed != "same" and
                                     any(r.get("resumed") for r in results.values()))
         self.last_feed = feed
         self.runs |= {r["run"] for r in ended.results}
+
+    def note_decided(self):
+        for r in REPOS:
+            for name in (self.position(r), self.held_state()[r]):
+                if name:
+                    self.decided.add(name)
 
     def note_closed(self, lines, results):
         for n, line in enumerate(lines, 1):
