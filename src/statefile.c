@@ -155,14 +155,18 @@ static int fill_new(const char *temp, const void *identity, size_t n)
 	int bad;
 
 	if (tdb == NULL)
-		return -1;
+		return log_err("cannot write state '%s': %s; is the disk full?", temp, strerror(errno));
 	bad = tdb_transaction_start(tdb) != 0 ||
 	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, 0) != 0 ||
 	      tdb_transaction_commit(tdb) != 0 || tdb_transaction_start(tdb) != 0 ||
 	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, n) != 0 ||
 	      tdb_transaction_commit(tdb) != 0 || failed;
+	if (bad)	/* errno is of something else by now */
+		log_err("cannot write state '%s' (TDB: %s); is the disk full?", temp, tdb_errorstr(tdb));
 	tdb_close(tdb);
-	return bad ? -1 : sync_path(temp);
+	if (!bad && sync_path(temp) != 0)
+		bad = log_err("cannot sync '%s': %s", temp, strerror(errno));
+	return bad ? -1 : 0;
 }
 
 int statefile_create(const char *path, const void *identity, size_t n)
@@ -177,7 +181,6 @@ int statefile_create(const char *path, const void *identity, size_t n)
 		return log_err("cannot create '%s': %s", temp, strerror(errno));
 	close(fd);
 	if (fill_new(temp, identity, n) != 0) {
-		log_err("cannot write state '%s': %s; is the disk full?", temp, strerror(errno));
 		unlink(temp);
 		return -1;
 	}

@@ -76,8 +76,9 @@ int stop_init(void)
 		return -1;
 	memset(&ignore, 0, sizeof(ignore));
 	ignore.sa_handler = SIG_IGN;
-	if (sigaction(SIGPIPE, &ignore, NULL) < 0)
-		return log_err("cannot ignore SIGPIPE: %s", strerror(errno));
+	/* Writing then fails, and that says on what; a limit of file sizes is as good as a full disk. */
+	if (sigaction(SIGPIPE, &ignore, NULL) < 0 || sigaction(SIGXFSZ, &ignore, NULL) < 0)
+		return log_err("cannot ignore SIGPIPE and SIGXFSZ: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		if (install(sigs[i]) < 0)
 			return log_err("cannot catch signal %d: %s", sigs[i], strerror(errno));

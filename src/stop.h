@@ -1,5 +1,5 @@
 /* stop: INT, TERM and HUP ask for an orderly end; a second one ends at once.  USR1 asks for a line
- * of progress.  SIGPIPE is ignored: EPIPE says it. */
+ * of progress.  SIGPIPE and SIGXFSZ are ignored: EPIPE and EFBIG say it. */
 #ifndef LINESYNC_STOP_H
 #define LINESYNC_STOP_H
 

@@ -512,6 +512,27 @@ def full_output(w):
     same((ended.returncode, b"cannot write results" in ended.stderr), (74, True), "that something is: 74")
 
 
+def full_state(w):
+    """No room for the state: a limit on the size of files is as a full disk."""
+    lines = [put("doc%d" % i, "text %d" % i) for i in range(300)]
+
+    def limited(size):
+        return run(w, *w.options, lines=lines,
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    for size in (4096, 300 << 10):
+        ended = limited(size)
+        ends(ended, 73, "no room to create it", "cannot write state", "is the disk full?")
+        test("No such file" not in ended.err, "no other reason is named", ended.err)
+        same([n for n in os.listdir(w.dir) if "tdb" in n and not n.endswith(".lock")], [],
+             "nothing of it is left")
+    prepare(w)
+    ended = limited(os.path.getsize(w.state))
+    ends(ended, 74, "no room to write it", "cannot commit", "File too large", "the same command resumes")
+    ended = w.sync(lines)
+    same((ended.rc, ended.statuses(300), len(w.documents())), (0, ["completed"] * 300, 301),
+         "with room, the same command does all")
+
+
 def store_away(w):
     prepare(w)
     lines = [put("a", "A"), put("b", "B")]
@@ -807,9 +828,8 @@ def newer_layout(content):
 
 TESTS = [shapes, superseded, retries_counted, retried, resumed, which_results, quiet_when_well, sums_up,
          next_command, unclosed, on_a_terminal, one, max_failures, usage, unreadable_input, no_state,
-         bad_state, newer_state, full_output, store_away, locked, not_authorised, misconfigured,
-         wrong_root,
-         out_of_memory, help_and_version, environment, key_stays_secret, key_sources, key_in_clear]
+         bad_state, newer_state, full_output, full_state, store_away, locked, not_authorised, misconfigured,
+         wrong_root, out_of_memory, help_and_version, environment, key_stays_secret, key_sources, key_in_clear]
 
 
 if __name__ == "__main__":
