@@ -585,13 +585,15 @@ static int skip(struct content *k, enum reason reason)
 	return -1;
 }
 
+/* Of a repository without a folder, its name stands for it: a retry has to begin at this root. */
 static struct place *look_below(struct content *k, struct roots *r, const char *repo)
 {
 	struct place *p = place_of(r, repo);
+	const char *name = without_namespace(r, repo);
 
 	if (!k->root) {
 		k->root = p->root->path;
-		k->folder = xstrdup(p->folder);
+		k->folder = xstrdup(p->folder ? p->folder : is_plain_path(name) ? name : NULL);
 	}
 	return p;
 }
@@ -665,15 +667,16 @@ static int outside(struct content *k, const char *path, const char *root)
 static const char *relative(struct content *k, struct roots *r, const char *repo, const char *path)
 {
 	struct place *p = look_below(k, r, repo);
-	const char *rel = below_root(path, p->root), *deeper;
+	const char *rel = below_root(path, p->root);
+	const char *folder = p->folder ? p->folder : without_namespace(r, repo), *deeper;
 
 	if (!rel)
 		return NULL;
-	if (p->folder)
-		return below(rel, p->folder);
+	deeper = below(rel, folder);
+	if (deeper || (p->folder && faccessat(p->root->fd, folder, F_OK, 0) == 0))
+		return deeper;
 	/* The folder is gone, or was never there: its name still tells. */
-	deeper = *without_namespace(r, repo) ? below(rel, without_namespace(r, repo)) : NULL;
-	return deeper ? deeper : rel;
+	return rel;
 }
 
 static int fix_path(struct content *k, struct roots *r, const char *repo, char **path, bool *folder)
@@ -846,9 +849,6 @@ static int load_ref(struct content *k, struct change *c, struct roots *r)
 	struct file f;
 	bool folder;
 
-	/* A repository that only refers to files needs no folder, but a retry has to begin at this root. */
-	if (!k->folder && is_plain_path(without_namespace(r, c->repo)))
-		k->folder = xstrdup(without_namespace(r, c->repo));
 	if (normalise(path, &folder) == PATH_ABOVE)
 		return outside(k, c->text, p->root->path);
 	if (c->text[0] == '/')

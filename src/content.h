@@ -54,7 +54,7 @@ struct content {
 	bool from_file;			/* read from disk: a resumed line reads it again */
 	int64_t ctime_ns;		/* of that file, 0 if none */
 	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
-					 * repository's name where it has none and content_ref was read */
+					 * repository's name where it has none */
 	const char *root;		/* ROOT that folder is below; borrowed, lives as long as the roots */
 };
 

@@ -516,6 +516,23 @@ def retry_as_it_was_read(w):
          "the same files of the same repository")
 
 
+def retry_without_a_folder(w):
+    """Where a repository had no folder, another run's root is not looked into either."""
+    other = os.path.join(w.dir, "elsewhere")
+    os.makedirs(os.path.join(other, ".git"))
+    with open(os.path.join(other, "a"), "w", encoding="utf-8") as f:
+        f.write("of another repository")
+    ended = w.sync([dict(repo="X", path="a")])
+    same((ended.rc, ended.status(1)), (1, "failed"), "there is no folder")
+    ended = w.sync([put("z", "Z")], "--root", other)
+    same((ended.rc, retried(ended)), (1, [(1, "failed")]), "nor elsewhere")
+    same(w.documents(), {("R", "z"): "Z"}, "no file of another repository is stored")
+    w.write_file("X", "a", "A")
+    ended = w.sync([put("z", "Z")], "--root", other)
+    same((ended.rc, retried(ended)), (0, [(1, "completed")]), "there is one now")
+    same(w.documents(), {("X", "a"): "A", ("R", "z"): "Z"}, "its own file is stored")
+
+
 def rename_of_which_both_halves_fail(w):
     stored(w, a="A", c="C")
     w.script({"match": {"kind": "delete"}, "do": {"refuse_objects": True}},
@@ -1427,7 +1444,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
-         retry_rounds, retries_come_first_in_order, retry_as_it_was_read,
+         retry_rounds, retries_come_first_in_order, retry_as_it_was_read, retry_without_a_folder,
          rename_of_which_both_halves_fail, newer_line_supersedes, newer_failure_takes_the_place,
          older_failure_holds, not_retryable, broken_line_holds_all, broken_line_that_holds_nothing,
          broken_line_again, line_without_a_path, half_a_rename_fails,

@@ -436,7 +436,9 @@ static void test_folders(void)
 	load("{\"repo\":\"L\",\"path\":\"key\"}");
 	ok(got_fail(ERR_OUTSIDE_ROOT, "symbolic link"), "and says so");
 	load("{\"repo\":\"none\",\"path\":\"x\"}");
-	ok(got_fail(ERR_NO_SUCH_FILE, "no folder") && !k.folder, "no folder");
+	ok(got_fail(ERR_NO_SUCH_FILE, "no folder"), "no folder");
+	ok(k.folder && strcmp(k.folder, "none") == 0 && strcmp(k.root, roots_path(roots)) == 0,
+	   "a retry begins at the same root");
 	load("{\"repo\":\"none\",\"path\":\"x\",\"content\":\"y\"}");
 	ok(got_text("x", "y"), "content needs none");
 	snprintf(parse_line, sizeof(parse_line), "{\"repo\":\"none\",\"op\":\"delete\",\"path\":\"%s\"}",
@@ -477,6 +479,14 @@ static void test_preset(void)
 	ok(got_text("p", "plain\n"), "this run's root");
 	if (freopen("/dev/null", "w", stderr) == NULL)
 		abort();
+	roots_preset(roots, root, "none", "none");
+	snprintf(parse_line, sizeof(parse_line), "{\"repo\":\"none\",\"path\":\"%s\"}", at("x"));
+	load(parse_line);
+	ok(got_fail(ERR_NO_SUCH_FILE, "none") && strcmp(c.path, "x") == 0,
+	   "an absolute path of a repository that still has no folder");
+	roots_preset(roots, root, "A", "A");
+	load_a(at("plain/p"), "");
+	ok(got_fail(ERR_OUTSIDE_ROOT, "plain/p"), "not below a folder that is there");
 	ok(roots_preset(roots, "/nowhere/at/all", "A", "") == -1, "a root that is gone");
 	load_a("src/a.py", "");
 	ok(got_fail(ERR_NO_SUCH_FILE, "/nowhere/at/all"), "has no file");
