@@ -93,6 +93,29 @@ static void add_left(struct buf *b, const struct pipeline_end *e)
 	buf_adds(b, ": the same command resumes");
 }
 
+static bool failures_wait(struct state *s)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	bool any = state_failure_next(s, &at, &f);
+
+	failure_release(&f);
+	failure_walk_release(&at);
+	return any;
+}
+
+static void add_next(struct buf *b, const struct sync *s, bool failed, bool held)
+{
+	bool waits = failed && failures_wait(s->state);
+
+	if (failed && !waits)
+		buf_adds(b, "; later lines superseded what failed");
+	if (!waits && !held)
+		return;
+	buf_adds(b, "; see: ");
+	command_line(b, s->o, waits ? "status --failed" : "status --held", s->state);
+}
+
 /* One line for whoever reads it later, with the command to type next. */
 static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
 {
@@ -109,12 +132,10 @@ static void sum_up(const struct sync *s, const struct pipeline_end *e, int statu
 		buf_addf(&b, "; lines after the last changeset record of %llu %s, whose position stays",
 			 (unsigned long long)e->unclosed,
 			 e->unclosed == 1 ? "repository" : "repositories");
-	if (!e->whole) {
+	if (!e->whole)
 		add_left(&b, e);
-	} else if (failed > 0 || held > 0) {
-		buf_adds(&b, "; see: ");
-		command_line(&b, s->o, failed > 0 ? "status --failed" : "status --held", s->state);
-	}
+	else
+		add_next(&b, s, failed > 0, held > 0);
 	log_note("%s", b.data);
 }
 

@@ -288,6 +288,24 @@ def next_command(w):
     test(rc == 1 and "bad-json" in out, "a state folder from the environment", out)
 
 
+def nothing_waits(w):
+    """No command is named that would show nothing."""
+    w.sync([put("first", "text")])
+    bad, good = dict(put("a", "A"), content=None, content_error="denied"), put("a", "A")
+    ended = w.sync([bad, good])
+    same((ended.rc, figures(ended), summary(ended)["rest"]),
+         (1, (1, 0, 0, 1, 0), "; later lines superseded what failed"), "a later line of the document")
+    w.sync([bad])
+    ended = w.sync([good])
+    same((ended.rc, figures(ended), summary(ended)["rest"]),
+         (1, (0, 0, 1, 1, 0), "; later lines superseded what failed"), "a line that was tried again")
+    ended = w.sync([bad, good, record("C9", since="NOWHERE")])
+    test("superseded what failed; see: linesync status --held" in ended.err, "a held changeset", ended.err)
+    ended = w.sync([bad, good, "{x"])
+    rc, out = typed(w, ended)
+    test(rc == 1 and "bad-json" in out and "superseded" not in ended.err, "another failed line", ended.err)
+
+
 def unclosed(w):
     prepare(w)
     ended = w.sync([put("a", "A"), put("b", "B", "NEW")], "-v")
@@ -827,9 +845,10 @@ def newer_layout(content):
 
 
 TESTS = [shapes, superseded, retries_counted, retried, resumed, which_results, quiet_when_well, sums_up,
-         next_command, unclosed, on_a_terminal, one, max_failures, usage, unreadable_input, no_state,
-         bad_state, newer_state, full_output, full_state, store_away, locked, not_authorised, misconfigured,
-         wrong_root, out_of_memory, help_and_version, environment, key_stays_secret, key_sources, key_in_clear]
+         next_command, nothing_waits, unclosed, on_a_terminal, one, max_failures, usage, unreadable_input,
+         no_state, bad_state, newer_state, full_output, full_state, store_away, locked, not_authorised,
+         misconfigured, wrong_root, out_of_memory, help_and_version, environment, key_stays_secret,
+         key_sources, key_in_clear]
 
 
 if __name__ == "__main__":
