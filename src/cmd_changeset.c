@@ -120,6 +120,8 @@ static int print_all(const struct options *o, struct state *s)
 		}
 		repo_release(&r);
 	}
+	if (status == 1)
+		log_err("no repository has a position yet; a changeset record gives it one");
 	table_print(stdout, &t, "");
 	table_release(&t);
 	walk_release(&at);

@@ -738,6 +738,10 @@ def forget_open_run(w):
 
 def changeset(w):
     same(w.ask("changeset", "R"), (1, ""), "nothing synced yet: no position")
+    w.sync([put("a", "A")])
+    done = call(w, "changeset")
+    same((done.returncode, done.stdout, b"no repository has a position" in done.stderr), (1, b"", True),
+         "a list of none, and why")
     w.sync([put("a", "A"), put("b", "B", "S"), record("S-1", "S", branch="main"), put("c", "C")])
     done = call(w, "changeset", "R")
     same((done.returncode, done.stdout), (1, b""), "no record: no position")
