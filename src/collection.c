@@ -36,23 +36,58 @@ static int count_objects(struct store *store, struct http *http, const struct op
 	return status;
 }
 
-/* Documents that the state says are there, but for those in doubt. */
-static uint64_t surely_present(struct state *state)
+/* How many documents with these flags are in doubt. */
+static uint64_t in_doubt(struct state *state, uint8_t flags)
 {
-	uint64_t n = state_head(state)->present;
+	uint64_t n = 0;
 	struct walk at = { 0 };
 	struct doc_state d;
 	struct mark m;
 
-	if (n == 0 || state_head(state)->marks == 0)
-		return n;
+	if (state_head(state)->marks == 0)
+		return 0;
 	while (state_walk(state, 'm', NULL, &at))
 		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) == 0 &&
 		    !(m.flags & MARK_SETTLED) && state_doc_get(state, at.repo, at.path, &d) &&
-		    (d.flags & DOC_PRESENT))
-			n--;
+		    (d.flags & flags) == flags)
+			n++;
 	walk_release(&at);
 	return n;
+}
+
+/* Documents that the state says are there, but for those in doubt. */
+static uint64_t surely_present(struct state *state)
+{
+	uint64_t n = state_head(state)->present;
+
+	return n == 0 ? 0 : n - in_doubt(state, DOC_PRESENT);
+}
+
+/* Those of which it also knows what was stored: not accepted by skip, no killed forget --delete. */
+static uint64_t surely_known(struct state *state)
+{
+	uint64_t n = 0;
+	struct walk at = { 0 };
+	struct doc_state d;
+
+	while (state_walk(state, 'd', NULL, &at))
+		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    (d.flags & DOC_PRESENT) && (d.flags & DOC_KNOWN))
+			n++;
+	walk_release(&at);
+	return n - in_doubt(state, DOC_PRESENT | DOC_KNOWN);
+}
+
+static void warn_lost(const struct store *store, struct state *state, uint64_t count)
+{
+	uint64_t known = surely_known(state);
+
+	if (count < known)
+		log_warn("collection '%s' holds %llu objects, but the state '%s' says that it holds %llu "
+			 "documents: some are gone that linesync did not delete; to send them again, run "
+			 "'linesync forget --all --state %s' and feed everything", store->collection,
+			 (unsigned long long)count, state_path(state), (unsigned long long)known,
+			 state_path(state));
 }
 
 /* The state says that documents are there; the collection must be the one that it means. */
@@ -63,8 +98,13 @@ static int compare(const struct store *store, struct state *state, uint64_t coun
 	bool other = h->collection_id[0] != '\0' && store->collection_id != NULL &&
 		     strcmp(h->collection_id, store->collection_id) != 0;
 
-	if (present == 0 || (store->existed && !other && count > 0))
+	if (present == 0)
 		return 0;
+	if (store->existed && !other && count > 0) {
+		if (count < present)
+			warn_lost(store, state, count);
+		return 0;
+	}
 	log_err("collection '%s' %s and holds %llu objects, but the state '%s' says that it holds %llu "
 		"documents; mend --store, or run 'linesync forget --all --state %s' and feed everything",
 		store->collection, !store->existed ? "is new" : other ? "is another one" : "is empty",
@@ -151,13 +191,13 @@ int collection_check_embed(const struct options *o)
 }
 
 /* Vectors of another version of the algorithm are another embedder's. */
-static int check_version(const struct head *h)
+static int check_version(const struct state *state, const struct head *h)
 {
 	if (h->dimension == 0 || strncmp(h->embedder, EMBED_HASH_NAME ":", sizeof(EMBED_HASH_NAME)) == 0)
 		return 0;
 	log_err("the collection was embedded with '%s', by another linesync; this one makes '%s' vectors, and "
-		"two kinds in one collection find nothing: use another collection, or 'linesync forget --all' "
-		"and feed everything", h->embedder, EMBED_HASH_NAME);
+		"two kinds in one collection find nothing: use another collection, or 'linesync forget --all "
+		"--state %s' and feed everything", h->embedder, EMBED_HASH_NAME, state_path(state));
 	return 78;
 }
 
@@ -167,7 +207,7 @@ int collection_embedder(char **spec, size_t *dimension, struct state *state, con
 	const struct head *h = state_head(state);
 	size_t asked = 0;
 
-	if (check_version(h) != 0)
+	if (check_version(state, h) != 0)
 		return 78;
 	if (o->embed != NULL)
 		parse_embed(o->embed, &asked);
@@ -175,7 +215,8 @@ int collection_embedder(char **spec, size_t *dimension, struct state *state, con
 		if (asked != 0 && asked != h->dimension) {
 			log_err("the collection was embedded with '%s', not '%s'; two kinds of vectors in "
 				"one collection find nothing: use another collection, or 'linesync forget "
-				"--all' and feed everything", h->embedder, o->embed);
+				"--all --state %s' and feed everything", h->embedder, o->embed,
+				state_path(state));
 			return 78;
 		}
 		asked = h->dimension;

@@ -575,7 +575,8 @@ static void look_up_again(struct lane *l, struct batch *b, const struct reply *r
 		break;
 	default:
 		log_err("collection '%s' vanished from the store during the run; mend --store, or run "
-			"'linesync forget --all' and feed everything", l->store->collection);
+			"'linesync forget --all --collection %s' and feed everything", l->store->collection,
+			l->store->collection);
 		stop_with(l, 78);
 	}
 	repeat(l, b);

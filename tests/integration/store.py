@@ -841,6 +841,22 @@ def only_in_doubt(w):
          "documents in doubt are not counted: a collection that is gone is made anew")
 
 
+def partly_lost(w):
+    some = lines(4)
+    w.sync(some)
+    with w.store.lock:
+        for c in w.store.by_name.values():
+            del c.records[next(iter(c.records))]
+    for _ in range(2):
+        ended = w.sync([])
+        test(ended.rc == 0 and "3 objects" in ended.err and "4 documents" in ended.err,
+             "fewer objects than documents: a warning, in each run", ended.rc, ended.err)
+    found = re.search("run 'linesync (forget --all --state [^']*)'", ended.err)
+    same(found and w.ask(*found[1].split())[0], 0, "the command that it names")
+    ended = w.sync(some)
+    same((ended.rc, stored(w, some), w.sync([]).err), (0, True, ""), "and feed everything")
+
+
 def not_found(w):
     prepared(w)
     some = lines(6)
@@ -1219,7 +1235,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
-         not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
+         partly_lost, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
          proxies, tls, databases, names]
 
 
