@@ -339,7 +339,8 @@ static void held_by_itself(struct held *h)
 	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
 
 	if (h->rs->held_why == HELD_INCOMPLETE) {
-		holder(h, "the record", NULL, "a line of its complete listing failed, so nothing was deleted",
+		holder(h, "the record", NULL, "a line of its complete listing failed, or it began with lines of an "
+		       "interrupted run that went on in another way: nothing was deleted",
 		       "feed a complete listing again", NULL);
 		return;
 	}

@@ -540,6 +540,13 @@ uint32_t state_own_ord(struct state *s, struct place_in_run at)
 	return s->has_run ? run_own_ord(&s->run, at) : 0;
 }
 
+bool state_given_up(struct state *s, struct place_in_run at)
+{
+	uint32_t cut = s->has_run ? run_cut(&s->run, at.run) : 0;
+
+	return cut > 0 && at.ord >= cut;
+}
+
 bool state_later(struct state *s, struct place_in_run a, struct place_in_run b)
 {
 	uint32_t mine = state_own_ord(s, a), other = state_own_ord(s, b);

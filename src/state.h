@@ -89,6 +89,8 @@ void state_runs_drop(struct state *s, int64_t before_unix_s);
 /* If at is a line of the current run, or of an earlier run whose lines it took over: its ordinal,
  * else 0. */
 uint32_t state_own_ord(struct state *s, struct place_in_run at);
+/* True if at is a line of an earlier run whose lines the current one took over up to one before it. */
+bool state_given_up(struct state *s, struct place_in_run at);
 /* The lines of `run` that are r's own are those below this: UINT32_MAX for r itself, 0 for a run that
  * it took nothing over from. */
 uint32_t run_cut(const struct run_state *r, uint32_t run);

@@ -283,6 +283,23 @@ def complete_counts_earlier_lines(w):
     same(upserts(w), ["d"], "and not sent again")
 
 
+def complete_after_a_difference(w):
+    """A document that a part of an interrupted run finished which the listing does not share, and that
+    a line before the difference names as well."""
+    stored(w, a="A", b="B")
+    lines = [put("a", "A1"), put("a", "A2"), put("b", "B1")]
+    ended = w.sync(lines, *ONE_BY_ONE, kill_request=3)
+    w.settle()
+    same((ended.rc, texts(w)["a"]), (KILLED, "A2"), "killed after both lines of a document")
+    listing = [put("a", "A1"), put("b", "B2"), record("P1", complete=True)]
+    ended = w.sync(listing)
+    same((ended.rc, verdict(ended, 3)[:2], w.position("R")), (1, ("held", "incomplete"), "P0"),
+         "a listing that shares the first line is held")
+    same((sorted(texts(w)), "a" in w.touched("R")), (["a", "b"], True), "nothing is deleted")
+    ended = w.sync(listing)
+    same((ended.rc, w.position("R"), texts(w)), (0, "P1", {"a": "A1", "b": "B2"}), "until it is fed again")
+
+
 def complete_not_from_here(w):
     stored(w, a="A", b="B", c="C")
     ended = w.sync([put("a", "A"), put("b", "B"), record("P1", since="elsewhere", complete=True)])
@@ -1440,7 +1457,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_with_a_failure, complete_failures_elsewhere, complete_without_its_record,
          complete_killed_while_deleting, complete_supersedes_failures, complete_deletes_doubt,
          complete_leaves_what_has_no_content, complete_in_a_namespace,
-         complete_counts_earlier_lines, complete_not_from_here, complete_behind_a_held_record,
+         complete_counts_earlier_lines, complete_after_a_difference, complete_not_from_here, complete_behind_a_held_record,
          complete_skipped_documents, since_the_position, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,

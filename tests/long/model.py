@@ -600,6 +600,8 @@ class Model:
         resumed_elsewhere = set()
         if done and results[done[-1]]["run"] in self.runs and (feed != "same" or self.went_on):
             resumed_elsewhere = prior
+        if stopped and done and results[done[-1]].get("resumed"):
+            resumed_elsewhere = prior    # an earlier invocation may have done later lines, too
         if stopped:
             # a rename is also done where a later line has superseded this half of it
             sure = [n for n in done if n == last or lines[n - 1].kind != "rename"]
