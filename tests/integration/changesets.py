@@ -915,7 +915,9 @@ def doubt_accepted(w):
     for path, line in (("m", delete("m")), ("a", put("a", "A"))):
         killed(w, [put(path, "new")], kill_request=1)
         same(w.ask("skip", "--path", path, "--repo", "R")[0], 0, "one that was not stored")
-        same(w.sync([line]).status(1), "completed", "nor for what it was before")
+        ended = w.sync([line])
+        same((ended.status(1), "are gone" in ended.err), ("completed", False),
+             "nor for what it was before, nor is it missed")
 
 
 def doubt_is_never_unchanged(w):
