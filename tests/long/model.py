@@ -290,7 +290,8 @@ class Model:
         if kind in ("file", "no-content"):
             text = self.files.get(document)
             how = {"content": None} if kind == "no-content" else {}
-            return Line("file", dict(from_file(line[2], repo), **how), repo, [(document, ANY if text is None else text)], False, text is None)
+            return Line("file", dict(from_file(line[2], repo), **how), repo,
+                        [(document, ANY if text is None else text)], False, text is None)
         if kind == "bad":
             return Line(kind, '{"repo":"%s","path":' % repo, fails=True)
         if kind == "bad-op":
