@@ -611,6 +611,8 @@ class Model:
             if not sure:
                 allowed |= prior | self.failing.get(d, set())
             return allowed | swept | resumed_elsewhere
+        if self.was_stopped and any(x.leaves == d for x in lines[last:]):
+            resumed_elsewhere = prior    # that line had a file when it was read before
         if last in done:
             return {lines[last - 1].value(d)} | resumed_elsewhere
         if results[last]["status"] == "failed":
