@@ -219,6 +219,7 @@ class Model:
         self.repos = {}
         self.touched = {r: set() for r in REPOS}
         self.held_now = {}
+        self.accepted = set()     # documents of lines that a person accepted, perhaps to be read again
         self.failing = {}         # document: values of failed lines that may be tried again
         self.prior = {}           # document: values that the store may hold now
         self.printed = {}         # line number: result of the last invocation, if it was stopped
@@ -376,7 +377,7 @@ class Model:
                 first = i + 1
         for line in lines[first:at]:
             for d, v in line.effects if line.repo == repo else ():
-                tree[d] = {v}
+                tree[d] = {ANY} if d in self.accepted else {v}
             if line.leaves and line.repo == repo:
                 tree[line.leaves] = {ANY}
         return tree
@@ -469,6 +470,7 @@ class Model:
                 if tree is not None:
                     tree[d] = {ANY}
             self.failing[d] = set()
+            self.accepted.add(d)
         self.look()
         self.note_decided()
 
@@ -564,10 +566,12 @@ class Model:
             may = {"failed", "superseded"} if line.about else {"failed"}
         elif step["rules"]:
             may.add("failed")
+        if r.get("reason") == "accepted" and r.get("resumed"):
+            may.add("skipped")
         if status not in may:
             self.fail("line %d is %s: %s", n, status, r)
         if status == "superseded" and (feed == "same" or not self.was_stopped):
-            if not line.about & {d for later in lines[n:] for d in later.documents}:
+            if not line.about & {d for later in lines[n:] for d in later.names}:
                 self.fail("line %d is superseded by no line", n)
 
     def judge_resumed(self, feed, lines, results, ended):
@@ -596,7 +600,8 @@ class Model:
         swept = {None} if self.may_sweep(lines, d) else set()
         if not mine:
             return prior | swept | self.retried(ended, d)
-        done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")]
+        done = [n for n in mine if n in results and results[n]["status"] in ("completed", "skipped")
+                and results[n].get("reason") != "accepted"]
         last = mine[-1]
         resumed_elsewhere = set()
         if done and results[done[-1]]["run"] in self.runs and (feed != "same" or self.went_on):
@@ -615,7 +620,7 @@ class Model:
             resumed_elsewhere = prior    # that line had a file when it was read before
         if last in done:
             return {lines[last - 1].value(d)} | resumed_elsewhere
-        if results[last]["status"] == "failed":
+        if results[last]["status"] == "failed" or results[last].get("reason") == "accepted":
             return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
         if feed != "same" and self.was_stopped:    # by a line of the interrupted run that was given up
             return prior | {lines[n - 1].value(d) for n in mine} | self.failing.get(d, set())
