@@ -8,6 +8,7 @@ files; close() removes it.  Report prints TAP.
 import functools
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -492,6 +493,18 @@ class Steered:
         return Ended(rc, bytes(self.out), self.said())
 
 
+class Skipped(Exception):
+    """The rest of a test cannot be made here: why."""
+
+
+def open_terminal():
+    """Two ends of a terminal: (what a person sees and types, what a program has)."""
+    try:
+        return pty.openpty()
+    except OSError as e:
+        raise Skipped("no terminal can be had: %s" % e) from e
+
+
 def run_tests(tests):
     """The end of a file of tests: functions that take a new World, all of them, or those that the
     command line names.  -v shows what linesync says.  Returns the exit status."""
@@ -504,6 +517,8 @@ def run_tests(tests):
         w = World(verbose)
         try:
             t(w)
+        except Skipped as e:
+            report.skip(t.__name__, e)
         except Exception as e:    # the other tests say more
             report.test(False, "%s: %s: %s" % (t.__name__, type(e).__name__, e))
             if verbose:

@@ -5,7 +5,6 @@ as text and as JSON, what it changes, and how it exits.  NAMEs: only these."""
 import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -17,8 +16,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (World, as_line, delete, find_list, from_file, program, put, record,  # noqa: E402
-                     report, run_tests)
+from harness import (World, as_line, delete, find_list, from_file, open_terminal,  # noqa: E402
+                     program, put, record, report, run_tests)
 
 same, test = report.same, report.test
 POISON = {"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}}
@@ -51,7 +50,7 @@ def typed(w, command):
 
 def on_terminal(w, *args):
     """What a command shows on a terminal."""
-    parent, child = pty.openpty()
+    parent, child = open_terminal()
     with subprocess.Popen([program(), *args], env=w.env, cwd=w.dir, stdin=child, stdout=child,
                           stderr=child) as p:
         os.close(child)

@@ -5,7 +5,6 @@ keys: what a script around linesync builds on.  NAMEs: only these."""
 import hashlib
 import json
 import os
-import pty
 import re
 import resource
 import shlex
@@ -17,8 +16,8 @@ import threading
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (Ended, Steered, World, chroma, delete, from_file, program, put,  # noqa: E402
-                     record, report, run_tests)
+from harness import (Ended, Steered, World, chroma, delete, from_file, open_terminal,  # noqa: E402
+                     program, put, record, report, run_tests)
 
 UPSERT = {"kind": "upsert"}
 RUN_ID = r"\d{8}T\d{6}Z-\d+-[0-9a-f]{4}"
@@ -345,7 +344,7 @@ def on_a_terminal(w):
 
 def terminal_sync(w, *options):
     """A sync whose standard error is a terminal."""
-    ours, theirs = pty.openpty()
+    ours, theirs = open_terminal()
     sync = Steered(w, *options, stderr=theirs)
     os.close(theirs)
     sync.read(os.fdopen(ours, "rb", buffering=0), sync.err)
@@ -414,7 +413,7 @@ def usage(w):
     ended = run(w, "--store", w.env["LINESYNC_STORE"], lines=[put("a", "A")],
                 env=dict(LINESYNC_COLLECTION=""))
     ends(ended, 64, "no collection", "--collection")
-    ours, theirs = pty.openpty()
+    ours, theirs = open_terminal()
     ended = run(w, stdin=theirs, env=env)
     os.close(ours)
     os.close(theirs)
