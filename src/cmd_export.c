@@ -168,6 +168,7 @@ static void document_record(struct export *e, const struct walk *at, const struc
 	place(e, d->last);
 	flag(e, "uncommitted", d->flags & DOC_UNCOMMITTED);
 	flag(e, "retried", d->flags & DOC_LOOSE);
+	flag(e, "same", d->flags & DOC_SAME);
 	end(e);
 }
 

@@ -894,7 +894,10 @@ def export_state(w):
          [("d", "upsert", False, False)], "what was under way")
     w.sync([], "--no-retry")
     same([(x["path"], x["in_doubt"]) for x in exported(w)["mark"]], [("d", True)], "then in doubt")
+    w.sync([put("b", "B", "S"), record("S1", "S")])
+    w.sync([put("b", "B", "S")])
     out = exported(w, "S")
+    same([x.get("same") for x in out["document"]], [True], "a document that is as at the position")
     same(([x["path"] for x in out["document"]], [x["repo"] for x in out["repository"]], "failure" in out),
          (["b"], ["S"], False), "of one repository")
     for args in (["--failed", "--documents"], ["-z"], ["--documents", "-z"], ["R", "S"]):
