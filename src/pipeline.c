@@ -38,7 +38,6 @@
 #include "pipeline_p.h"
 
 #define RIDERS_MAX 5000		/* lines without a request that may wait for a commit */
-#define DIRTY_MAX (1u << 20)	/* bytes of state that may */
 
 /* ---- commit and print: steps 4, 7 and 8 ---- */
 
@@ -132,7 +131,7 @@ static void commit(struct pipeline *p)
 
 static bool rider_commit_due(const struct pipeline *p)
 {
-	return p->riders >= RIDERS_MAX || state_dirty(p->state) >= DIRTY_MAX ||
+	return p->riders >= RIDERS_MAX || state_dirty(p->state) >= STATE_DIRTY_MAX ||
 	       (p->riders > 0 && clock_ms() - p->oldest_fresh >= (int64_t)p->o->flush_ms) ||
 	       p->fresh.len >= OUTPUT_LIMIT;
 }

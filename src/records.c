@@ -62,23 +62,6 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 
 static bool own_failures(struct pipeline *p, const struct record *r);
 static bool perhaps_listed(struct pipeline *p, const struct record *r);
-/* So does a document that the part of an interrupted run has finished that this run did not take over:
- * whether a line before that names it too is not known, for what is done is not read again. */
-static bool perhaps_listed(struct pipeline *p, const struct record *r)
-{
-	struct walk at = { 0 };
-	struct doc_state d;
-	bool found = false;
-
-	if (p->run->nancestors == 0)
-		return false;
-	while (!found && state_walk(p->state, 'd', r->repo, &at))
-		found = doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-			state_given_up(p->state, d.last);
-	walk_release(&at);
-	return found;
-}
-
 static bool sweep_needed(struct pipeline *p, struct group *g, uint64_t *waiting, bool *too_many);
 
 /* A later line that is not settled names a document which the listing does not: it goes first, or a
@@ -234,6 +217,23 @@ static bool own_failures(struct pipeline *p, const struct record *r)
 	}
 	failure_release(&f);
 	failure_walk_release(&at);
+	return found;
+}
+
+/* So does a document that was last finished by the part of an interrupted run that this run did not take
+ * over: whether a line before that part names it too is not known, for what is done is not read again. */
+static bool perhaps_listed(struct pipeline *p, const struct record *r)
+{
+	struct walk at = { 0 };
+	struct doc_state d;
+	bool found = false;
+
+	if (p->run->nancestors == 0)
+		return false;
+	while (!found && state_walk(p->state, 'd', r->repo, &at))
+		found = doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+			state_given_up(p->state, d.last);
+	walk_release(&at);
 	return found;
 }
 

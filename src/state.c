@@ -764,7 +764,7 @@ void state_marks_doubt(struct state *s)
 			continue;
 		m.flags |= MARK_DOUBT;
 		state_mark_put(s, at.repo, at.path, &m);
-		if (state_dirty(s) > (1u << 20))
+		if (state_dirty(s) > STATE_DIRTY_MAX)
 			state_commit(s);
 	}
 	walk_release(&at);
@@ -1068,7 +1068,7 @@ static void forget_docs(struct state *s, const char *repo)
 
 	while (state_walk(s, 'd', repo, &at)) {
 		state_doc_del(s, at.repo, at.path);
-		if (state_dirty(s) > (1u << 20))
+		if (state_dirty(s) > STATE_DIRTY_MAX)
 			state_commit(s);
 	}
 	walk_release(&at);
@@ -1082,7 +1082,7 @@ static void forget_failures(struct state *s, const char *repo)
 	while (state_failure_next(s, &at, &f)) {
 		if (repo == NULL || (at.repo_known && strcmp(f.repo, repo) == 0))
 			state_failure_del_at(s, &at);
-		if (state_dirty(s) > (1u << 20))
+		if (state_dirty(s) > STATE_DIRTY_MAX)
 			state_commit(s);
 	}
 	failure_walk_release(&at);
@@ -1135,7 +1135,7 @@ void state_unlearn(struct state *s, const char *repo)
 			continue;
 		d.flags &= (uint8_t)~DOC_KNOWN;
 		state_doc_put(s, at.repo, at.path, &d);
-		if (state_dirty(s) > (1u << 20))
+		if (state_dirty(s) > STATE_DIRTY_MAX)
 			state_commit(s);
 	}
 	walk_release(&at);

@@ -50,6 +50,9 @@ int state_open_reader(struct state **s, const char *path);
 int state_belongs(const struct state *s, const char *store, const char *collection);
 void state_close(struct state *s);	/* NULL is fine; what was not committed is lost */
 
+/* What one commit may hold, in bytes; when state_dirty() says more, it is time. */
+#define STATE_DIRTY_MAX (1u << 20)
+
 void state_commit(struct state *s);
 size_t state_dirty(const struct state *s);		/* bytes that wait for a commit */
 uint64_t state_commits(const struct state *s);
