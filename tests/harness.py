@@ -304,9 +304,9 @@ class World:
     def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
              kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60, on_request=None):
         """Feeds lines (bytes, str or objects; one bytes object: as it is).  on_request: see Watched.
-        kill_*: sends the signal `how` when the store sees
-        the Nth write (request), has done it and not answered (applied), when the Nth result is
-        printed (line), or after so many ms.  pause_ms: a list of pauses before the lines."""
+        kill_*: sends the signal `how` when the store sees the Nth write (request), has done it and
+        not answered (applied), when the Nth result is printed (line), or after so many ms.
+        pause_ms: a list of pauses before the lines."""
         if not isinstance(lines, bytes):
             lines = [as_line(x) for x in lines]
         seen = [0]

@@ -4,6 +4,7 @@
 
 #include "../../src/alloc.h"
 #include "../../src/changeset.h"
+#include "scratch.h"
 #include "tap.h"
 
 static char dir[] = "/tmp/linesync-test-XXXXXX";
@@ -665,8 +666,6 @@ static void test_stories(void)
 
 int main(void)
 {
-	char lock[80];
-
 	if (!mkdtemp(dir))
 		return 77;
 	snprintf(path, sizeof(path), "%s/s.tdb", dir);
@@ -691,9 +690,6 @@ int main(void)
 	test_touched();
 	test_stories();
 	state_close(state);
-	unlink(path);
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	unlink(lock);
-	rmdir(dir);
+	scratch_remove(dir, path);
 	return tap_done();
 }

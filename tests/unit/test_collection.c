@@ -6,6 +6,7 @@
 #include "alloc.h"
 #include "collection.h"
 #include "embed_hash.h"
+#include "scratch.h"
 #include "tap.h"
 
 static char dir[] = "/tmp/linesync-test-XXXXXX";
@@ -84,8 +85,6 @@ static void test_another_version(void)
 
 int main(void)
 {
-	char lock[80];
-
 	if (mkdtemp(dir) == NULL)
 		return 99;
 	snprintf(path, sizeof(path), "%s/state.tdb", dir);
@@ -95,9 +94,6 @@ int main(void)
 	test_known_state();
 	test_another_version();
 	state_close(state);
-	unlink(path);
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	unlink(lock);
-	rmdir(dir);
+	scratch_remove(dir, path);
 	return tap_done();
 }

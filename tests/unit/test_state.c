@@ -9,6 +9,7 @@
 #include "../../src/clock.h"
 #include "../../src/state.h"
 #include "../../src/statefile.h"
+#include "scratch.h"
 #include "tap.h"
 
 #define STORE "chroma:http://localhost:8000"
@@ -729,8 +730,6 @@ static void test_locked(void)
 
 int main(void)
 {
-	char lock[80];
-
 	if (!mkdtemp(dir))
 		return 77;
 	snprintf(path, sizeof(path), "%s/s.tdb", dir);
@@ -751,9 +750,6 @@ int main(void)
 	test_folders();
 	test_locked();
 	state_close(state);
-	unlink(path);
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	unlink(lock);
-	rmdir(dir);
+	scratch_remove(dir, path);
 	return tap_done();
 }
