@@ -266,17 +266,18 @@ int collection_read(struct store *store, struct http *http, struct state *state,
 		    const struct options *o, int stop_fd)
 {
 	struct ask a = { 0 };
-	uint64_t cursor = 0, seen = 0;
+	uint64_t seen = 0;
 	int status = 0;
 	bool end = state_head(state)->collection_read;
 
 	while (!end && status == 0) {
-		a = (struct ask){ .kind = ASK_LIST, .cursor = cursor };
+		a.kind = ASK_LIST;
+		a.step = 0;
+		a.verdict = (struct verdict){ 0 };
 		status = ask(store, http, &a, o, "read the collection", stop_fd);
 		for (size_t i = 0; status == 0 && i < a.nfound; i++)
 			note_found(store, state, &a.found[i]);
 		seen += a.nfound;
-		cursor = a.cursor;
 		end = a.end;
 		ask_release(&a);
 		if (status == 0 && end)

@@ -27,6 +27,8 @@ void store_release(struct store *s)
 	free(s->collection);
 	free(s->collection_id);
 	free(s->version);
+	free(s->vectoriser);
+	free(s->model);
 	*s = (struct store){ 0 };
 }
 
@@ -36,7 +38,18 @@ void ask_release(struct ask *a)
 		free(a->found[i].repo);
 		free(a->found[i].path);
 	}
+	for (size_t i = 0; i < a->nhits; i++) {
+		free(a->hits[i].found.repo);
+		free(a->hits[i].found.path);
+		free(a->hits[i].text);
+	}
+	for (size_t i = 0; a->kind == ASK_EMBED && i < a->n; i++) {
+		free(a->objects[i].vector);
+		a->objects[i].vector = NULL;
+	}
 	free(a->found);
+	free(a->hits);
 	a->found = NULL;
-	a->nfound = 0;
+	a->hits = NULL;
+	a->nfound = a->nhits = 0;
 }

@@ -28,7 +28,10 @@ enum ask_kind {
 	ASK_COUNT,	/* number -> ask.count */
 	ASK_LIST,	/* one page of names from ask.cursor on -> ask.found; cursor moves; done at end.
 			 * The next page is another ask, begun at that cursor */
-	ASK_FETCH	/* objects by id -> ask.found, with sync_digest */
+	ASK_FETCH,	/* objects by id -> ask.found, with sync_digest; "" where the store has the object and
+			 * its search does not find it */
+	ASK_SEARCH,	/* the nearest objects -> ask.hits, nearest first */
+	ASK_EMBED	/* an embedding server: text -> vector of each object */
 };
 
 enum verdict_scope {
@@ -52,9 +55,14 @@ struct verdict {
 };
 
 struct ask_object {
-	const char *id;			/* 36 characters */
-	const struct object *object;	/* ASK_UPSERT; else NULL */
+	const char *id;			/* 36 characters; NULL for ASK_EMBED */
+	const struct object *object;	/* ASK_UPSERT; else NULL.  Without a vector: the store embeds it */
 	bool again;			/* an earlier attempt may have arrived, or may yet */
+	const char *text;		/* ASK_EMBED: len bytes, borrowed */
+	size_t len;
+	float *vector;			/* ASK_EMBED: dim finite numbers, where the verdict is VERDICT_OK;
+					 * owned: whoever asked takes it over, or ask_release() frees it */
+	size_t dim;
 	struct verdict verdict;
 };
 
@@ -65,6 +73,13 @@ struct found {			/* ASK_LIST, ASK_FETCH: one stored object */
 	char digest[33];	/* sync_digest in hex, "" if it has none */
 };
 
+struct hit {			/* ASK_SEARCH */
+	struct found found;	/* repo NULL where the object is not linesync's */
+	double distance;
+	int64_t start_line, end_line;	/* 0: not known */
+	char *text;		/* owned; NULL where there is none */
+};
+
 struct ask {
 	enum ask_kind kind;
 	struct ask_object *objects;	/* n of them, borrowed */
@@ -72,13 +87,21 @@ struct ask {
 	bool create;			/* ASK_OPEN */
 	struct verdict verdict;		/* for asks without objects, and what spoils the whole request */
 	int step;			/* driver's cursor within the ask; 0 at start */
-	uint64_t cursor;		/* ASK_LIST: where the next page begins */
+	uint64_t cursor;		/* ASK_LIST: where the next page begins, of stores that count */
+	char after[37];			/* the same, of stores that go on behind an id; "" at first */
 	bool end;			/* ASK_LIST: that was the last page */
 	uint64_t count;			/* ASK_COUNT */
 	struct found *found;		/* owned by the ask: ask_release() */
 	size_t nfound;
+	const float *vector;		/* ASK_SEARCH: dim numbers, borrowed; NULL: the store embeds text */
+	size_t dim;
+	const char *text;
+	const char *repo;		/* ASK_SEARCH: of this repository alone; NULL: of all */
+	size_t limit;			/* ASK_SEARCH: at most so many */
+	struct hit *hits;		/* owned by the ask: ask_release() */
+	size_t nhits;
 };
-void ask_release(struct ask *a);	/* frees found; objects are the caller's */
+void ask_release(struct ask *a);	/* frees found, hits and vectors; objects are the caller's */
 
 struct store {
 	const struct driver *driver;
@@ -90,11 +113,16 @@ struct store {
 	bool existed;			/* ASK_OPEN found it: it was not made now */
 	size_t max_batch;		/* what the server says it takes at once; 0: unknown */
 	bool base64;			/* ASK_READY: it reads vectors as base64 of little-endian floats */
+	bool embeds;			/* set before ASK_OPEN: objects come without vectors, the store makes
+					 * them; a collection is made with its default vectoriser */
+	char *vectoriser;		/* owned; ASK_OPEN: the collection's own, NULL if it has none */
+	char *model;			/* owned; an embedding server's model */
 };
 void store_release(struct store *s);
 
 struct driver {
 	const char *name;		/* "chroma" */
+	const char *role;		/* in messages: "store", "embedding server" */
 	const char *example;		/* "chroma:http://localhost:8000[/TENANT/DATABASE]" */
 	const char *key_names[3];	/* environment variables for its key, NULL-terminated */
 	const char *key_header;		/* "x-chroma-token: " */

@@ -704,6 +704,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 
 const struct driver drv_chroma = {
 	.name = "chroma",
+	.role = "store",
 	.example = "chroma:http://localhost:8000[/TENANT/DATABASE]",
 	.key_names = { "CHROMA_TOKEN" },
 	.key_header = "x-chroma-token: ",

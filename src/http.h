@@ -14,6 +14,7 @@
 #include "buf.h"
 
 struct http;
+struct strip;
 
 struct http_options {
 	long connect_timeout_ms;	/* 0: 10,000 */
@@ -35,6 +36,7 @@ struct request {
 	char *url;			/* owned */
 	struct buf body;		/* sent as application/json when method is not GET */
 	long timeout_ms;		/* 0: the default of http_options */
+	struct strip *strip;		/* owned, or NULL: the body of a 200 goes through it as it arrives */
 };
 void request_release(struct request *r);
 

@@ -127,8 +127,8 @@ static void batch_free(struct batch *b)
 {
 	if (b == NULL)
 		return;
-	free(b->ask.objects);
 	ask_release(&b->ask);
+	free(b->ask.objects);
 	free(b);
 }
 
