@@ -6,9 +6,6 @@
  *
  * /api/v2/version answers "1.0.0" on every release, so the version is never known. */
 #include <json-c/json.h>
-#include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +13,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "driver.h"
+#include "driver_json.h"
 #include "json.h"
 #include "text.h"
 
@@ -24,12 +22,6 @@
 #define TOUCH_ID "00000000-0000-5000-8000-000000000000"	/* no UUIDv5 of ours */
 
 enum { STEP_FIRST, STEP_SECOND, STEP_END };
-
-static void cleanup_json(json_object **o)
-{
-	json_object_put(*o);
-}
-#define auto_json __attribute__((cleanup(cleanup_json)))
 
 static bool alnum(char c)
 {
@@ -111,37 +103,6 @@ static void add_ids(struct buf *b, const struct ask *a)
 	buf_addc(b, ']');
 }
 
-/* Byte by byte, so that it is little-endian on every machine.  192 floats are whole groups of
- * three bytes: only the last piece is padded. */
-static void add_base64(struct buf *b, const float *v, size_t n)
-{
-	unsigned char bytes[192 * 4];
-	uint32_t u;
-
-	buf_addc(b, '"');
-	for (size_t at = 0, k; at < n; at += k) {
-		k = n - at < 192 ? n - at : 192;
-		for (size_t i = 0; i < k; i++) {
-			memcpy(&u, v + at + i, 4);
-			bytes[i * 4] = u & 0xff;
-			bytes[i * 4 + 1] = u >> 8 & 0xff;
-			bytes[i * 4 + 2] = u >> 16 & 0xff;
-			bytes[i * 4 + 3] = u >> 24;
-		}
-		base64_encode(b, bytes, k * 4);
-	}
-	buf_addc(b, '"');
-}
-
-/* 9 digits bring every float back exactly. */
-static void add_numbers(struct buf *b, const float *v, size_t n)
-{
-	buf_addc(b, '[');
-	for (size_t i = 0; i < n; i++)
-		buf_addf(b, i ? ",%.9g" : "%.9g", (double)v[i]);
-	buf_addc(b, ']');
-}
-
 static void add_props(struct buf *b, const struct object *o)
 {
 	bool first = true;
@@ -195,9 +156,9 @@ static void add_vectors(const struct store *s, const struct ask *a, struct buf *
 		if (i)
 			buf_addc(b, ',');
 		if (s->base64)
-			add_base64(b, o->vector, o->dim);
+			vector_base64(b, o->vector, o->dim);
 		else
-			add_numbers(b, o->vector, o->dim);
+			vector_numbers(b, o->vector, o->dim);
 	}
 }
 
@@ -257,13 +218,6 @@ static void build_records(const struct store *s, const struct ask *a, struct req
 	}
 }
 
-static void set_all(struct ask *a, const struct verdict *v)
-{
-	a->verdict = *v;
-	for (size_t i = 0; i < a->n; i++)
-		a->objects[i].verdict = *v;
-}
-
 static int build(const struct store *s, struct ask *a, struct request *r)
 {
 	static const struct verdict unopened = {
@@ -290,7 +244,7 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 		break;
 	}
 	if (!s->collection_id) {
-		set_all(a, &unopened);
+		ask_verdict(a, &unopened);
 		a->step = STEP_END;
 		return 0;
 	}
@@ -300,100 +254,13 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 
 /* Verdicts */
 
-static void say(struct verdict *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct verdict *v, const char *fmt, ...)
-{
-	char s[1024];	/* longer than any text that is kept */
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(s, sizeof(s), fmt, ap);
-	va_end(ap);
-	reply_text(v->text, sizeof(v->text), s, strlen(s));
-}
-
-/* The whole body as JSON, or NULL; also for null, which no answer is. */
-static json_object *reply_json(const struct reply *r)
-{
-	struct json_tokener *tok;
-	struct json_fault fault;
-	json_object *o;
-
-	if (!r->body.len || r->body.len >= INT_MAX ||
-	    json_check(r->body.data, r->body.len, NULL, &fault) < 0)
-		return NULL;
-	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
-	if (!tok)
-		return NULL;
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	/* With the NUL after it, without which a bare number never ends. */
-	o = json_tokener_parse_ex(tok, r->body.data, (int)r->body.len + 1);
-	if (json_tokener_get_error(tok) != json_tokener_success) {
-		json_object_put(o);
-		o = NULL;
-	}
-	json_tokener_free(tok);
-	return o;
-}
-
-static json_object *member(json_object *o, const char *name, json_type type)
-{
-	json_object *m = NULL;
-
-	if (!json_object_is_type(o, json_type_object) ||
-	    !json_object_object_get_ex(o, name, &m) || !json_object_is_type(m, type))
-		return NULL;
-	return m;
-}
-
-/* The string at the end of a path of names, or NULL. */
-static const char *dig(json_object *o, const char *const *names)
-{
-	for (; *names; names++)
-		if (!json_object_is_type(o, json_type_object) ||
-		    !json_object_object_get_ex(o, *names, &o))
-			return NULL;
-	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
-}
-
-/* A page from a proxy is many lines: runs of blanks and controls become one blank. */
-static char *squeeze(const char *p, size_t n)
-{
-	auto_buf struct buf out = BUF_INIT;
-
-	for (size_t i = 0; i < n && out.len < 400; i++)
-		if ((unsigned char)p[i] > 0x20)
-			buf_addc(&out, p[i]);
-		else if (out.len && out.data[out.len - 1] != ' ')
-			buf_addc(&out, ' ');
-	if (out.len && out.data[out.len - 1] == ' ')
-		out.data[--out.len] = '\0';
-	return buf_detach(&out);
-}
-
-/* The store's own words: message, error, or the body as plain text.  The caller frees. */
-static char *words(const struct reply *r)
-{
-	static const char *const message[] = { "message", NULL }, *const error[] = { "error", NULL };
-	auto_json json_object *o = reply_json(r);
-	const char *s = dig(o, message);
-
-	if (!s || !*s)
-		s = dig(o, error);
-	if (s && *s)
-		return squeeze(s, strlen(s));
-	if (!r->body.len)
-		return xasprintf("HTTP %ld without a text", r->status);
-	return squeeze(r->body.data, r->body.len);
-}
-
 static void unclear(struct verdict *v, const struct reply *r)
 {
-	autofree char *s = words(r);
+	autofree char *s = answer_words(r);
 
 	v->scope = VERDICT_UNKNOWN;
 	v->kept_nothing = false;
-	say(v, "not an answer of Chroma's: %s", s);
+	verdict_say(v, "not an answer of Chroma's: %s", s);
 }
 
 /* 4xx: a request is refused whole, before anything is stored. */
@@ -409,9 +276,9 @@ static void judge_refused(struct verdict *v, const struct ask *a, const char *te
 
 static void judge_status(struct verdict *v, const struct ask *a, const struct reply *r)
 {
-	autofree char *text = words(r);
+	autofree char *text = answer_words(r);
 
-	say(v, "%s", text);
+	verdict_say(v, "%s", text);
 	switch (r->status) {
 	case 401: case 403:
 		v->scope = VERDICT_AUTH;
@@ -437,17 +304,17 @@ static void judge_status(struct verdict *v, const struct ask *a, const struct re
 		judge_refused(v, a, text);
 	else if (r->status >= 300 && r->status < 400) {
 		v->scope = VERDICT_RUN;
-		say(v, "the store redirects (HTTP %ld) to '%s'", r->status, r->location);
+		verdict_say(v, "the store redirects (HTTP %ld) to '%s'", r->status, r->location);
 	}
 }
 
 static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = reply_json(r);
+	auto_json json_object *o = answer_json(r);
 	json_object *m;
 
 	if (a->step == STEP_FIRST) {
-		if (!member(o, "nanosecond heartbeat", json_type_int)) {
+		if (!answer_member(o, "nanosecond heartbeat", json_type_int)) {
 			unclear(v, r);
 			return;
 		}
@@ -455,9 +322,9 @@ static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const
 		return;
 	}
 	v->scope = VERDICT_OK;
-	m = member(o, "supports_base64_encoding", json_type_boolean);
+	m = answer_member(o, "supports_base64_encoding", json_type_boolean);
 	s->base64 = m && json_object_get_boolean(m);
-	m = member(o, "max_batch_size", json_type_int);
+	m = answer_member(o, "max_batch_size", json_type_int);
 	s->max_batch = m && json_object_get_int64(m) > 0 ? (size_t)json_object_get_int64(m) : 0;
 }
 
@@ -473,16 +340,16 @@ static const char *metric(json_object *o)
 	const char *s = NULL;
 
 	for (size_t i = 0; !s && i < sizeof(paths) / sizeof(paths[0]); i++)
-		s = dig(o, paths[i]);
+		s = answer_string(o, paths[i]);
 	return s ? s : "unknown";
 }
 
 static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
 			     const struct reply *r)
 {
-	auto_json json_object *o = reply_json(r);
-	json_object *id = member(o, "id", json_type_string);
-	json_object *dim = member(o, "dimension", json_type_int);
+	auto_json json_object *o = answer_json(r);
+	json_object *id = answer_member(o, "id", json_type_string);
+	json_object *dim = answer_member(o, "dimension", json_type_int);
 
 	if (!id || !json_object_get_string_len(id)) {
 		unclear(v, r);
@@ -490,7 +357,7 @@ static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
 	}
 	if (strcmp(metric(o), METRIC)) {
 		v->scope = VERDICT_RUN;
-		say(v, "collection '%s' has the metric '%s', not '%s'", s->collection, metric(o),
+		verdict_say(v, "collection '%s' has the metric '%s', not '%s'", s->collection, metric(o),
 		    METRIC);
 		return;
 	}
@@ -507,7 +374,7 @@ static void judge_open_refused(struct verdict *v, const struct store *s, struct 
 			       const struct reply *r)
 {
 	const char *where = *s->url.path ? s->url.path : "/default_tenant/default_database";
-	autofree char *text = words(r);
+	autofree char *text = answer_words(r);
 	bool missing = r->status == 404 && a->step == STEP_FIRST;
 
 	if (missing && a->kind == ASK_OPEN && a->create) {
@@ -521,11 +388,11 @@ static void judge_open_refused(struct verdict *v, const struct store *s, struct 
 		return;
 	v->scope = VERDICT_RUN;
 	if (missing && a->kind == ASK_LOOKUP)
-		say(v, "collection '%s' is gone", s->collection);
+		verdict_say(v, "collection '%s' is gone", s->collection);
 	else if (a->step == STEP_FIRST)
-		say(v, "cannot open collection '%s' in '%s': %s", s->collection, where + 1, text);
+		verdict_say(v, "cannot open collection '%s' in '%s': %s", s->collection, where + 1, text);
 	else
-		say(v, "cannot create collection '%s' in '%s': %s", s->collection, where + 1, text);
+		verdict_say(v, "cannot create collection '%s' in '%s': %s", s->collection, where + 1, text);
 }
 
 static void judge_ready_refused(struct verdict *v, struct store *s, struct ask *a,
@@ -542,15 +409,15 @@ static void judge_ready_refused(struct verdict *v, struct store *s, struct ask *
 		v->scope = VERDICT_OK;
 		v->text[0] = '\0';
 	} else if (r->status >= 400) {
-		text = words(r);
+		text = answer_words(r);
 		v->scope = VERDICT_RUN;
-		say(v, "no Chroma with API v2 at '%s': %s", s->url.base, text);
+		verdict_say(v, "no Chroma with API v2 at '%s': %s", s->url.base, text);
 	}
 }
 
 static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = reply_json(r);
+	auto_json json_object *o = answer_json(r);
 
 	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0) {
 		unclear(v, r);
@@ -562,7 +429,7 @@ static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 
 static char *string_of(json_object *o, const char *name)
 {
-	json_object *m = member(o, name, json_type_string);
+	json_object *m = answer_member(o, name, json_type_string);
 	const char *s = m ? json_object_get_string(m) : NULL;
 	size_t n = m ? (size_t)json_object_get_string_len(m) : 0;
 
@@ -574,7 +441,7 @@ static char *string_of(json_object *o, const char *name)
  * left out, since it cannot be. */
 static void take_found(struct found *f, const char *id, size_t idlen, json_object *meta)
 {
-	json_object *chunk = member(meta, "chunk_index", json_type_int);
+	json_object *chunk = answer_member(meta, "chunk_index", json_type_int);
 	int64_t index = chunk ? json_object_get_int64(chunk) : -1;
 	autofree char *digest = string_of(meta, "sync_digest");
 
@@ -605,9 +472,9 @@ static bool asked_for(const struct ask *a, const char *id)
 
 static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = reply_json(r);
-	json_object *ids = member(o, "ids", json_type_array);
-	json_object *metas = member(o, "metadatas", json_type_array);
+	auto_json json_object *o = answer_json(r);
+	json_object *ids = answer_member(o, "ids", json_type_array);
+	json_object *metas = answer_member(o, "metadatas", json_type_array);
 	size_t n = ids ? json_object_array_length(ids) : 0;
 
 	if (!ids || !metas || json_object_array_length(metas) != n) {
@@ -641,9 +508,9 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 static void judge_write(struct verdict *v, const struct reply *r)
 {
 	static const char *const error[] = { "error", NULL };
-	auto_json json_object *o = reply_json(r);
+	auto_json json_object *o = answer_json(r);
 
-	if (json_object_is_type(o, json_type_object) && !dig(o, error))
+	if (json_object_is_type(o, json_type_object) && !answer_string(o, error))
 		v->scope = VERDICT_OK;
 	else
 		unclear(v, r);
@@ -661,6 +528,7 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 	case ASK_COUNT: judge_count(v, a, r); break;
 	case ASK_LIST:
 	case ASK_FETCH: judge_get(v, a, r); break;
+	default: break;
 	}
 }
 
@@ -683,23 +551,11 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 	struct verdict v = { 0 };
 	int step = a->step;
 
-	switch (r->end) {
-	case HTTP_ANSWERED:
+	if (answer_came(&v, r))
 		judge_answer(&v, s, a, r);
-		break;
-	case HTTP_NOT_SENT:
-		v.scope = r->untrusted ? VERDICT_RUN : VERDICT_STORE;
-		v.kept_nothing = true;
-		say(&v, "%s%s", r->untrusted ? "not trusted (see --cacert): " : "", r->error);
-		break;
-	case HTTP_LOST:
-		v.scope = VERDICT_ATTEMPT;
-		say(&v, "%s", r->error);
-		break;
-	}
 	if (a->step == step)
 		a->step = STEP_END;
-	set_all(a, &v);
+	ask_verdict(a, &v);
 }
 
 const struct driver drv_chroma = {

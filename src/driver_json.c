@@ -1,0 +1,166 @@
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "driver_json.h"
+#include "json.h"
+#include "text.h"
+
+void cleanup_json(json_object **o)
+{
+	json_object_put(*o);
+}
+
+/* Byte by byte, so that it is little-endian on every machine.  192 floats are whole groups of
+ * three bytes: only the last piece is padded. */
+void vector_base64(struct buf *b, const float *v, size_t n)
+{
+	unsigned char bytes[192 * 4];
+	uint32_t u;
+
+	buf_addc(b, '"');
+	for (size_t at = 0, k; at < n; at += k) {
+		k = n - at < 192 ? n - at : 192;
+		for (size_t i = 0; i < k; i++) {
+			memcpy(&u, v + at + i, 4);
+			bytes[i * 4] = u & 0xff;
+			bytes[i * 4 + 1] = u >> 8 & 0xff;
+			bytes[i * 4 + 2] = u >> 16 & 0xff;
+			bytes[i * 4 + 3] = u >> 24;
+		}
+		base64_encode(b, bytes, k * 4);
+	}
+	buf_addc(b, '"');
+}
+
+/* 9 digits bring every float back exactly. */
+void vector_numbers(struct buf *b, const float *v, size_t n)
+{
+	buf_addc(b, '[');
+	for (size_t i = 0; i < n; i++)
+		buf_addf(b, i ? ",%.9g" : "%.9g", (double)v[i]);
+	buf_addc(b, ']');
+}
+
+void ask_verdict(struct ask *a, const struct verdict *v)
+{
+	a->verdict = *v;
+	for (size_t i = 0; i < a->n; i++)
+		a->objects[i].verdict = *v;
+}
+
+void verdict_say(struct verdict *v, const char *fmt, ...)
+{
+	char s[1024];	/* longer than any text that is kept */
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s, sizeof(s), fmt, ap);
+	va_end(ap);
+	reply_text(v->text, sizeof(v->text), s, strlen(s));
+}
+
+json_object *answer_json(const struct reply *r)
+{
+	struct json_tokener *tok;
+	struct json_fault fault;
+	json_object *o;
+
+	if (!r->body.len || r->body.len >= INT_MAX ||
+	    json_check(r->body.data, r->body.len, NULL, &fault) < 0)
+		return NULL;
+	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
+	if (!tok)
+		return NULL;
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	/* With the NUL after it, without which a bare number never ends. */
+	o = json_tokener_parse_ex(tok, r->body.data, (int)r->body.len + 1);
+	if (json_tokener_get_error(tok) != json_tokener_success) {
+		json_object_put(o);
+		o = NULL;
+	}
+	json_tokener_free(tok);
+	return o;
+}
+
+json_object *answer_member(json_object *o, const char *name, json_type type)
+{
+	json_object *m = NULL;
+
+	if (!json_object_is_type(o, json_type_object) ||
+	    !json_object_object_get_ex(o, name, &m) || !json_object_is_type(m, type))
+		return NULL;
+	return m;
+}
+
+const char *answer_string(json_object *o, const char *const *names)
+{
+	for (; *names; names++)
+		if (!json_object_is_type(o, json_type_object) ||
+		    !json_object_object_get_ex(o, *names, &o))
+			return NULL;
+	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
+}
+
+/* A page from a proxy is many lines: runs of blanks and controls become one blank. */
+static char *squeeze(const char *p, size_t n)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	for (size_t i = 0; i < n && out.len < 400; i++)
+		if ((unsigned char)p[i] > 0x20)
+			buf_addc(&out, p[i]);
+		else if (out.len && out.data[out.len - 1] != ' ')
+			buf_addc(&out, ' ');
+	if (out.len && out.data[out.len - 1] == ' ')
+		out.data[--out.len] = '\0';
+	return buf_detach(&out);
+}
+
+/* {"message":…}, {"error":"…"}, {"error":{"message":…}}, {"error":[{"message":…}]}: NULL if none. */
+static const char *told(json_object *o)
+{
+	static const char *const message[] = { "message", NULL }, *const error[] = { "error", NULL };
+	json_object *e = NULL;
+	const char *s = answer_string(o, message);
+
+	if (s && *s)
+		return s;
+	s = answer_string(o, error);
+	if (s && *s)
+		return s;
+	if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, "error", &e))
+		return NULL;
+	if (json_object_is_type(e, json_type_array) && json_object_array_length(e) > 0)
+		e = json_object_array_get_idx(e, 0);
+	s = answer_string(e, message);
+	return s && *s ? s : NULL;
+}
+
+char *answer_words(const struct reply *r)
+{
+	auto_json json_object *o = answer_json(r);
+	const char *s = told(o);
+
+	if (s)
+		return squeeze(s, strlen(s));
+	if (!r->body.len)
+		return xasprintf("HTTP %ld without a text", r->status);
+	return squeeze(r->body.data, r->body.len);
+}
+
+bool answer_came(struct verdict *v, const struct reply *r)
+{
+	if (r->end == HTTP_NOT_SENT) {
+		v->scope = r->untrusted ? VERDICT_RUN : VERDICT_STORE;
+		v->kept_nothing = true;
+		verdict_say(v, "%s%s", r->untrusted ? "not trusted (see --cacert): " : "", r->error);
+	} else if (r->end == HTTP_LOST) {
+		v->scope = VERDICT_ATTEMPT;
+		verdict_say(v, "%s", r->error);
+	}
+	return r->end == HTTP_ANSWERED;
+}
