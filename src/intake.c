@@ -164,10 +164,13 @@ static void add_upsert(struct pipeline *p, struct work *w, struct change *c, str
 	c->repo = w->repo;
 	c->path = w->path;
 	object_digest(t->digest, c, k, p->settings);
-	t->object = object_new(p->parts.store->collection, c, k, t->digest, p->synced_at);
+	t->npieces = 1;
+	t->pieces = xcalloc(t->npieces, sizeof *t->pieces);
+	t->pieces[0].object = object_new(p->parts.store->collection, c, k, t->digest, p->synced_at);
 	c->repo = c->path = NULL;
-	memcpy(w->id, t->object->id, sizeof w->id);
-	w->size += t->object->text_len + p->parts.dimension * sizeof(float);
+	memcpy(w->id, t->pieces[0].object->id, sizeof w->id);
+	for (uint32_t i = 0; i < t->npieces; i++)
+		w->size += t->pieces[i].object->text_len + p->parts.dimension * sizeof(float);
 }
 
 void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip)

@@ -81,18 +81,19 @@ static void mark_batch(struct pipeline *p, struct batch *b)
 	int64_t now = clock_unix_s();
 
 	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next) {
-		struct task *t = i->owner;
+		struct task *t = ((struct piece *)i->owner)->task;
 		struct doc *d = t->doc;
 		struct mark *m = &d->mark;
 		uint32_t most = task_most_chunks(d);
 
-		if (i->sent > 0)
-			continue;	/* marked before its first attempt */
+		if (t->marked)
+			continue;	/* before its first attempt, or with another chunk */
+		t->marked = true;
 		if (!d->has_mark)
 			m->flags = 0;
 		m->flags = (uint8_t)((m->flags & MARK_DOUBT) | (t->kind == LANE_DELETE ? MARK_DELETE : 0));
 		memcpy(m->digest, t->digest, SYNC_DIGEST_SIZE);
-		m->count = t->kind == LANE_UPSERT ? 1 : 0;
+		m->count = t->kind == LANE_UPSERT ? t->npieces : 0;
 		m->chunks = most > m->count ? most : m->count;
 		m->line = t->work->at;
 		m->since_s = now;
@@ -484,9 +485,9 @@ static void unmark_unsent(struct pipeline *p)
 					struct task *t = &w->half[k];
 					struct doc *d = t->doc;
 
-					if (t->phase == TASK_LANE && !t->trims && d->has_mark && t->item.sent > 0 &&
+					if (t->phase == TASK_LANE && t->marked && d->has_mark &&
 					    !(d->mark.flags & (MARK_DOUBT | MARK_SETTLED)) &&
-					    !t->item.unclear && t->item.verdict.kept_nothing)
+					    task_kept_nothing(t))
 						task_mark_del(p, d);
 				}
 }

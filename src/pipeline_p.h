@@ -62,11 +62,13 @@ void work_doc_late(struct pipeline *p, struct doc *d);	/* keep until its attempt
 void work_enter(struct pipeline *p, struct work *w);	/* counts in the window from now on */
 void work_leave(struct pipeline *p, struct work *w);	/* settled: freed after the next commit */
 void work_free(struct work *w);
+void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed any more */
 
 /* ---- task.c ---- */
 
 void task_queue(struct pipeline *p, struct task *t);	/* step 3 begins */
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end);
+bool task_kept_nothing(const struct task *t);	/* what was sent of it left nothing in the store */
 void task_settle_work(struct pipeline *p, struct work *w);
 void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d);
 void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known);

@@ -197,11 +197,11 @@ static void fill_result(struct pipeline *p, struct work *w, const struct task *t
 		run_release(&older);
 	}
 	for (int i = 0; i < w->halves; i++)
-		if (w->half[i].item.sent > 0) {
+		if (w->half[i].sent > 0) {
 			r->sent = true;
-			r->retries += w->half[i].item.sent - 1;
+			r->retries += w->half[i].sent - 1;
 			r->id = w->id[0] ? w->id : NULL;
-			r->ms = clock_ms() - w->half[i].item.first_sent_ms;
+			r->ms = clock_ms() - w->half[i].first_sent_ms;
 		}
 }
 
@@ -249,8 +249,7 @@ static void settle_half(struct pipeline *p, struct task *t)
 	struct work *w = t->work;
 
 	t->phase = TASK_SETTLED;
-	object_free(t->object);
-	t->object = NULL;
+	work_drop_pieces(t);
 	if (t->status == STATUS_FAILED)
 		task_put_failure(p, w, t, true);
 	for (struct task *s = t->superseded, *also; s != NULL; s = also) {
@@ -291,24 +290,28 @@ static void fail_task(struct pipeline *p, struct task *t, enum error_code error,
 
 /* ---- verdicts: step 6 ---- */
 
+static void lane_add_piece(struct pipeline *p, struct task *t, struct piece *piece)
+{
+	piece->task = t;
+	piece->item.owner = piece;
+	piece->item.again = in_doubt(t->doc);
+	t->phase = TASK_LANE;
+	t->flying++;
+	lane_add(p->lane, &piece->item);
+}
+
 static void delete_chunks(struct pipeline *p, struct task *t, uint32_t from, uint32_t to)
 {
 	struct doc *d = t->doc;
-	struct lane_item *i = &t->item;
+	struct lane_item *i = &t->deletion.item;
 
-	free(i->ids);
 	i->kind = LANE_DELETE;
-	i->object = NULL;
 	i->nids = to - from;
 	i->ids = xcalloc(i->nids, sizeof *i->ids);
 	for (uint32_t c = from; c < to; c++)
 		object_id(i->ids[c - from], p->parts.store->collection, d->repo, d->path, c);
 	i->size = (size_t)i->nids * 40;
-	i->again = in_doubt(d);
-	i->owner = t;
-	i->unclear = false;
-	t->phase = TASK_LANE;
-	lane_add(p->lane, i);
+	lane_add_piece(p, t, &t->deletion);
 }
 
 uint32_t task_most_chunks(const struct doc *d)
@@ -318,26 +321,16 @@ uint32_t task_most_chunks(const struct doc *d)
 	return d->has_mark && d->mark.chunks > n ? d->mark.chunks : n;
 }
 
-static void item_stored(struct pipeline *p, struct task *t)
+static void stored(struct pipeline *p, struct task *t)
 {
-	uint32_t most = task_most_chunks(t->doc);
+	finish_doc(p, t, DOC_PRESENT | DOC_KNOWN, t->digest, t->npieces);
+	settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
+}
 
-	if (t->kind == LANE_UPSERT && !t->trims) {
-		t->work->objects++;
-		p->end->stored++;
-		if (most > 1) {
-			t->trims = true;
-			delete_chunks(p, t, 1, most);
-			return;
-		}
-	}
-	if (t->kind == LANE_UPSERT) {
-		finish_doc(p, t, DOC_PRESENT | DOC_KNOWN, t->digest, 1);
-		settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
-		return;
-	}
+static void deleted(struct pipeline *p, struct task *t)
+{
 	p->end->deleted++;
-	t->work->objects += t->item.nids;
+	t->work->objects += t->deletion.item.nids;
 	finish_doc(p, t, DOC_ABSENT, NULL, 0);
 	if (t->skip != REASON_NONE)
 		settle_task(p, t, STATUS_SKIPPED, t->skip);
@@ -345,33 +338,84 @@ static void item_stored(struct pipeline *p, struct task *t)
 		settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
 }
 
-static void item_failed(struct pipeline *p, struct task *t, enum lane_end end)
+/* Every object is stored: what the document had beyond goes. */
+static void trim(struct pipeline *p, struct task *t)
 {
-	struct lane_item *i = &t->item;
-	struct doc *d = t->doc;
-	bool kept_nothing = !i->unclear && i->verdict.kept_nothing && !t->trims;
+	uint32_t most = task_most_chunks(t->doc);
 
-	if (kept_nothing && !(d->mark.flags & MARK_DOUBT)) {
+	t->work->objects += t->npieces;
+	p->end->stored++;
+	t->trims = true;
+	if (most > t->npieces)
+		delete_chunks(p, t, t->npieces, most);
+	else
+		stored(p, t);
+}
+
+/* Pieces that were never sent left nothing behind either. */
+bool task_kept_nothing(const struct task *t)
+{
+	if (t->trims)
+		return false;
+	for (uint32_t i = 0; i < t->npieces; i++) {
+		const struct lane_item *item = &t->pieces[i].item;
+
+		if (item->sent > 0 && (item->unclear || !item->verdict.kept_nothing))
+			return false;
+	}
+	return t->kind == LANE_UPSERT ||
+	       (!t->deletion.item.unclear && t->deletion.item.verdict.kept_nothing);
+}
+
+static void failed(struct pipeline *p, struct task *t, const struct piece *first)
+{
+	struct doc *d = t->doc;
+
+	if (task_kept_nothing(t) && !(d->mark.flags & MARK_DOUBT)) {
 		task_mark_del(p, d);
 	} else {
 		d->mark.flags |= MARK_DOUBT;
 		task_mark_put(p, d);
 	}
-	fail_task(p, t, end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED, i->verdict.http,
-		  i->verdict.text);
+	fail_task(p, t, first->end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED,
+		  first->item.verdict.http, first->item.verdict.text);
+}
+
+static const struct piece *first_failed(const struct task *t)
+{
+	if (t->kind == LANE_DELETE || t->trims)
+		return t->deletion.end != LANE_DONE ? &t->deletion : NULL;
+	for (uint32_t i = 0; i < t->npieces; i++)
+		if (t->pieces[i].end != LANE_DONE)
+			return &t->pieces[i];
+	return NULL;
 }
 
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end)
 {
 	struct pipeline *p = ctx;
-	struct task *t = i->owner;
+	struct piece *piece = i->owner;
+	struct task *t = piece->task;
+	const struct piece *bad;
 
+	piece->end = end;
+	if (i->sent > t->sent)
+		t->sent = i->sent;
+	if (t->first_sent_ms == 0 || i->first_sent_ms < t->first_sent_ms)
+		t->first_sent_ms = i->first_sent_ms;
 	if (i->lost_until > t->doc->late_until)
 		t->doc->late_until = i->lost_until;
-	if (end == LANE_DONE)
-		item_stored(p, t);
+	if (--t->flying > 0)
+		return;
+	bad = first_failed(t);
+	if (bad != NULL)
+		failed(p, t, bad);
+	else if (t->kind == LANE_DELETE)
+		deleted(p, t);
+	else if (t->trims)
+		stored(p, t);
 	else
-		item_failed(p, t, end);
+		trim(p, t);
 }
 
 /* ---- a document's turn: step 3 ---- */
@@ -394,7 +438,7 @@ static bool is_unchanged(const struct pipeline *p, const struct task *t)
 		return false;
 	if (t->kind == LANE_DELETE)	/* a skipped document that no one stored needs no delete either */
 		return (k->flags & DOC_ABSENT) || (t->skip != REASON_NONE && k->flags == 0);
-	return (k->flags & DOC_PRESENT) && (k->flags & DOC_KNOWN) && k->chunks == 1 &&
+	return (k->flags & DOC_PRESENT) && (k->flags & DOC_KNOWN) && k->chunks == t->npieces &&
 	       memcmp(k->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
 }
 
@@ -432,22 +476,21 @@ static void embed(struct pipeline *p, struct object *o)
 
 static void enter_lane(struct pipeline *p, struct task *t)
 {
-	struct doc *d = t->doc;
-	struct lane_item *i = &t->item;
-	uint32_t most = task_most_chunks(d);
+	uint32_t most = task_most_chunks(t->doc);
 
 	if (t->kind == LANE_DELETE) {
 		delete_chunks(p, t, 0, most > 0 ? most : 1);
 		return;
 	}
-	embed(p, t->object);
-	i->kind = LANE_UPSERT;
-	i->object = t->object;
-	i->size = p->parts.store->driver->object_bytes(p->parts.store, t->object);
-	i->again = in_doubt(d);
-	i->owner = t;
-	t->phase = TASK_LANE;
-	lane_add(p->lane, i);
+	for (uint32_t i = 0; i < t->npieces; i++) {
+		struct piece *piece = &t->pieces[i];
+
+		embed(p, piece->object);
+		piece->item.kind = LANE_UPSERT;
+		piece->item.object = piece->object;
+		piece->item.size = p->parts.store->driver->object_bytes(p->parts.store, piece->object);
+		lane_add_piece(p, t, piece);
+	}
 }
 
 /* True while an attempt for another version of the document may still arrive. */
@@ -489,8 +532,7 @@ static void supersede(struct pipeline *p, struct task *old, struct task *by)
 	if (state_later(p->state, by->hold, old->hold))
 		by->hold = old->hold;
 	/* its text is not needed any more; its line and place are */
-	object_free(old->object);
-	old->object = NULL;
+	work_drop_pieces(old);
 }
 
 /* Step 3 begins: the task queues for its document. */

@@ -95,10 +95,19 @@ void work_doc_put(struct pipeline *p, struct doc *d)
 
 /* ---- lines ---- */
 
+void work_drop_pieces(struct task *t)
+{
+	for (uint32_t i = 0; i < t->npieces; i++)
+		object_free(t->pieces[i].object);
+	free(t->pieces);
+	t->pieces = NULL;
+	t->npieces = 0;
+}
+
 static void task_release(struct task *t)
 {
-	object_free(t->object);
-	free(t->item.ids);
+	work_drop_pieces(t);
+	free(t->deletion.item.ids);
 	free(t->message);
 }
 

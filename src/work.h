@@ -30,17 +30,29 @@ enum task_phase {
 	TASK_SETTLED
 };
 
+struct piece {			/* what a lane carries of a task: one object, or all the ids to delete */
+	struct task *task;
+	struct object *object;		/* owned; NULL for a delete */
+	struct lane_item item;
+	enum lane_end end;		/* once the lane has ended it */
+};
+
 struct task {
 	struct work *work;
 	struct doc *doc;
 	enum lane_kind kind;
 	uint8_t half;			/* HALF_NEW, HALF_OLD */
 	enum task_phase phase;
-	struct object *object;		/* owned; LANE_UPSERT */
+	struct piece *pieces;		/* owned; LANE_UPSERT: npieces, the document's chunks in order */
+	uint32_t npieces;
+	uint32_t flying;		/* how many of its pieces the lane has not ended */
+	struct piece deletion;		/* LANE_DELETE, and of what a stored document had beyond */
 	uint8_t digest[SYNC_DIGEST_SIZE];
 	enum reason skip;		/* a delete that stands for a skipped document: its reason */
 	bool trims;			/* stored; now what the document had beyond is deleted */
-	struct lane_item item;
+	bool marked;			/* its document is marked "in flight" for it */
+	unsigned sent;			/* most requests that one piece was part of */
+	int64_t first_sent_ms;
 	enum status status;		/* once settled */
 	enum reason reason;
 	enum error_code error;
