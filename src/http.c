@@ -22,10 +22,12 @@
 #define RETRY_AFTER_MAX_S 300
 #define WAIT_MAX 16
 
+enum conn_state { CONN_FREE, CONN_BUSY, CONN_DONE };
+
 struct conn {
 	struct http *http;		/* borrowed */
 	CURL *easy;			/* owned; NULL until first used */
-	enum { CONN_FREE, CONN_BUSY, CONN_DONE } state;
+	enum conn_state state;
 	struct request request;
 	struct reply reply;
 	void *tag;
@@ -38,7 +40,9 @@ struct conn {
 };
 
 struct http {
-	CURLM *multi;
+	CURLM *multi;			/* the first's own; borrowed by those beside it */
+	struct http *first;		/* itself, where it is the first */
+	struct http *beside;		/* list of all that share multi, the first at its head */
 	struct conn *conns;		/* owned; n of them */
 	unsigned n;
 	struct curl_slist *headers;		/* for GET */
@@ -277,7 +281,17 @@ static void make_headers(struct http *h, const char *const *lines)
 	}
 }
 
-struct http *http_new(const struct http_options *o)
+/* All that share the handle together keep so many connections. */
+static void allow_kept(struct http *first)
+{
+	long n = 0;
+
+	for (struct http *h = first; h; h = h->beside)
+		n += (long)h->n;
+	curl_multi_setopt(first->multi, CURLMOPT_MAXCONNECTS, n);
+}
+
+static struct http *make(const struct http_options *o)
 {
 	struct http *h;
 
@@ -290,11 +304,35 @@ struct http *http_new(const struct http_options *o)
 	h->conns = xcalloc(h->n, sizeof(*h->conns));
 	for (unsigned i = 0; i < h->n; i++)
 		h->conns[i].http = h;
+	make_headers(h, o->headers);
+	return h;
+}
+
+struct http *http_new(const struct http_options *o)
+{
+	struct http *h = make(o);
+
+	if (!h)
+		return NULL;
+	h->first = h;
 	h->multi = curl_multi_init();
 	if (!h->multi)
 		no_memory();
-	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->n);
-	make_headers(h, o->headers);
+	allow_kept(h);
+	return h;
+}
+
+struct http *http_beside(struct http *first, const struct http_options *o)
+{
+	struct http *h = make(o);
+
+	if (!h)
+		return NULL;
+	h->first = first->first;
+	h->multi = first->multi;
+	h->beside = h->first->beside;
+	h->first->beside = h;
+	allow_kept(h->first);
 	return h;
 }
 
@@ -309,6 +347,21 @@ static void conn_reset(struct conn *c)
 	c->state = CONN_FREE;
 }
 
+static void leave(struct http *h)
+{
+	struct http **p = &h->first->beside;
+
+	if (h->first == h) {
+		assert(!h->beside);
+		curl_multi_cleanup(h->multi);
+		return;
+	}
+	while (*p != h)
+		p = &(*p)->beside;
+	*p = h->beside;
+	allow_kept(h->first);
+}
+
 void http_free(struct http *h)
 {
 	if (!h)
@@ -317,12 +370,29 @@ void http_free(struct http *h)
 		conn_reset(&h->conns[i]);
 		curl_easy_cleanup(h->conns[i].easy);
 	}
-	curl_multi_cleanup(h->multi);
+	leave(h);
 	curl_slist_free_all(h->headers);
 	curl_slist_free_all(h->body_headers);
 	free(h->cacert);
 	free(h->conns);
 	free(h);
+}
+
+static struct conn *any_in(const struct http *h, enum conn_state state)
+{
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->conns[i].state == state)
+			return &h->conns[i];
+	return NULL;
+}
+
+/* Also of those that share the handle; h may be NULL. */
+static bool any_beside(const struct http *h, enum conn_state state)
+{
+	for (h = h ? h->first : NULL; h; h = h->beside)
+		if (any_in(h, state))
+			return true;
+	return false;
 }
 
 /* Starting */
@@ -350,11 +420,9 @@ static void set_request(struct conn *c)
 
 static struct conn *conn_start(struct http *h, struct request *r, void *tag)
 {
-	struct conn *c = h->conns;
+	struct conn *c = any_in(h, CONN_FREE);
 
-	while (c < h->conns + h->n && c->state != CONN_FREE)
-		c++;
-	if (c == h->conns + h->n)
+	if (!c)
 		return NULL;
 	if (!c->easy)
 		conn_open(c);
@@ -475,12 +543,13 @@ static void conn_end(struct conn *c, CURLcode result)
 /* libcurl itself has failed: what is in flight will never be answered. */
 static void end_all(struct http *h, CURLMcode why)
 {
-	for (unsigned i = 0; i < h->n; i++)
-		if (h->conns[i].state == CONN_BUSY) {
-			snprintf(h->conns[i].error, CURL_ERROR_SIZE, "%s",
-				 curl_multi_strerror(why));
-			conn_end(&h->conns[i], CURLE_FAILED_INIT);
-		}
+	for (h = h->first; h; h = h->beside)
+		for (unsigned i = 0; i < h->n; i++)
+			if (h->conns[i].state == CONN_BUSY) {
+				snprintf(h->conns[i].error, CURL_ERROR_SIZE, "%s",
+					 curl_multi_strerror(why));
+				conn_end(&h->conns[i], CURLE_FAILED_INIT);
+			}
 }
 
 static void move(struct http *h)
@@ -509,21 +578,13 @@ static void conn_take(struct conn *c, struct reply *reply)
 	conn_reset(c);
 }
 
-static struct conn *any_done(const struct http *h)
-{
-	for (unsigned i = 0; i < h->n; i++)
-		if (h->conns[i].state == CONN_DONE)
-			return &h->conns[i];
-	return NULL;
-}
-
 int http_next(struct http *h, void **tag, struct reply *reply)
 {
-	struct conn *c = any_done(h);
+	struct conn *c = any_in(h, CONN_DONE);
 
 	if (!c) {
 		move(h);
-		c = any_done(h);
+		c = any_in(h, CONN_DONE);
 	}
 	if (!c)
 		return 0;
@@ -566,11 +627,7 @@ static void wait_moving(struct http *h, const struct pollfd *fds, unsigned nfds,
 
 static int wait_for(struct http *h, struct pollfd *fds, unsigned nfds, int ms)
 {
-	bool moving = false;
-
-	for (unsigned i = 0; h && i < h->n; i++)
-		moving |= h->conns[i].state == CONN_BUSY;
-	if (moving && ms) {
+	if (ms && any_beside(h, CONN_BUSY)) {
 		wait_moving(h, fds, nfds, ms);
 		ms = 0;
 	}
@@ -585,7 +642,7 @@ static int wait_for(struct http *h, struct pollfd *fds, unsigned nfds, int ms)
 
 int http_wait(struct http *h, struct pollfd *fds, unsigned nfds, int64_t deadline_ms)
 {
-	return wait_for(h, fds, nfds, h && any_done(h) ? 0 : until(deadline_ms));
+	return wait_for(h, fds, nfds, any_beside(h, CONN_DONE) ? 0 : until(deadline_ms));
 }
 
 int http_once(struct http *h, struct request *r, struct reply *reply, int stop_fd)

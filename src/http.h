@@ -29,6 +29,10 @@ struct http_options {
 
 /* Returns NULL with the reason logged (a header with a control character, no such cacert). */
 struct http *http_new(const struct http_options *o);
+/* Connections with options of their own that are waited for together with first's: http_wait() on
+ * either wakes for both, and returns at once while either has an end to be taken by http_next().
+ * Moving either moves both.  To be freed before first. */
+struct http *http_beside(struct http *first, const struct http_options *o);
 void http_free(struct http *h);		/* closes everything, requests in flight included */
 
 struct request {

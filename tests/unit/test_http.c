@@ -716,6 +716,113 @@ static void test_once_among_others(void)
 	serve_end();
 }
 
+/* Beside each other */
+
+static struct http *second(int connections, long timeout_ms)
+{
+	static const char *const headers[] = { "X-Other: yes", NULL };
+	struct http_options o = { .total_timeout_ms = timeout_ms, .idle_s = 30, .max_reply = 100000,
+				  .headers = headers, .connections = connections };
+
+	return http_beside(http, &o);
+}
+
+static void test_beside(void)
+{
+	struct request q1, q2;
+	struct http *other;
+	struct reply r = { 0 };
+	int tag1, tag2;
+	void *tag = NULL;
+
+	serve(second_first);
+	other = second(1, 5000);
+	q1 = request("POST", "/1", "{}");
+	q2 = request("POST", "/2", "{}");
+	http_start(http, &q1, &tag1);
+	http_start(other, &q2, &tag2);
+	ok(http_busy(http) == 1 && http_busy(other) == 1, "each has a connection of its own");
+	ok(wait_next(&r) == &tag1 && body_is(&r, "1"), "the first gives its own, though the other's came before");
+	reply_release(&r);
+	ok(http_wait(http, NULL, 0, CLOCK_NEVER) == 0 && http_wait(other, NULL, 0, CLOCK_NEVER) == 0,
+	   "no sleep while the other's waits to be taken");
+	ok(http_next(http, &tag, &r) == 0 && http_busy(other) == 1, "which the first does not give");
+	ok(http_next(other, &tag, &r) == 1 && tag == &tag2 && body_is(&r, "2"), "and the other does");
+	reply_release(&r);
+	http_free(other);
+	serve_end();
+}
+
+/* A wait on one wakes for the other, though it is idle itself. */
+static void test_beside_wakes(struct http *waits, struct http *sends)
+{
+	int64_t deadline = clock_ms() + 20000;
+	struct request q = request("POST", "/p", "{}");
+	struct reply r = { 0 };
+	int tag;
+	void *got = NULL;
+
+	http_start(sends, &q, &tag);
+	while (!http_next(sends, &got, &r) && clock_ms() < deadline)
+		http_wait(waits, NULL, 0, deadline);
+	ok(got == &tag && r.end == HTTP_ANSWERED && clock_ms() < deadline, "it wakes");
+	reply_release(&r);
+}
+
+static void test_beside_options(void)
+{
+	struct http *other;
+	struct request q;
+	struct reply r;
+
+	serve(echo);
+	other = second(1, 5000);
+	q = request("POST", "/p", "{}");
+	want_echo(request("GET", "/g", NULL),
+		  "GET /g HTTP/1.1 type=0 expect=0 encoding=0 test=1 body=0 conn=1");
+	http_once(other, &q, &r, -1);
+	ok(body_is(&r, "POST /p HTTP/1.1 type=1 expect=0 encoding=0 test=0 body=2 conn=1"),
+	   "headers of its own");
+	reply_release(&r);
+	test_beside_wakes(http, other);
+	test_beside_wakes(other, http);
+	http_free(other);
+	want_echo(request("GET", "/g", NULL),
+		  "GET /g HTTP/1.1 type=0 expect=0 encoding=0 test=1 body=0 conn=1");
+	serve_end();
+}
+
+static void test_beside_ends(void)
+{
+	struct request q1, q2;
+	struct http *other;
+	struct reply r = { 0 };
+	void *tag;
+
+	serve(second_first);
+	other = second(2, 5000);
+	q1 = request("POST", "/1", "{}");
+	q2 = request("POST", "/2", "{}");
+	http_start(other, &q2, &q2);
+	http_once(http, &q1, &r, -1);
+	ok(body_is(&r, "1"), "http_once on one");
+	reply_release(&r);
+	ok(http_next(other, &tag, &r) == 1 && body_is(&r, "2"), "keeps what ended on the other meanwhile");
+	reply_release(&r);
+	q1 = request("POST", "/3", "{}");
+	http_start(http, &q1, &q1);
+	q2 = request("POST", "/4", "{}");
+	http_start(other, &q2, &q2);
+	http_free(other);
+	ok(http_busy(http) == 1, "freed with a request in flight; the first's goes on");
+	other = second(1, 50);
+	q2 = request("POST", "/5", "{}");
+	ok(http_once(other, &q2, &r, -1) == 0 && r.timed_out, "a timeout of its own");
+	reply_release(&r);
+	http_free(other);
+	serve_end();
+}
+
 /* Waiting */
 
 static void test_wait(struct http *h, const char *what)
@@ -860,6 +967,9 @@ int main(void)
 	test_died_idle();
 	test_two();
 	test_once_among_others();
+	test_beside();
+	test_beside_options();
+	test_beside_ends();
 	test_waits();
 	test_stop();
 	return tap_done();
