@@ -67,7 +67,7 @@ static void list_init(struct list *l)
 
 static size_t item_objects(const struct lane_item *i)
 {
-	return i->kind == LANE_UPSERT ? 1 : i->nids;
+	return i->kind == LANE_DELETE ? i->nids : 1;
 }
 
 static void list_add(struct list *l, struct lane_item *i)
@@ -202,6 +202,14 @@ void lane_flush(struct lane *l)
 		close_open(l, (enum lane_kind)k);
 }
 
+static bool any_open(const struct lane *l)
+{
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (l->open[k] != NULL)
+			return true;
+	return false;
+}
+
 static bool any_aside(const struct lane *l)
 {
 	for (int k = 0; k < LANE_KINDS; k++)
@@ -235,8 +243,7 @@ struct batch *lane_next(struct lane *l)
 	if (b != NULL) {
 		l->ready = b->next;
 		b->next = NULL;
-	} else if (any_aside(l) && l->in_flight == 0 && l->open[LANE_UPSERT] == NULL &&
-		   l->open[LANE_DELETE] == NULL) {
+	} else if (any_aside(l) && l->in_flight == 0 && !any_open(l)) {
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
 	}
@@ -275,18 +282,21 @@ void lane_unsend(struct lane *l, struct batch *b)
 
 static void fill_ask(struct batch *b)
 {
+	static const enum ask_kind kinds[LANE_KINDS] = { ASK_UPSERT, ASK_DELETE, ASK_EMBED };
 	struct ask *a = &b->ask;
 	size_t n = 0;
 
 	ask_release(a);
 	free(a->objects);
 	memset(a, 0, sizeof *a);
-	a->kind = b->witness ? ASK_TOUCH : b->kind == LANE_UPSERT ? ASK_UPSERT : ASK_DELETE;
+	a->kind = b->witness ? ASK_TOUCH : kinds[b->kind];
 	a->objects = xcalloc(b->items.objects, sizeof *a->objects);
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
 		if (i->kind == LANE_UPSERT)
 			a->objects[n++] = (struct ask_object){ .id = i->object->id,
 				.object = i->object, .again = i->again };
+		if (i->kind == LANE_EMBED)
+			a->objects[n++] = (struct ask_object){ .text = i->text, .len = i->text_len };
 		for (uint32_t k = 0; i->kind == LANE_DELETE && k < i->nids; k++)
 			a->objects[n++] = (struct ask_object){ .id = i->ids[k], .again = i->again };
 	}
@@ -347,6 +357,11 @@ static void stop_with(struct lane *l, int status)
 
 /* ---- what an answer means ---- */
 
+static const char *role(const struct lane *l)
+{
+	return l->store->driver->role;
+}
+
 static void succeeded(struct lane *l)
 {
 	l->successes++;
@@ -403,8 +418,8 @@ static void suspect(struct lane *l, struct lane_item *i)
 	}
 	list_add(&l->suspects, i);
 	if (l->suspect_batches >= SHAPE_BATCHES && l->stop == 0) {
-		log_err("the store refuses every object: %s; is it the right collection, embedder and "
-			"dimension?", i->verdict.text);
+		log_err("the %s refuses every object: %s; is it the right %s?", role(l), i->verdict.text,
+			i->kind == LANE_EMBED ? "model" : "collection, embedder and dimension");
 		stop_with(l, 78);
 	}
 }
@@ -423,7 +438,7 @@ static void pause_lane(struct lane *l, const struct verdict *v, const struct rep
 	if (l->away_since == 0)
 		l->away_since = now;
 	l->pause_until = now + wait;
-	log_info("store: %s%s%s; attempt %u in a row failed, the next in %.1f s",
+	log_info("%s: %s%s%s; attempt %u in a row failed, the next in %.1f s", role(l),
 		 v->text[0] ? v->text : "no clear answer", r != NULL && r->error[0] ? ": " : "",
 		 r != NULL ? r->error : "", l->failures_in_a_row, (double)wait / 1000);
 }
@@ -435,7 +450,7 @@ static void check_give_up(struct lane *l, const struct verdict *v, bool answered
 	if (l->stop != 0 || l->away_since == 0 || clock_ms() - l->away_since < l->o.give_up_ms ||
 	    (answered && l->o.give_up_ms == 0))
 		return;
-	log_err("the store at '%s' is away: %s; nothing is lost, the same command resumes",
+	log_err("the %s at '%s' is away: %s; nothing is lost, the same command resumes", role(l),
 		l->store->url.base, v->text[0] ? v->text : "no clear answer");
 	stop_with(l, 75);
 }
@@ -458,6 +473,20 @@ static void spread_verdicts(struct batch *b)
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next)
 		for (size_t k = 0; k < item_objects(i); k++)
 			merge_verdict(&i->verdict, &b->ask.objects[n++].verdict, k == 0);
+}
+
+/* What an embedding server made of the texts passes to their items. */
+static void take_vectors(struct batch *b)
+{
+	struct ask_object *o = b->ask.objects;
+
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next, o++) {
+		if (o->verdict.scope != VERDICT_OK)
+			continue;
+		i->vector = o->vector;
+		i->dim = o->dim;
+		o->vector = NULL;
+	}
 }
 
 /* What the attempt leaves behind at an item that it did not prove done. */
@@ -585,12 +614,12 @@ static void look_up_again(struct lane *l, struct batch *b, const struct reply *r
 static bool stops_run(struct lane *l, const struct verdict *v)
 {
 	if (v->scope == VERDICT_AUTH) {
-		log_err("the store refuses access: %s; give a valid key by --api-key-file", v->text);
+		log_err("the %s refuses access: %s; give a valid key by --api-key-file", role(l), v->text);
 		stop_with(l, 77);
 		return true;
 	}
 	if (v->scope == VERDICT_RUN) {
-		log_err("the store cannot be used as configured: %s", v->text);
+		log_err("the %s cannot be used as configured: %s", role(l), v->text);
 		stop_with(l, 78);
 		return true;
 	}
@@ -613,7 +642,7 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 			if (!ok)
 				succeeded(l);
 			ok = l->first_done = true;
-			*(i->kind == LANE_UPSERT ? &l->figures.objects : &l->figures.deletes) +=
+			*(i->kind == LANE_DELETE ? &l->figures.deletes : &l->figures.objects) +=
 				item_objects(i);
 			finish(l, i, LANE_DONE);
 			break;
@@ -632,7 +661,7 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 	}
 	if (ok) {
 		blame_aside(l, b->kind);
-		if (b->kind == LANE_UPSERT)
+		if (b->kind != LANE_DELETE)
 			blame_suspects(l);
 	}
 	b->items = left;
@@ -666,6 +695,8 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 		return;
 	}
 	spread_verdicts(b);
+	if (b->kind == LANE_EMBED)
+		take_vectors(b);
 	rest = settle_items(l, b, r);
 	if (b->items.n > 0) {
 		struct lane_item *first = b->items.first;
@@ -707,8 +738,7 @@ int64_t lane_due(const struct lane *l)
 
 	if (l->stop != 0 || l->in_flight >= connections_now(l))
 		return CLOCK_NEVER;
-	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0 && l->open[LANE_UPSERT] == NULL &&
-				 l->open[LANE_DELETE] == NULL))
+	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0 && !any_open(l)))
 		return wait;
 	for (int k = 0; k < LANE_KINDS; k++)
 		if (l->open[k] != NULL && l->open[k]->opened_ms + l->o.flush_ms < due)

@@ -1,4 +1,4 @@
-/* lane: requests of batches to one store: fills, closes by count, bytes or age, sends, halves, backs
+/* lane: requests of batches to one server, a store or one that embeds: fills, closes by count, bytes or age, sends, halves, backs
  * off, and says of every item how it ended.
  *
  * The caller commits "in flight" between lane_next() and lane_send(); the lane never sends a batch
@@ -17,7 +17,7 @@
 #include "driver.h"
 #include "http.h"
 
-enum lane_kind { LANE_UPSERT, LANE_DELETE, LANE_KINDS };
+enum lane_kind { LANE_UPSERT, LANE_DELETE, LANE_EMBED, LANE_KINDS };
 
 struct lane_item {
 	/* the caller's */
@@ -25,12 +25,16 @@ struct lane_item {
 	struct object *object;		/* LANE_UPSERT, borrowed */
 	char (*ids)[37];		/* LANE_DELETE: nids of them, borrowed */
 	uint32_t nids;
+	const char *text;		/* LANE_EMBED: text_len bytes, borrowed */
+	size_t text_len;
 	size_t size;			/* bytes, about */
 	bool again;			/* an earlier attempt may have arrived */
 	void *owner;
 
 	/* the lane's, readable when it is done */
 	struct verdict verdict;		/* of the last attempt */
+	float *vector;			/* LANE_EMBED, LANE_DONE: dim numbers, whoever takes them frees them */
+	size_t dim;
 	unsigned tries;			/* attempts that were charged to it */
 	unsigned sent;			/* requests that it was part of */
 	bool unclear;			/* an attempt ended without the store known to have kept nothing */
@@ -57,7 +61,8 @@ struct lane_options {
 };
 
 struct lane_figures {
-	uint64_t requests, objects, deletes, bytes, halved, failures;
+	uint64_t requests, bytes, halved, failures;
+	uint64_t objects, deletes;	/* done: upserts or texts, and ids */
 };
 
 struct lane;

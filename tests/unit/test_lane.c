@@ -83,9 +83,10 @@ void reply_release(struct reply *r)
 
 /* ---- the driver ---- */
 
+/* A text to embed is its number, too. */
 static int number_of(const struct ask_object *o)
 {
-	return (int)strtol(o->id, NULL, 10);
+	return (int)strtol(o->id ? o->id : o->text, NULL, 10);
 }
 
 static int build(const struct store *s, struct ask *a, struct request *r)
@@ -117,6 +118,11 @@ static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt,
 	else
 		v->scope = rule == FINE ? VERDICT_OK : VERDICT_OBJECT;
 	v->wrong_shape = v->scope == VERDICT_OBJECT && rule == WRONG_SHAPE;
+	if (a->kind == ASK_EMBED && v->scope == VERDICT_OK) {
+		o->dim = o->len;
+		o->vector = xcalloc(o->dim, sizeof(*o->vector));
+		o->vector[0] = (float)number_of(o);
+	}
 }
 
 static void judge(struct store *s, struct ask *a, const struct reply *r)
@@ -142,7 +148,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		judge_object(a, &a->objects[i], spoilt, crashed, busy);
 }
 
-static struct driver driver = { .name = "test", .build = build, .judge = judge };
+static struct driver driver = { .name = "test", .role = "store", .build = build, .judge = judge };
 const struct driver drv_chroma;		/* so that the linker takes no other */
 
 /* ---- the lane ---- */
@@ -230,6 +236,16 @@ static void add_delete(int n, uint32_t nids)
 	items[n].ids = ids[n];
 	items[n].nids = nids;
 	items[n].size = 40 * nids;
+	lane_add(lane, &items[n]);
+}
+
+static void add_text(int n)
+{
+	snprintf(objects[n].id, sizeof(objects[n].id), "%d", n);
+	items[n].kind = LANE_EMBED;
+	items[n].text = objects[n].id;
+	items[n].text_len = strlen(objects[n].id);
+	items[n].size = 10;
 	lane_add(lane, &items[n]);
 }
 
@@ -802,6 +818,55 @@ static void test_deletes(void)
 	ok(was_sent("d10 d20 "), "ids count as objects of a batch");
 }
 
+/* ---- texts to embed ---- */
+
+static void test_embed(void)
+{
+	set_up(4);
+	driver.role = "embedding server";
+	start();
+	rules[1] = REFUSED;
+	rules[2] = SPOILS;
+	rules[10] = CRASHES;
+	for (int n = 8; n < 12; n++)
+		add_text(n);
+	for (int n = 0; n < 3; n++)
+		add_text(n);
+	lane_flush(lane);
+	run(600000);
+	ok(ends("drr") && ended[8] == 'd' && ended[9] == 'd' && ended[10] == 'g' && ended[11] == 'd',
+	   "texts are refused, given up and embedded like objects");
+	ok(items[8].dim == 1 && items[8].vector[0] == 8 && items[11].dim == 2 && items[11].vector[0] == 11,
+	   "each has the vector that was made of it");
+	ok(items[1].vector == NULL && items[2].vector == NULL && items[10].vector == NULL,
+	   "and what failed has none");
+	ok(lane_figures(lane)->objects == 4 && lane_figures(lane)->deletes == 0, "counted");
+	for (int n = 0; n < ITEMS; n++)
+		free(items[n].vector);
+	set_up(1);
+	start();
+	rules[0] = CRASHES;
+	add_text(0);
+	run(200000);
+	ok(ends("g") && was_sent("0 0 0 0 touch "), "alone: the driver's smallest write is the witness");
+	driver.role = "store";
+}
+
+static void test_embed_shape(void)
+{
+	set_up(2);
+	options.connections = 1;
+	start();
+	for (int n = 0; n < 4; n++)
+		rules[n] = WRONG_SHAPE;
+	for (int n = 0; n < 6; n++)
+		add_text(n);
+	run(0);
+	ok(lane_stop(lane) == 0 && ends("rrrrdd"), "vectors of another length, and then one that fits: refused");
+	for (int n = 0; n < ITEMS; n++)
+		free(items[n].vector);
+}
+
 /* Random stores: every item ends once, and as it must. */
 static void test_random(void)
 {
@@ -879,6 +944,8 @@ int main(void)
 	test_lookup();
 	test_lookup_fails_for_now();
 	test_deletes();
+	test_embed();
+	test_embed_shape();
 	test_random();
 	test_free_in_flight();
 	drop_flying();
