@@ -187,7 +187,7 @@ void intake_set_embedder(struct pipeline *p, char *embedder)
 	free(p->embedder);
 	free(p->settings);
 	p->embedder = embedder;
-	p->settings = xasprintf("%s chunks:off", embedder);
+	p->settings = object_settings(embedder, &(struct chunking){ 0 });
 }
 
 /* The first object decides, where neither the user nor the collection has: the vector that it brings,

@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "buf.h"
+#include "cleanup.h"
 #include "digest.h"
 #include "lang.h"
 #include "object.h"
@@ -24,6 +25,11 @@ static const char *const prop_names[OBJECT_PROPS] = {
 	"file_path", "file_name", "repository", "language", "extension", "mime_type",
 	"size_bytes", "line_count", "content_hash", "truncated", "chunk_index", "chunk_count",
 	"start_line", "end_line", "charset", "synced_at", "metadata", "sync_digest",
+};
+
+struct object_shared {
+	uint32_t objects;	/* that still use it */
+	char *text, *strings;	/* owned; strings: what props point to */
 };
 
 void object_id(char out[37], const char *collection, const char *repo, const char *path,
@@ -98,6 +104,13 @@ static void digest_vector(struct digest *d, const float *v, size_t n)
 			len = 0;
 		}
 	}
+}
+
+char *object_settings(const char *embedder, const struct chunking *how)
+{
+	autofree char *name = chunking_name(how);
+
+	return xasprintf("%s chunks:%s", embedder, name);
 }
 
 void object_digest(uint8_t out[SYNC_DIGEST_SIZE], const struct change *c, const struct content *k,
@@ -180,9 +193,9 @@ static void copy_strings(struct object *o, const struct change *c, const struct 
 	char *at;
 
 	hex_encode(hex, digest, SYNC_DIGEST_SIZE);
-	at = o->strings = xmalloc(2 * length(c->path) + length(c->repo) + length(c->mime) +
-				  length(c->charset) + length(c->metadata) + length(k->hash_hex) +
-				  length(synced_at) + sizeof(hex));
+	at = o->shared->strings = xmalloc(2 * length(c->path) + length(c->repo) + length(c->mime) +
+					  length(c->charset) + length(c->metadata) +
+					  length(k->hash_hex) + length(synced_at) + sizeof(hex));
 	copy_str(o, P_FILE_PATH, c->path, &at);
 	slash = strrchr(path->s, '/');
 	set_str(o, P_FILE_NAME, slash ? slash + 1 : path->s,
@@ -197,8 +210,9 @@ static void copy_strings(struct object *o, const struct change *c, const struct 
 	copy_str(o, P_SYNC_DIGEST, hex, &at);
 }
 
-struct object *object_new(const char *collection, struct change *c, struct content *k,
-			  const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at)
+/* What all chunks have in common: an object that only place_chunk() has to finish. */
+static struct object *object_of_document(const struct change *c, struct content *k,
+					 const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at)
 {
 	struct object *o = xcalloc(1, sizeof(*o));
 	const char *s;
@@ -206,7 +220,7 @@ struct object *object_new(const char *collection, struct change *c, struct conte
 
 	for (i = 0; i < OBJECT_PROPS; i++)
 		o->props[i].name = prop_names[i];
-	object_id(o->id, collection, c->repo, c->path, 0);
+	o->shared = xcalloc(1, sizeof(*o->shared));
 	copy_strings(o, c, k, digest, synced_at);
 	if (!c->mime && (s = lang_mime(c->path)))
 		set_str(o, P_MIME_TYPE, s, strlen(s));
@@ -214,28 +228,74 @@ struct object *object_new(const char *collection, struct change *c, struct conte
 		set_str(o, P_LANGUAGE, s, strlen(s));
 	set_int(o, P_SIZE_BYTES, size_of(c, k));
 	set_int(o, P_LINE_COUNT, lines_of(c, k));
-	set_int(o, P_CHUNK_INDEX, 0);
-	set_int(o, P_CHUNK_COUNT, 1);
-	set_int(o, P_START_LINE, 1);
-	set_int(o, P_END_LINE, (int64_t)text_lines(k->text, k->len));
 	set_int(o, P_TRUNCATED, k->truncated);
 	o->props[P_TRUNCATED].type = PROP_BOOL;
-	o->text = k->text;
-	o->text_len = k->len;
+	o->shared->text = k->text;
 	k->text = NULL;
-	o->vector = c->vector;
-	o->dim = c->nvector;
+	return o;
+}
+
+static void place_chunk(struct object *o, const struct chunk *chunk, uint32_t index)
+{
+	o->text = o->shared->text + chunk->start;
+	o->text_len = chunk->len;
+	o->shared->objects++;
+	set_int(o, P_CHUNK_INDEX, index);
+	set_int(o, P_START_LINE, chunk->first_line);
+	set_int(o, P_END_LINE, chunk->last_line);
+}
+
+struct object **objects_new(const char *collection, struct change *c, struct content *k,
+			    const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at,
+			    const struct chunking *how, uint32_t *n)
+{
+	static const struct chunking whole;
+	struct object **all, *first = object_of_document(c, k, digest, synced_at);
+	struct chunk_walk w;
+	struct chunk chunk;
+	uint32_t i;
+
+	if (c->vector)
+		how = &whole;
+	*n = chunk_count(first->shared->text, k->len, how);
+	set_int(first, P_CHUNK_COUNT, *n);
+	all = xcalloc(*n, sizeof(*all));
+	chunk_begin(&w, first->shared->text, k->len, how);
+	for (i = 0; i < *n && chunk_next(&w, &chunk); i++) {
+		all[i] = first;
+		if (i > 0) {
+			all[i] = xmalloc(sizeof(*first));
+			*all[i] = *first;
+		}
+		object_id(all[i]->id, collection, c->repo, c->path, i);
+		place_chunk(all[i], &chunk, i);
+	}
+	first->vector = c->vector;
+	first->dim = c->nvector;
 	c->vector = NULL;
 	c->nvector = 0;
-	return o;
+	return all;
+}
+
+struct object *object_new(const char *collection, struct change *c, struct content *k,
+			  const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at)
+{
+	static const struct chunking off;
+	uint32_t n;
+	autofree struct object **all = objects_new(collection, c, k, digest, synced_at, &off, &n);
+
+	return all[0];
 }
 
 void object_free(struct object *o)
 {
 	if (!o)
 		return;
-	free(o->text);
+	if (--o->shared->objects == 0) {
+		free(o->shared->text);
+		free(o->shared->strings);
+		free(o->shared);
+	}
 	free(o->vector);
-	free(o->strings);
 	free(o);
 }

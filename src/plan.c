@@ -155,7 +155,7 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 	struct line line;
 	int status = 0;
 
-	p.settings = xasprintf("%s chunks:off", embedder);
+	p.settings = object_settings(embedder, &(struct chunking){ 0 });
 	while (status == 0 && stop_signal() == 0 && (got != INPUT_END || output_waiting(out) > 0)) {
 		if (got != INPUT_END && !output_full(out))
 			got = input_next(in, &line);

@@ -99,6 +99,72 @@ static void test_sparse(void)
 	object_free(NULL);
 }
 
+static bool text_is(const struct object *o, const char *want)
+{
+	return o->text_len == strlen(want) && memcmp(o->text, want, o->text_len) == 0;
+}
+
+static void test_chunks(void)
+{
+	uint8_t digest[SYNC_DIGEST_SIZE] = { 1 };
+	static const char *const texts[] = { "a\nb\n", "b\nc\n", "c\nd" };
+	struct object **all;
+	uint32_t n = 0, i, prop;
+	bool same = true;
+	char id[37];
+
+	make("{\"repo\":\"team/ServiceA\",\"path\":\"caf\xc3\xa9 menu.txt\",\"metadata\":{\"a\":1}}",
+	     "a\nb\nc\nd");
+	all = objects_new("Code", &c, &k, digest, "t", &(struct chunking){ 2, 1, 0 }, &n);
+	ok(n == 3 && !k.text, "a document of three chunks");
+	for (i = 0; i < n; i++) {
+		struct prop *p = all[i]->props;
+
+		object_id(id, "Code", "team/ServiceA", "caf\xc3\xa9 menu.txt", i);
+		ok(strcmp(all[i]->id, id) == 0 && text_is(all[i], texts[i]) && !all[i]->vector,
+		   "chunk %lu: id and text", (unsigned long)i);
+		ok(int_is(&p[10], "chunk_index", i) && int_is(&p[11], "chunk_count", 3) &&
+		   int_is(&p[12], "start_line", i + 1) && int_is(&p[13], "end_line", i + 2), "its place");
+		for (prop = 0; prop < OBJECT_PROPS; prop++)
+			same &= prop == 10 || prop == 12 || prop == 13 ||
+				memcmp(&p[prop], &all[0]->props[prop], sizeof(p[prop])) == 0;
+	}
+	ok(same && int_is(&all[2]->props[6], "size_bytes", 7) && int_is(&all[2]->props[7], "line_count", 4) &&
+	   str_is(&all[2]->props[8], "content_hash", k.hash_hex), "all else is the document's");
+	object_free(all[1]);
+	object_free(all[0]);
+	ok(text_is(all[2], texts[2]) && str_is(&all[2]->props[16], "metadata", "{\"a\":1}"),
+	   "one lives on without the others");
+	object_free(all[2]);
+	free(all);
+}
+
+static void test_vector_is_whole(void)
+{
+	uint8_t digest[SYNC_DIGEST_SIZE] = { 1 };
+	struct object **all;
+	uint32_t n = 0;
+
+	make("{\"path\":\"a\",\"vector\":[1,2]}", "a\nb\nc\nd");
+	all = objects_new("Code", &c, &k, digest, "t", &(struct chunking){ 2, 1, 0 }, &n);
+	ok(n == 1 && text_is(all[0], "a\nb\nc\nd") && all[0]->dim == 2 && all[0]->vector[1] == 2 &&
+	   int_is(&all[0]->props[11], "chunk_count", 1) && int_is(&all[0]->props[13], "end_line", 4),
+	   "a document that brings its vector is not cut");
+	object_free(all[0]);
+	free(all);
+}
+
+static void test_settings(void)
+{
+	char *off = object_settings("hash-1:1024", &(struct chunking){ 0 });
+	char *on = object_settings("e5:384", &(struct chunking){ 40, 5, 1500 });
+
+	ok(strcmp(off, "hash-1:1024 chunks:off") == 0 &&
+	   strcmp(on, "e5:384 chunks:lines=40,overlap=5,bytes=1500") == 0, "settings");
+	free(off);
+	free(on);
+}
+
 static void digest_line(uint8_t out[SYNC_DIGEST_SIZE], const char *line, const char *text,
 			bool truncated, const char *settings)
 {
@@ -163,6 +229,9 @@ int main(void)
 	test_ids();
 	test_full();
 	test_sparse();
+	test_chunks();
+	test_vector_is_whole();
+	test_settings();
 	test_digest();
 	test_long_vector();
 	content_release(&k);
