@@ -2,8 +2,6 @@
 #include "config.h"
 #endif
 
-#include <float.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 #include "change.h"
 #include "cleanup.h"
 #include "json.h"
+#include "json_span.h"
 #include "text.h"
 
 #define REPO_MAX 1024
@@ -28,43 +27,34 @@ enum field {
 	F_COUNT
 };
 
-enum {
-	T_NULL = 1, T_BOOL = 2, T_INT = 4, T_NUMBER = 8, T_STRING = 16, T_ARRAY = 32, T_OBJECT = 64
-};
-
-struct span {
-	const char *p;
-	size_t n;
-};
-
 static const struct field_name {
 	const char *name;
 	enum field field;
 	unsigned types;
 	const char *type_name;
 } fields[] = {
-	{ "repo", F_REPO, T_STRING, "a string" },
-	{ "op", F_OP, T_STRING, "a string" },
-	{ "path", F_PATH, T_STRING, "a string" },
-	{ "old_path", F_OLD_PATH, T_STRING, "a string" },
-	{ "content", F_CONTENT, T_STRING, "a string" },
-	{ "content_base64", F_CONTENT_BASE64, T_STRING, "a string" },
-	{ "content_ref", F_CONTENT_REF, T_STRING, "a string" },
-	{ "content_hash", F_CONTENT_HASH, T_STRING, "a string" },
-	{ "content_error", F_CONTENT_ERROR, T_STRING | T_BOOL, "a string or a boolean" },
-	{ "size", F_SIZE, T_INT, "an integer" },
-	{ "size_bytes", F_SIZE, T_INT, "an integer" },
-	{ "line_count", F_LINE_COUNT, T_INT, "an integer" },
-	{ "mime", F_MIME, T_STRING, "a string" },
-	{ "mime_type", F_MIME, T_STRING, "a string" },
-	{ "charset", F_CHARSET, T_STRING, "a string" },
-	{ "is_truncated", F_IS_TRUNCATED, T_BOOL, "a boolean" },
-	{ "skip_index", F_SKIP_INDEX, T_BOOL, "a boolean" },
-	{ "skip_reason", F_SKIP_REASON, T_STRING, "a string" },
-	{ "uncommitted", F_UNCOMMITTED, T_BOOL, "a boolean" },
-	{ "vector", F_VECTOR, T_ARRAY, "an array" },
-	{ "metadata", F_METADATA, T_OBJECT, "an object" },
-	{ "new_changeset", F_NEW_CHANGESET, T_OBJECT, "an object" },
+	{ "repo", F_REPO, JSON_STRING, "a string" },
+	{ "op", F_OP, JSON_STRING, "a string" },
+	{ "path", F_PATH, JSON_STRING, "a string" },
+	{ "old_path", F_OLD_PATH, JSON_STRING, "a string" },
+	{ "content", F_CONTENT, JSON_STRING, "a string" },
+	{ "content_base64", F_CONTENT_BASE64, JSON_STRING, "a string" },
+	{ "content_ref", F_CONTENT_REF, JSON_STRING, "a string" },
+	{ "content_hash", F_CONTENT_HASH, JSON_STRING, "a string" },
+	{ "content_error", F_CONTENT_ERROR, JSON_STRING | JSON_BOOL, "a string or a boolean" },
+	{ "size", F_SIZE, JSON_INT, "an integer" },
+	{ "size_bytes", F_SIZE, JSON_INT, "an integer" },
+	{ "line_count", F_LINE_COUNT, JSON_INT, "an integer" },
+	{ "mime", F_MIME, JSON_STRING, "a string" },
+	{ "mime_type", F_MIME, JSON_STRING, "a string" },
+	{ "charset", F_CHARSET, JSON_STRING, "a string" },
+	{ "is_truncated", F_IS_TRUNCATED, JSON_BOOL, "a boolean" },
+	{ "skip_index", F_SKIP_INDEX, JSON_BOOL, "a boolean" },
+	{ "skip_reason", F_SKIP_REASON, JSON_STRING, "a string" },
+	{ "uncommitted", F_UNCOMMITTED, JSON_BOOL, "a boolean" },
+	{ "vector", F_VECTOR, JSON_ARRAY, "an array" },
+	{ "metadata", F_METADATA, JSON_OBJECT, "an object" },
+	{ "new_changeset", F_NEW_CHANGESET, JSON_OBJECT, "an object" },
 };
 #define NFIELDS (sizeof(fields) / sizeof(fields[0]))
 
@@ -177,11 +167,6 @@ static int skip(struct change *c)
 	return -1;
 }
 
-static bool is_blank(char ch)
-{
-	return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n';
-}
-
 static bool is_digit(char ch)
 {
 	return ch >= '0' && ch <= '9';
@@ -233,7 +218,7 @@ static bool starts_with(const char *p, size_t n, const char *s)
  * varies, so that no likely file name is taken for one. */
 static int parse_mgit(struct change *c, const char *p, size_t n)
 {
-	while (n > 0 && is_blank(p[n - 1]))
+	while (n > 0 && json_is_blank(p[n - 1]))
 		n--;
 	if (is_progress_bar(p, n) ||
 	    is_text(p, n, "No repositories found in the specified path."))
@@ -292,13 +277,6 @@ static int take_path(struct change *c, char **out, const char *name, const char 
 	return 0;
 }
 
-static const char *blank_skip(const char *p, const char *end)
-{
-	while (p < end && is_blank(*p))
-		p++;
-	return p;
-}
-
 /* What the string at s stands for: owned, *n bytes and a NUL. */
 static char *unescaped(const struct span *s, size_t *n)
 {
@@ -318,9 +296,9 @@ static int take_json_string(struct change *c, const char *p, size_t n, int *resu
 
 	if (json_check(p, n, NULL, &f) < 0)
 		return 0;
-	for (; is_blank(*s.p); s.p++)
+	for (; json_is_blank(*s.p); s.p++)
 		s.n--;
-	for (; is_blank(s.p[s.n - 1]); s.n--)
+	for (; json_is_blank(s.p[s.n - 1]); s.n--)
 		;
 	path = unescaped(&s, &n);
 	*result = take_path(c, &c->path, "path", path, n, false, NULL);
@@ -434,107 +412,6 @@ static int parse_name_status(struct change *c, const char *p, size_t n, bool cut
 
 /* --- JSON records ----------------------------------------------------------------------------- */
 
-/* p is at the opening quote; the line passed json_check(), so the closing one is there. */
-static const char *after_string(const char *p, const char *end)
-{
-	const char *q = p, *b;
-
-	do {
-		q = memchr(q + 1, '"', (size_t)(end - q - 1));
-		for (b = q; b[-1] == '\\'; b--)
-			;
-	} while ((q - b) % 2);
-	return q + 1;
-}
-
-static const char *after_value(const char *p, const char *end)
-{
-	int depth = 0;
-
-	while (p < end) {
-		switch (*p) {
-		case '"':
-			p = after_string(p, end);
-			if (depth == 0)
-				return p;
-			continue;
-		case '{':
-		case '[':
-			depth++;
-			break;
-		case '}':
-		case ']':
-			if (depth <= 1)
-				return depth ? p + 1 : p;
-			depth--;
-			break;
-		case ',':
-			if (depth == 0)
-				return p;
-			break;
-		}
-		p++;
-	}
-	return end;
-}
-
-struct member {
-	struct span name;	/* between its quotes */
-	struct span value;	/* without blanks around it */
-};
-
-/* The next member of an object that ends at end, from its '{' or the member before on. */
-static bool next_member(const char **p, const char *end, struct member *m)
-{
-	const char *key = memchr(*p, '"', (size_t)(end - *p)), *v;
-
-	if (!key)
-		return false;
-	m->name.p = key + 1;
-	v = after_string(key, end);
-	m->name.n = (size_t)(v - key) - 2;
-	v = blank_skip(blank_skip(v, end) + 1, end);
-	*p = after_value(v, end);
-	m->value.p = v;
-	m->value.n = (size_t)(*p - v);
-	while (is_blank(v[m->value.n - 1]))
-		m->value.n--;
-	return true;
-}
-
-static bool is_name(const struct span *name, const char *s)
-{
-	auto_buf struct buf b = BUF_INIT;
-
-	if (!memchr(name->p, '\\', name->n))
-		return is_text(name->p, name->n, s);
-	json_unescape(&b, name->p, name->n);
-	return is_text(b.data, b.len, s);
-}
-
-static unsigned type_of(const struct span *v)
-{
-	size_t i;
-
-	switch (v->p[0]) {
-	case '"':
-		return T_STRING;
-	case '{':
-		return T_OBJECT;
-	case '[':
-		return T_ARRAY;
-	case 't':
-	case 'f':
-		return T_BOOL;
-	case 'n':
-		return T_NULL;
-	}
-	for (i = 0; i < v->n; i++)
-		if (memchr(".eE", v->p[i], 3))
-			return T_NUMBER;
-	return T_INT;
-}
-
 /* An object as compact text. */
 static char *compact(const struct span *object)
 {
@@ -545,8 +422,8 @@ static char *compact(const struct span *object)
 	for (; p < end; p = q) {
 		q = p + 1;
 		if (*p == '"')
-			q = after_string(p, end);
-		if (!is_blank(*p))
+			q = json_after_string(p, end);
+		if (!json_is_blank(*p))
 			buf_add(&b, p, (size_t)(q - p));
 	}
 	return buf_detach(&b);
@@ -559,7 +436,7 @@ static const struct field_name *find_field(const struct span *name)
 
 	for (i = 0; i < NFIELDS; i++)
 		if ((escaped || (name->n > 0 && fields[i].name[0] == name->p[0])) &&
-		    is_name(name, fields[i].name))
+		    json_is_name(name, fields[i].name))
 			return &fields[i];
 	return NULL;
 }
@@ -567,12 +444,12 @@ static const struct field_name *find_field(const struct span *name)
 static void sort_field(struct change *c, struct record *r, const struct field_name *f,
 		       const struct span *v)
 {
-	unsigned type = type_of(v);
+	unsigned type = json_type_of(v);
 
-	if (type == T_NULL) {
+	if (type == JSON_NULL) {
 		if (f->field == F_CONTENT)
 			c->content_null = true;
-	} else if (type == T_STRING && v->n == 2 && f->field != F_CONTENT) {
+	} else if (type == JSON_STRING && v->n == 2 && f->field != F_CONTENT) {
 		return;
 	} else if (f->types & type) {
 		r->v[f->field] = *v;
@@ -588,9 +465,9 @@ static void sort_field(struct change *c, struct record *r, const struct field_na
 static void sort_fields(struct change *c, struct record *r, const char *p, const char *end)
 {
 	const struct field_name *f;
-	struct member m;
+	struct json_member m;
 
-	while (next_member(&p, end, &m)) {
+	while (json_next_member(&p, end, &m)) {
 		f = find_field(&m.name);
 		if (f)
 			sort_field(c, r, f, &m.value);
@@ -798,67 +675,37 @@ static int take_content_error(struct change *c, struct record *r)
 	if (!v)
 		return 0;
 	c->content_error = v->p[0] != 'f';
-	if (type_of(v) == T_BOOL)
+	if (json_type_of(v) == JSON_BOOL)
 		return 0;
 	return take_string(c, r, F_CONTENT_ERROR, "content_error", &c->error_text);
 }
 
-/* Moves on to the next element of the array at *p, or returns false at its end. */
-static bool next_element(const char **p, const char *end, struct span *e)
+static int bad_vector(struct change *c, const struct json_floats_fault *f)
 {
-	const char *v = blank_skip(*p + 1, end);
-
-	if (v >= end || *v == ']')
-		return false;
-	*p = blank_skip(after_value(v, end), end);
-	e->p = v;
-	e->n = (size_t)(*p - v);
-	return true;
+	switch (f->kind) {
+	case JSON_FLOATS_COUNT:
+		return bad(c, ERR_BAD_VECTOR, "vector has %zu numbers, not 1 to %d", f->n, VECTOR_MAX);
+	case JSON_FLOATS_TYPE:
+		return bad(c, ERR_BAD_VECTOR, "vector: element %zu is not a number", f->n);
+	case JSON_FLOATS_RANGE:
+		return bad(c, ERR_BAD_VECTOR, "vector: element %zu is beyond a float", f->n);
+	default:
+		return bad(c, ERR_BAD_VECTOR, "vector is all zero and points nowhere");
+	}
 }
 
-static size_t count_elements(const struct span *array)
-{
-	const char *p = array->p, *end = p + array->n;
-	struct span e;
-	size_t n = 0;
-
-	while (next_element(&p, end, &e))
-		n++;
-	return n;
-}
-
-/* The elements are spelled as strtod() reads them, for the program keeps to the C locale, and none
- * ends where the line does. */
 static int take_vector(struct change *c, struct record *r)
 {
 	const struct span *v = value(r, F_VECTOR);
-	const char *p, *end;
-	struct span e;
-	size_t n, i;
-	bool any = false;
-	double d;
+	struct json_floats_fault f;
 
 	if (!v)
 		return 0;
-	n = count_elements(v);
-	if (n < 1 || n > VECTOR_MAX)
-		return bad(c, ERR_BAD_VECTOR, "vector has %zu numbers, not 1 to %d", n, VECTOR_MAX);
-	c->vector = xmalloc(n * sizeof(*c->vector));
-	c->nvector = n;
-	p = v->p;
-	end = p + v->n;
-	for (i = 0; next_element(&p, end, &e); i++) {
-		r->reading = e.p;
-		if (!(type_of(&e) & (T_INT | T_NUMBER)))
-			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is not a number", i);
-		d = strtod(e.p, NULL);
-		if (!isfinite(d) || fabs(d) > (double)FLT_MAX)
-			return bad(c, ERR_BAD_VECTOR, "vector: element %zu is beyond a float", i);
-		c->vector[i] = (float)d;
-		any |= c->vector[i] != 0;
-	}
-	r->reading = v->p;
-	return any ? 0 : bad(c, ERR_BAD_VECTOR, "vector is all zero and points nowhere");
+	c->vector = json_floats(v, VECTOR_MAX, &c->nvector, &f);
+	if (c->vector)
+		return 0;
+	r->reading = f.where;
+	return bad_vector(c, &f);
 }
 
 static bool take_bool(const struct record *r, enum field field)
@@ -900,14 +747,14 @@ static bool is_commit(const char *s, size_t n)
 }
 
 /* *out stays NULL where the member is absent, null or "". */
-static int take_commit(struct change *c, const struct member *m, const char *name, char **out)
+static int take_commit(struct change *c, const struct json_member *m, const char *name, char **out)
 {
 	autofree char *s = NULL;
 	size_t n;
 
-	if (!is_name(&m->name, name) || type_of(&m->value) == T_NULL)
+	if (!json_is_name(&m->name, name) || json_type_of(&m->value) == JSON_NULL)
 		return 0;
-	if (type_of(&m->value) != T_STRING)
+	if (json_type_of(&m->value) != JSON_STRING)
 		return bad(c, ERR_BAD_FIELD, "new_changeset.%s is not a string", name);
 	s = unescaped(&m->value, &n);
 	if (n == 0)
@@ -919,13 +766,13 @@ static int take_commit(struct change *c, const struct member *m, const char *nam
 	return 0;
 }
 
-static int take_complete(struct change *c, const struct member *m)
+static int take_complete(struct change *c, const struct json_member *m)
 {
-	unsigned type = type_of(&m->value);
+	unsigned type = json_type_of(&m->value);
 
-	if (!is_name(&m->name, "complete") || type == T_NULL)
+	if (!json_is_name(&m->name, "complete") || type == JSON_NULL)
 		return 0;
-	if (type != T_BOOL)
+	if (type != JSON_BOOL)
 		return bad(c, ERR_BAD_FIELD, "new_changeset.complete is not a boolean");
 	c->complete = m->value.p[0] == 't';
 	return 0;
@@ -935,13 +782,13 @@ static int take_changeset(struct change *c, struct record *r)
 {
 	const struct span *o = value(r, F_NEW_CHANGESET);
 	const char *p = o->p + 1, *end = o->p + o->n;
-	struct member m;
+	struct json_member m;
 
 	c->op = OP_CHANGESET;
 	c->kind = CHANGE_CHANGESET;
 	if (o->n > CHANGESET_MAX)
 		return bad(c, ERR_BAD_FIELD, "new_changeset is longer than %d bytes", CHANGESET_MAX);
-	while (next_member(&p, end, &m)) {
+	while (json_next_member(&p, end, &m)) {
 		r->reading = m.value.p;
 		if (take_commit(c, &m, "commit", &c->commit) < 0 ||
 		    take_commit(c, &m, "since", &c->since) < 0 || take_complete(c, &m) < 0)
@@ -993,7 +840,7 @@ static int parse_record(struct change *c, const char *line, size_t n, bool cut,
 		return bad_json(c, &f);
 	}
 	memset(&r, 0, sizeof(r));
-	sort_fields(c, &r, blank_skip(line, line + n) + 1, line + n);
+	sort_fields(c, &r, json_skip_blanks(line, line + n) + 1, line + n);
 	if (take_record(c, &r, o) == 0)
 		return 0;
 	c->has_offset = r.reading != NULL;
@@ -1006,7 +853,7 @@ static int parse_record(struct change *c, const char *line, size_t n, bool cut,
 static int parse_as_json(struct change *c, const char *line, size_t n, bool cut,
 			 const struct change_options *o)
 {
-	const char *p = blank_skip(line, line + n);
+	const char *p = json_skip_blanks(line, line + n);
 	int result;
 
 	if (p < line + n && *p == '{')
@@ -1037,7 +884,7 @@ static void parse_nul(struct change *c, const char *line, size_t n, bool cut, bo
 static void parse_auto(struct change *c, const char *line, size_t n, bool cut, bool *needs_file,
 		       const struct change_options *o)
 {
-	const char *p = blank_skip(line, line + n);
+	const char *p = json_skip_blanks(line, line + n);
 
 	if (*p == '{')
 		parse_record(c, line, n, cut, o);
@@ -1049,7 +896,7 @@ static void parse_auto(struct change *c, const char *line, size_t n, bool cut, b
 
 bool change_is_blank(const char *line, size_t n, const struct change_options *o)
 {
-	return n == 0 || (!o->nul_terminated && blank_skip(line, line + n) == line + n);
+	return n == 0 || (!o->nul_terminated && json_skip_blanks(line, line + n) == line + n);
 }
 
 void change_parse(struct change *c, const char *line, size_t n, bool last_without_newline,
