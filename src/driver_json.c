@@ -144,12 +144,12 @@ char *answer_words(const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
 	const char *s = told(o);
+	char *words = s ? squeeze(s, strlen(s)) : squeeze(r->body.data, r->body.len);
 
-	if (s)
-		return squeeze(s, strlen(s));
-	if (!r->body.len)
-		return xasprintf("HTTP %ld without a text", r->status);
-	return squeeze(r->body.data, r->body.len);
+	if (*words)
+		return words;
+	free(words);
+	return xasprintf("HTTP %ld without a text", r->status);
 }
 
 bool answer_came(struct verdict *v, const struct reply *r)

@@ -494,6 +494,8 @@ static void test_texts(void)
 	ok(!strcmp(a.verdict.text, "a b"), "controls in a message are not printed");
 	store.driver->judge(&store, &a, answer(500, "{\"error\":\"E\"}"));
 	ok(!strcmp(a.verdict.text, "E"), "error without message");
+	store.driver->judge(&store, &a, answer(500, " \x01\r\n"));
+	ok(!strcmp(a.verdict.text, "HTTP 500 without a text"), "nothing that could be shown");
 }
 
 /* Reading */
