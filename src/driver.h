@@ -146,6 +146,7 @@ struct driver {
 };
 
 extern const struct driver drv_chroma;
+extern const struct driver drv_openai;	/* an embedding server: no store, not in the table */
 
 const struct driver *driver_find(const char *name);	/* NULL if unknown */
 const struct driver *const *driver_all(void);		/* NULL-terminated */
