@@ -41,20 +41,21 @@ static bool is_transient(enum verdict_scope scope)
 
 static int final_status(const struct store *s, const struct verdict *v, const char *what)
 {
-	const char *why = v->text[0] ? v->text : "no clear answer";
+	const char *why = v->text[0] ? v->text : "no clear answer", *role = s->driver->role;
 
 	switch (v->scope) {
 	case VERDICT_OK:
 		return 0;
 	case VERDICT_AUTH:
-		log_err("cannot %s: the store refuses access: %s; give a valid key by --api-key-file", what,
-			why);
+		log_err("cannot %s: the %s refuses access: %s; give a valid key by %s", what, role, why,
+			s->collection != NULL ? "--api-key-file" : "--embed-key-file");
 		return 77;
 	case VERDICT_UNKNOWN:
 	case VERDICT_ATTEMPT:
 	case VERDICT_STORE:
-		log_err("cannot %s: the store at '%s' is away: %s; is it running, and --store right? the "
-			"same command tries again", what, s->url.base, why);
+		log_err("cannot %s: the %s at '%s' is away: %s; is it running, and %s right? the same command "
+			"tries again", what, role, s->url.base, why,
+			s->collection != NULL ? "--store" : "--embed");
 		return 75;
 	default:
 		log_err("cannot %s: %s", what, why);

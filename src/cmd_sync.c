@@ -14,6 +14,7 @@
 #include "collection.h"
 #include "commands.h"
 #include "connect.h"
+#include "embedder.h"
 #include "log.h"
 #include "pipeline.h"
 #include "plan.h"
@@ -28,8 +29,8 @@ struct sync {
 	struct roots *roots;
 	struct input *input;
 	struct output *output;
-	char *embedder;
-	size_t dimension;
+	struct embedder embedder;
+	struct connection server;	/* of embeddings, where there is one */
 	int64_t start_ms, start_file_ns;
 };
 
@@ -143,7 +144,8 @@ static int run(struct sync *s)
 {
 	struct pipeline_parts parts = { .options = s->o, .state = s->state, .store = &s->c.store,
 		.http = s->c.http, .input = s->input, .input_fd = STDIN_FILENO, .output = s->output,
-		.roots = s->roots, .embedder = s->embedder, .dimension = s->dimension,
+		.roots = s->roots, .embedder = &s->embedder,
+		.server = s->server.http != NULL ? &s->server.store : NULL, .server_http = s->server.http,
 		.start_file_ns = s->start_file_ns };
 	struct pipeline_end end;
 	int status;
@@ -158,7 +160,7 @@ static int run(struct sync *s)
 
 static int dry_run(struct sync *s)
 {
-	char *path = state_name(s, false);
+	char *path = state_name(s, false), *settings;
 	int status = 0;
 
 	if (path != NULL && access(path, F_OK) == 0)
@@ -166,14 +168,34 @@ static int dry_run(struct sync *s)
 	free(path);
 	if (s->state != NULL)
 		status = state_belongs(s->state, s->c.store.url.canonical, s->c.store.collection);
-	if (status == 0 && s->state != NULL)
-		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->c.store, s->o);
+	if (status == 0)
+		status = embedder_choose(&s->embedder, s->state, s->o);
 	if (status == 0)
 		status = open_input(s);
 	if (status != 0)
 		return status;
-	return plan_run(s->o, s->state, s->roots, s->input, STDIN_FILENO, s->output,
-			s->embedder != NULL ? s->embedder : "");
+	settings = embedder_settings(&s->embedder);
+	status = plan_run(s->o, s->state, s->roots, s->input, STDIN_FILENO, s->output, settings);
+	free(settings);
+	return status;
+}
+
+/* A collection that is another one than the state's has made it forget its embedder: chosen anew. */
+static int open_embedder(struct sync *s)
+{
+	const struct store *server = NULL;
+	int status = 0;
+
+	embedder_release(&s->embedder);
+	status = embedder_choose(&s->embedder, s->state, s->o);
+	if (status == 0 && s->embedder.kind == EMBED_URL) {
+		server = &s->server.store;
+		status = collection_embedder_ready(&s->server.store, s->server.http, s->o, stop_fd());
+	}
+	if (status == 0)
+		status = embedder_settle(&s->embedder, s->state, &s->c.store, server, s->o);
+	s->c.store.embeds = s->embedder.kind == EMBED_STORE;
+	return status;
 }
 
 static int prepare_and_run(struct sync *s)
@@ -181,7 +203,7 @@ static int prepare_and_run(struct sync *s)
 	int status = connection_name(&s->c, s->o, NULL, s->o->collection);
 
 	if (status == 0)
-		status = collection_check_embed(s->o);
+		status = embedder_check_options(s->o);
 	if (status == 0 && s->o->dry_run)
 		return dry_run(s);
 	if (status == 0)
@@ -191,9 +213,13 @@ static int prepare_and_run(struct sync *s)
 	if (status == 0)
 		status = connection_open(&s->c, s->o);
 	if (status == 0)
+		status = embedder_choose(&s->embedder, s->state, s->o);
+	s->c.store.embeds = s->embedder.kind == EMBED_STORE ||
+			    (s->o->embed == NULL && !s->embedder.decided);
+	if (status == 0)
 		status = collection_open(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	if (status == 0)
-		status = collection_embedder(&s->embedder, &s->dimension, s->state, &s->c.store, s->o);
+		status = open_embedder(s);
 	if (status == 0)
 		status = collection_read(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	if (status == 0)
@@ -211,8 +237,9 @@ static void release(struct sync *s)
 		input_free(s->input);
 	if (s->output != NULL)
 		output_free(s->output);
+	connection_release(&s->server);
 	connection_release(&s->c);
-	free(s->embedder);
+	embedder_release(&s->embedder);
 }
 
 int cmd_sync(const struct options *o)

@@ -60,6 +60,8 @@ static const struct {
 	[ERR_UNREADABLE] = { "unreadable", true },
 	[ERR_STORE_REJECTED] = { "store-rejected", true },
 	[ERR_STORE_FAILED] = { "store-failed", true },
+	[ERR_EMBED_REJECTED] = { "embed-rejected", true },
+	[ERR_EMBED_FAILED] = { "embed-failed", true },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -58,6 +58,8 @@ enum error_code {		/* why failed; stored as a number: append only */
 	ERR_UNREADABLE,		/* unreadable: errno in the message; retryable */
 	ERR_STORE_REJECTED,	/* store-rejected; retryable */
 	ERR_STORE_FAILED,	/* store-failed: transient to the end, with a witness; retryable */
+	ERR_EMBED_REJECTED,	/* embed-rejected: by the embedding server; retryable */
+	ERR_EMBED_FAILED,	/* embed-failed: the same to the end, with a witness; retryable */
 	ERR_COUNT
 };
 

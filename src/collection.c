@@ -7,7 +7,6 @@
 
 #include "alloc.h"
 #include "collection.h"
-#include "embed_hash.h"
 #include "log.h"
 #include "text.h"
 
@@ -123,6 +122,7 @@ static void remember(struct state *state, const struct store *store, uint64_t co
 		h->collection_read = false;
 		h->dimension = 0;
 		repo_set_text(&h->embedder, "");
+		repo_set_text(&h->embed_how, "");
 	}
 	repo_set_text(&h->collection_id, store->collection_id);
 	if (count == 0)
@@ -160,76 +160,13 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 	return 0;
 }
 
-static int parse_embed(const char *spec, size_t *dimension)
+int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd)
 {
-	uint64_t n;
+	struct ask ready = { .kind = ASK_READY };
+	int status = ask(server, http, &ready, o, "reach the embedding server", stop_fd);
 
-	*dimension = 0;
-	if (strcmp(spec, "hash") == 0)
-		return 0;
-	if (strncmp(spec, "hash:", 5) == 0 && parse_uint(&n, spec + 5, EMBED_HASH_MIN, EMBED_HASH_MAX) == 0) {
-		*dimension = (size_t)n;
-		return 0;
-	}
-	if (strncmp(spec, "hash:", 5) == 0)	/* vectors that came with the records may be longer */
-		return parse_uint(&n, spec + 5, 1, 65536) == 0 ? (*dimension = (size_t)n, 1) : -1;
-	return -1;
-}
-
-static int refuse_embed(const char *spec)
-{
-	log_err("--embed '%s' is not known; this linesync has 'hash' and 'hash:DIM' with DIM from %d to %d",
-		spec, EMBED_HASH_MIN, EMBED_HASH_MAX);
-	return 78;
-}
-
-int collection_check_embed(const struct options *o)
-{
-	size_t dimension;
-
-	return o->embed != NULL && parse_embed(o->embed, &dimension) != 0 ? refuse_embed(o->embed) : 0;
-}
-
-/* Vectors of another version of the algorithm are another embedder's. */
-static int check_version(const struct state *state, const struct head *h)
-{
-	if (h->dimension == 0 || strncmp(h->embedder, EMBED_HASH_NAME ":", sizeof(EMBED_HASH_NAME)) == 0)
-		return 0;
-	log_err("the collection was embedded with '%s', by another linesync; this one makes '%s' vectors, and "
-		"two kinds in one collection find nothing: use another collection, or 'linesync forget --all "
-		"--state %s' and feed everything", h->embedder, EMBED_HASH_NAME, state_path(state));
-	return 78;
-}
-
-int collection_embedder(char **spec, size_t *dimension, struct state *state, const struct store *store,
-			const struct options *o)
-{
-	const struct head *h = state_head(state);
-	size_t asked = 0;
-
-	if (check_version(state, h) != 0)
-		return 78;
-	if (o->embed != NULL)
-		parse_embed(o->embed, &asked);
-	if (h->dimension != 0) {
-		if (asked != 0 && asked != h->dimension) {
-			log_err("the collection was embedded with '%s', not '%s'; two kinds of vectors in "
-				"one collection find nothing: use another collection, or 'linesync forget "
-				"--all --state %s' and feed everything", h->embedder, o->embed,
-				state_path(state));
-			return 78;
-		}
-		asked = h->dimension;
-	}
-	if (store->dimension != 0 && asked != 0 && asked != store->dimension) {
-		log_err("collection '%s' has vectors of %zu numbers, not %zu; name --embed hash:%zu, or "
-			"another collection", store->collection, store->dimension, asked,
-			store->dimension);
-		return 78;
-	}
-	*dimension = asked != 0 ? asked : store->dimension != 0 ? store->dimension : EMBED_HASH_DEFAULT;
-	*spec = xasprintf(EMBED_HASH_NAME ":%zu", *dimension);
-	return 0;
+	ask_release(&ready);
+	return status;
 }
 
 /* Others may use the same names of properties, but not the same ids. */

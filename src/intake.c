@@ -159,18 +159,23 @@ static bool newer_than_listed(const struct pipeline *p, const struct work *w, co
 static void add_upsert(struct pipeline *p, struct work *w, struct change *c, struct content *k)
 {
 	struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+	struct object **objects;
 
 	/* the names that work_new took over are lent back: they are part of what is stored */
 	c->repo = w->repo;
 	c->path = w->path;
 	object_digest(t->digest, c, k, p->settings);
-	t->npieces = 1;
-	t->pieces = xcalloc(t->npieces, sizeof *t->pieces);
-	t->pieces[0].object = object_new(p->parts.store->collection, c, k, t->digest, p->synced_at);
+	objects = objects_new(p->parts.store->collection, c, k, t->digest, p->synced_at,
+			      &p->embedder->chunking, &t->npieces);
 	c->repo = c->path = NULL;
-	memcpy(w->id, t->pieces[0].object->id, sizeof w->id);
-	for (uint32_t i = 0; i < t->npieces; i++)
-		w->size += t->pieces[i].object->text_len + p->parts.dimension * sizeof(float);
+	memcpy(w->id, objects[0]->id, sizeof w->id);
+	t->pieces = xcalloc(t->npieces, sizeof *t->pieces);
+	for (uint32_t i = 0; i < t->npieces; i++) {
+		t->pieces[i].object = objects[i];
+		w->size += objects[i]->text_len + p->embedder->dimension * sizeof(float) + sizeof *objects[i] +
+			   sizeof *t->pieces;
+	}
+	free(objects);
 }
 
 void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip)
@@ -182,44 +187,36 @@ void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum re
 		object_id(w->id, p->parts.store->collection, w->repo, w->path, 0);
 }
 
-void intake_set_embedder(struct pipeline *p, char *embedder)
+/* The first object of a run settles what nobody has chosen. */
+static void decide_embedder(struct pipeline *p, const struct change *c)
 {
-	free(p->embedder);
-	free(p->settings);
-	p->embedder = embedder;
-	p->settings = object_settings(embedder, &(struct chunking){ 0 });
-}
-
-/* The first object decides, where neither the user nor the collection has: the vector that it brings,
- * or the embedder's default. */
-static void decide_dimension(struct pipeline *p, const struct change *c)
-{
-	struct head *h = state_head(p->state);
-
-	if (h->dimension != 0)
+	if (p->embedder_kept)
 		return;
-	if (c->vector != NULL && p->o->embed == NULL && p->parts.store->dimension == 0) {
-		p->parts.dimension = c->nvector;
-		intake_set_embedder(p, xasprintf(EMBED_HASH_NAME ":%zu", c->nvector));
-	}
-	free(h->embedder);
-	h->embedder = xstrdup(p->embedder);
-	h->dimension = (uint32_t)p->parts.dimension;
-	log_note("collection '%s': vectors of %zu numbers, embedder %s", p->parts.store->collection,
-		 p->parts.dimension, p->embedder);
+	p->embedder_kept = true;
+	if (!embedder_decide(p->embedder, p->state, p->parts.store, p->o, c->vector ? c->nvector : 0))
+		return;
+	free(p->settings);
+	p->settings = embedder_settings(p->embedder);
 }
 
 static bool wrong_vector(const struct pipeline *p, const struct change *c, char **why)
 {
-	size_t dimension = p->parts.dimension;
+	const struct embedder *e = p->embedder;
+	size_t dimension = e->dimension;
 
-	if (c->vector == NULL && (dimension < EMBED_HASH_MIN || dimension > EMBED_HASH_MAX)) {
+	if (c->vector == NULL && e->kind == EMBED_GIVEN) {
+		*why = xasprintf("the collection's vectors came with their lines: this line must bring its own, "
+				 "of %zu numbers", dimension);
+		return true;
+	}
+	if (c->vector == NULL && e->kind == EMBED_HASH &&
+	    (dimension < EMBED_HASH_MIN || dimension > EMBED_HASH_MAX)) {
 		*why = xasprintf("the collection's vectors have %zu numbers, and --embed hash makes %d to %d: "
 				 "the line must bring its vector", dimension, EMBED_HASH_MIN,
 				 EMBED_HASH_MAX);
 		return true;
 	}
-	if (c->vector == NULL || c->nvector == dimension)
+	if (c->vector == NULL || c->nvector == dimension || dimension == 0)
 		return false;
 	*why = xasprintf("the vector has %zu numbers, the collection's have %zu", c->nvector,
 			 dimension);
@@ -239,7 +236,7 @@ static enum error_code new_half_error(struct pipeline *p, const struct work *w, 
 	*message = why;
 	if (k->got != CONTENT_OK || w->op == OP_DELETE)
 		return ERR_NONE;
-	decide_dimension(p, c);
+	decide_embedder(p, c);
 	return wrong_vector(p, c, why) ? ERR_BAD_VECTOR : ERR_NONE;
 }
 

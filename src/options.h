@@ -39,7 +39,12 @@ struct options {
 	uint64_t total;			/* --total lines expected; 0: unknown */
 
 	/* what is stored */
-	const char *embed;		/* --embed: "hash", "hash:N"; NULL: not named */
+	const char *embed;		/* --embed: "hash", "hash:N", "store", a URL; NULL: not named */
+	const char *embed_model, *embed_prefix, *embed_query_prefix, *embed_query_model, *embed_key_file;
+	bool embed_path;
+	uint64_t embed_batch_size, embed_batch_bytes, embed_connections, embed_timeout_ms;
+	bool chunk_named;
+	uint64_t chunk_lines, chunk_overlap, chunk_bytes;
 
 	/* how */
 	uint64_t batch_size, batch_bytes, connections;	/* 0: the driver's */

@@ -156,7 +156,8 @@ static void settle_and_send(struct pipeline *p, bool no_more)
 static bool room(const struct pipeline *p)
 {
 	return p->window_bytes < p->max_bytes && p->window_works < p->max_works &&
-	       !output_full(p->parts.output) && !lane_away(p->lane);
+	       !output_full(p->parts.output) && !lane_away(p->lane) &&
+	       (p->embed_lane == NULL || !lane_away(p->embed_lane));
 }
 
 static bool all_taken(const struct pipeline *p)
@@ -258,6 +259,8 @@ bool pipeline_must_stop(struct pipeline *p)
 		return true;
 	if (p->stop_status == 0)
 		p->stop_status = lane_stop(p->lane);
+	if (p->stop_status == 0 && p->embed_lane != NULL)
+		p->stop_status = lane_stop(p->embed_lane);
 	if (p->stop_status == 0 && p->failed > p->o->max_failures) {
 		log_err("more than %llu lines failed (--max-failures); the same command resumes",
 			(unsigned long long)p->o->max_failures);
@@ -274,9 +277,32 @@ static int64_t next_turn(struct pipeline *p)
 	/* what may not be sent is no reason to wake up */
 	if (!output_full(p->parts.output))
 		due = earliest(due, lane_due(p->lane));
+	if (p->embed_lane != NULL)
+		due = earliest(due, lane_due(p->embed_lane));
 	if (p->riders > 0)
 		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
 	return due;
+}
+
+/* What needs no commit: nothing is stored by it. */
+static void embed_turn(struct pipeline *p, bool no_more)
+{
+	struct batch *b;
+
+	if (p->embed_lane == NULL)
+		return;
+	lane_turn(p->embed_lane);
+	if (lane_starved(p->embed_lane) && (all_taken(p) || !room(p)))
+		lane_flush(p->embed_lane);
+	while (!no_more && (b = lane_next(p->embed_lane)) != NULL)
+		lane_send(p->embed_lane, b);
+}
+
+/* Nothing more will fill what is open. */
+static bool flushing_helps(const struct pipeline *p)
+{
+	return lane_starved(p->lane) && (all_taken(p) || !room(p)) &&
+	       (p->embed_lane == NULL || lane_empty(p->embed_lane));
 }
 
 static void run_loop(struct pipeline *p)
@@ -285,10 +311,11 @@ static void run_loop(struct pipeline *p)
 		bool want_input = take_some(p), more;
 
 		lane_turn(p->lane);
+		embed_turn(p, pipeline_must_stop(p));
 		task_late_turn(p);
 		records_judge(p, false);
-		if (lane_starved(p->lane) && (all_taken(p) || !room(p)))
-			lane_flush(p->lane);	/* nothing more will fill what is open */
+		if (flushing_helps(p))
+			lane_flush(p->lane);
 		/* an answer that came with the signal must not lead to another request */
 		settle_and_send(p, output_full(p->parts.output) || pipeline_must_stop(p));
 		show_progress(p, false);
@@ -597,6 +624,20 @@ static size_t batch_size(const struct options *o, const struct store *s)
 	return s->max_batch != 0 && s->max_batch < n ? s->max_batch : n;
 }
 
+static struct lane *embed_lane_new(struct pipeline *p, const struct lane_options *like)
+{
+	const struct driver *d = p->parts.server->driver;
+	const struct options *o = p->o;
+	struct lane_options lo = *like;
+
+	lo.batch_size = o->embed_batch_size ? o->embed_batch_size : d->batch_size;
+	lo.batch_bytes = o->embed_batch_bytes ? o->embed_batch_bytes : d->batch_bytes;
+	lo.connections = o->embed_connections ? (int)o->embed_connections : d->connections;
+	lo.late_ms = 0;
+	lo.rate = 0;
+	return lane_new(&lo, p->parts.server, p->parts.server_http, task_text_embedded, p);
+}
+
 static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts)
 {
 	const struct options *o = parts->options;
@@ -624,7 +665,10 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->max_works = (size_t)(lo.connections + 1) * lo.batch_size + 64;
 	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
 	clock_format(clock_unix_s(), p->synced_at);
-	intake_set_embedder(p, xstrdup(parts->embedder));
+	p->embedder = parts->embedder;
+	p->settings = embedder_settings(p->embedder);
+	if (parts->server != NULL)
+		p->embed_lane = embed_lane_new(p, &lo);
 }
 
 static void free_groups(struct pipeline *p)
@@ -662,7 +706,7 @@ static void pipeline_release(struct pipeline *p)
 			free(d);
 		}
 	lane_free(p->lane);
-	free(p->embedder);
+	lane_free(p->embed_lane);
 	free(p->settings);
 	buf_release(&p->fresh);
 	failure_walk_release(&p->retry);

@@ -10,6 +10,7 @@
 
 #include "content.h"
 #include "driver.h"
+#include "embedder.h"
 #include "http.h"
 #include "input.h"
 #include "lane.h"
@@ -26,8 +27,9 @@ struct pipeline_parts {
 	int input_fd;
 	struct output *output;
 	struct roots *roots;
-	const char *embedder;		/* "hash-1:1024": part of every sync_digest */
-	size_t dimension;
+	struct embedder *embedder;	/* settled; the first object may decide it */
+	struct store *server;		/* of embeddings: EMBED_URL, else NULL */
+	struct http *server_http;	/* beside http */
 	uint64_t input_size;		/* bytes, 0: unknown */
 	const char *source;		/* what the input is, for people */
 	int64_t start_file_ns;		/* clock_file_ns() when this process began */

@@ -16,6 +16,7 @@ struct pipeline {
 	const struct options *o;
 	struct state *state;
 	struct lane *lane;
+	struct lane *embed_lane;	/* NULL: vectors need no server */
 	struct run_state *run;
 	struct change_options change_options;
 	struct doc *docs[DOC_SLOTS];
@@ -47,7 +48,9 @@ struct pipeline {
 	bool output_gone;		/* writing failed: what waits there is never printed */
 	char synced_at[21];
 	char current[200];		/* path of the last document taken, cut: for people */
-	char *embedder, *settings;	/* owned: "hash-1:1024"; the same with the chunking, for digests */
+	struct embedder *embedder;
+	bool embedder_kept;		/* in the state, by this run */
+	char *settings;			/* owned; embedder_settings() */
 	struct pipeline_end *end;
 };
 
@@ -68,6 +71,7 @@ void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed 
 
 void task_queue(struct pipeline *p, struct task *t);	/* step 3 begins */
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end);
+void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end);
 bool task_kept_nothing(const struct task *t);	/* what was sent of it left nothing in the store */
 void task_settle_work(struct pipeline *p, struct work *w);
 void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d);
@@ -81,7 +85,6 @@ int64_t task_late_due(const struct pipeline *p);
 
 /* ---- intake.c ---- */
 
-void intake_set_embedder(struct pipeline *p, char *embedder);	/* takes it over */
 void intake_line(struct pipeline *p, const struct line *line);
 bool intake_retry(struct pipeline *p);		/* offers one earlier failure; false: none left */
 void intake_first_line(struct pipeline *p);

@@ -20,7 +20,7 @@ struct plan {
 	struct state *state;
 	struct roots *roots;
 	struct output *out;
-	char *settings;
+	const char *settings;
 	struct change_options change;
 	struct buf line;
 	bool failed;
@@ -147,15 +147,14 @@ static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_inpu
 }
 
 int plan_run(const struct options *o, struct state *state, struct roots *roots, struct input *in,
-	     int in_fd, struct output *out, const char *embedder)
+	     int in_fd, struct output *out, const char *settings)
 {
-	struct plan p = { .o = o, .state = state, .roots = roots, .out = out,
+	struct plan p = { .o = o, .state = state, .roots = roots, .out = out, .settings = settings,
 		.change = { o->format, o->nul, o->repo, o->namespace } };
 	enum input_got got = INPUT_MORE;
 	struct line line;
 	int status = 0;
 
-	p.settings = object_settings(embedder, &(struct chunking){ 0 });
 	while (status == 0 && stop_signal() == 0 && (got != INPUT_END || output_waiting(out) > 0)) {
 		if (got != INPUT_END && !output_full(out))
 			got = input_next(in, &line);
@@ -168,6 +167,5 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 		}
 	}
 	buf_release(&p.line);
-	free(p.settings);
 	return status != 0 ? status : p.failed ? 1 : 0;
 }

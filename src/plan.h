@@ -8,8 +8,8 @@
 #include "output.h"
 #include "state.h"
 
-/* state may be NULL: nothing was synced yet.  Returns an exit status. */
+/* state may be NULL: nothing was synced yet.  settings: embedder_settings().  Returns an exit status. */
 int plan_run(const struct options *o, struct state *state, struct roots *roots, struct input *in,
-	     int in_fd, struct output *out, const char *embedder);
+	     int in_fd, struct output *out, const char *settings);
 
 #endif

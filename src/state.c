@@ -55,6 +55,7 @@ static void load_head(struct state *s)
 		s->head.next_page = 1;
 		s->head.collection_id = xstrdup("");
 		s->head.embedder = xstrdup("");
+		repo_set_text(&s->head.embed_how, "");
 	} else if (head_decode(&s->head, p, n) != 0) {
 		statefile_damaged(s->file, "its head does not parse");
 	}
@@ -1184,6 +1185,7 @@ void state_forget(struct state *s, const char *repo)
 		s->head.dimension = 0;
 		free(s->head.embedder);
 		s->head.embedder = xstrdup("");
+		repo_set_text(&s->head.embed_how, "");
 	}
 	s->changed = true;
 	state_commit(s);

@@ -217,6 +217,7 @@ void head_encode(struct buf *b, const struct head *v)
 	put_s(b, v->collection_id);
 	put_s(b, v->embedder);
 	put_u(b, v->dimension);
+	put_s(b, v->embed_how);
 	put_u(b, v->old_runs);
 	for (int i = 0; i < 8; i++)
 		put_u(b, v->old_counts[i]);
@@ -240,6 +241,7 @@ int head_decode(struct head *v, const uint8_t *p, size_t n)
 	v->collection_id = get_s(&r);
 	v->embedder = get_s(&r);
 	v->dimension = get_u32(&r);
+	v->embed_how = get_s(&r);
 	v->old_runs = get_u(&r);
 	for (int i = 0; i < 8; i++)
 		v->old_counts[i] = get_u(&r);
@@ -255,6 +257,7 @@ void head_release(struct head *v)
 {
 	free(v->collection_id);
 	free(v->embedder);
+	free(v->embed_how);
 	memset(v, 0, sizeof *v);
 }
 

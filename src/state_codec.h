@@ -49,7 +49,8 @@ struct head {			/* KIND_HEAD; changed by every commit */
 	bool collection_read;	/* what the collection held before this state is recorded */
 	char *collection_id;	/* the store's own id of it, "" if none */
 	char *embedder;		/* "hash-1:1024"; "" until the first object decides */
-	uint32_t dimension;	/* 0 until then */
+	uint32_t dimension;	/* 0 until then, and where the store embeds */
+	char *embed_how;	/* JSON: what embedder.c keeps beside the name; "" until then */
 	uint64_t old_runs;	/* dropped ones: how many, and what they did */
 	uint64_t old_counts[8];	/* by enum status */
 	uint64_t old_objects, old_requests;

@@ -9,6 +9,7 @@
 #include "changeset.h"
 #include "clock.h"
 #include "embed_hash.h"
+#include "json.h"
 #include "pipeline_p.h"
 #include "results.h"
 
@@ -196,13 +197,15 @@ static void fill_result(struct pipeline *p, struct work *w, const struct task *t
 		r->run = run;
 		run_release(&older);
 	}
-	for (int i = 0; i < w->halves; i++)
+	for (int i = 0; i < w->halves; i++) {
+		r->retries += w->half[i].embed_retries;
 		if (w->half[i].sent > 0) {
 			r->sent = true;
 			r->retries += w->half[i].sent - 1;
 			r->id = w->id[0] ? w->id : NULL;
 			r->ms = clock_ms() - w->half[i].first_sent_ms;
 		}
+	}
 }
 
 void task_settle_work(struct pipeline *p, struct work *w)
@@ -465,13 +468,41 @@ static void settle_unchanged(struct pipeline *p, struct task *t)
 	settle_task(p, t, STATUS_SKIPPED, t->skip != REASON_NONE ? t->skip : REASON_UNCHANGED);
 }
 
-static void embed(struct pipeline *p, struct object *o)
+static void embed_by_hash(const struct embedder *e, const struct task *t, struct object *o)
 {
-	if (o->vector != NULL)
-		return;
-	o->dim = p->parts.dimension;
+	auto_buf struct buf b = BUF_INIT;
+	size_t n = o->text_len;
+	const char *input = embedder_input(e, t->doc->path, o->text, &n, &b);
+
+	o->dim = e->dimension;
 	o->vector = xmalloc(o->dim * sizeof *o->vector);
-	embed_hash(o->vector, o->dim, o->text, o->text_len);
+	embed_hash(o->vector, o->dim, input, n);
+}
+
+/* Sends its texts to the embedding server.  False: none needs that. */
+static bool enter_embedding(struct pipeline *p, struct task *t)
+{
+	auto_buf struct buf b = BUF_INIT;
+
+	if (p->embedder->kind != EMBED_URL || t->pieces[0].object->vector != NULL)
+		return false;
+	t->phase = TASK_EMBED;
+	t->flying = t->npieces;
+	for (uint32_t i = 0; i < t->npieces; i++) {
+		struct piece *piece = &t->pieces[i];
+		struct lane_item *item = &piece->item;
+
+		item->text_len = piece->object->text_len;
+		item->text = embedder_input(p->embedder, t->doc->path, piece->object->text, &item->text_len, &b);
+		if (item->text != piece->object->text)
+			item->text = piece->input = buf_detach(&b);
+		item->kind = LANE_EMBED;
+		item->size = json_str_size(item->text, item->text_len);
+		item->owner = piece;
+		piece->task = t;
+		lane_add(p->embed_lane, item);
+	}
+	return true;
 }
 
 static void enter_lane(struct pipeline *p, struct task *t)
@@ -485,12 +516,43 @@ static void enter_lane(struct pipeline *p, struct task *t)
 	for (uint32_t i = 0; i < t->npieces; i++) {
 		struct piece *piece = &t->pieces[i];
 
-		embed(p, piece->object);
+		if (piece->object->vector == NULL && p->embedder->kind == EMBED_HASH)
+			embed_by_hash(p->embedder, t, piece->object);
 		piece->item.kind = LANE_UPSERT;
 		piece->item.object = piece->object;
 		piece->item.size = p->parts.store->driver->object_bytes(p->parts.store, piece->object);
 		lane_add_piece(p, t, piece);
 	}
+}
+
+/* All its texts have come back from the embedding server: on to the store, or failed, with nothing
+ * sent there. */
+void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end)
+{
+	struct pipeline *p = ctx;
+	struct piece *piece = i->owner;
+	struct task *t = piece->task;
+	const struct piece *bad;
+
+	piece->end = end;
+	if (end == LANE_DONE) {
+		piece->object->vector = i->vector;
+		piece->object->dim = i->dim;
+		i->vector = NULL;
+	}
+	free(piece->input);
+	piece->input = NULL;
+	i->text = NULL;
+	if (i->sent > t->embed_retries + 1)
+		t->embed_retries = i->sent - 1;
+	if (--t->flying > 0)
+		return;
+	bad = first_failed(t);
+	if (bad == NULL)
+		enter_lane(p, t);
+	else
+		fail_task(p, t, bad->end == LANE_REFUSED ? ERR_EMBED_REJECTED : ERR_EMBED_FAILED,
+			  bad->item.verdict.http, bad->item.verdict.text);
 }
 
 /* True while an attempt for another version of the document may still arrive. */
@@ -520,7 +582,7 @@ static void start_task(struct pipeline *p, struct task *t)
 	} else if (must_wait(p, t)) {
 		t->phase = TASK_LATE;
 		work_doc_late(p, t->doc);
-	} else {
+	} else if (t->kind == LANE_DELETE || !enter_embedding(p, t)) {
 		enter_lane(p, t);
 	}
 }
@@ -544,7 +606,7 @@ void task_queue(struct pipeline *p, struct task *t)
 	if (d->next != NULL) {
 		supersede(p, d->next, t);
 		d->next = t;
-	} else if (d->active != NULL && d->active->phase != TASK_LANE) {
+	} else if (d->active != NULL && d->active->phase != TASK_LANE && d->active->phase != TASK_EMBED) {
 		supersede(p, d->active, t);
 		d->active = t;
 		start_task(p, t);

@@ -97,8 +97,10 @@ void work_doc_put(struct pipeline *p, struct doc *d)
 
 void work_drop_pieces(struct task *t)
 {
-	for (uint32_t i = 0; i < t->npieces; i++)
+	for (uint32_t i = 0; i < t->npieces; i++) {
 		object_free(t->pieces[i].object);
+		free(t->pieces[i].input);
+	}
 	free(t->pieces);
 	t->pieces = NULL;
 	t->npieces = 0;

@@ -26,6 +26,7 @@ enum task_phase {
 	TASK_SIBLING,		/* the other half of its rename goes first */
 	TASK_TURN,		/* an earlier line of its document is not settled */
 	TASK_LATE,		/* an older attempt for its document may still arrive */
+	TASK_EMBED,		/* its texts are at the embedding server */
 	TASK_LANE,		/* in a batch, in flight, or set aside */
 	TASK_SETTLED
 };
@@ -33,6 +34,7 @@ enum task_phase {
 struct piece {			/* what a lane carries of a task: one object, or all the ids to delete */
 	struct task *task;
 	struct object *object;		/* owned; NULL for a delete */
+	char *input;			/* owned; what is embedded, where it is more than the text */
 	struct lane_item item;
 	enum lane_end end;		/* once the lane has ended it */
 };
@@ -52,6 +54,7 @@ struct task {
 	bool trims;			/* stored; now what the document had beyond is deleted */
 	bool marked;			/* its document is marked "in flight" for it */
 	unsigned sent;			/* most requests that one piece was part of */
+	unsigned embed_retries;
 	int64_t first_sent_ms;
 	enum status status;		/* once settled */
 	enum reason reason;

@@ -535,14 +535,26 @@ def partial_content(w):
     same(w.documents()["R", "missing"], whole, "it is taken")
 
 
+def only_given_vectors(w):
+    w.options = w.options[:-2]
+    ended = w.sync([put("a", "text", vector=[1, 0, 0]), put("b", "text"), put("c", "text", vector=[1, 0])])
+    expect(ended, 1, [DONE, "failed:bad-vector", "failed:bad-vector"],
+           "nobody named an embedder, and the first line brought its vector: each must")
+    test("bring its own, of 3 numbers" in ended.of(2)["error"]["message"], "and that is said", ended.results)
+    same(list(w.objects()), [("R", "a")], "no vector is made up among them")
+    ended = w.sync([put("d", "text", vector=[0, 1, 0])], "--no-retry")
+    same(ended.status(1), DONE, "later lines that bring theirs are stored")
+    ended = w.sync([put("b", "text")], "--no-retry", "--embed", "hash:3")
+    same((ended.rc, ended.results), (78, []), "another embedder is refused")
+
+
 def vectors(w):
     given = [0.5, -1.25, 3e-5, 7, 0, -2, 1, 0]
-    w.options = w.options[:-2]
     ended = w.sync([
         put("a", "text", vector=given),
         put("b", "text", vector=[1, 0, 0, 0.0] * 2),
         put("c", "text")])
-    expect(ended, 0, [DONE] * 3, "the first vector decides")
+    expect(ended, 0, [DONE] * 3, "some lines bring theirs")
     objects = w.objects()
     close = all(abs(x - y) <= 1e-7 * abs(y) for x, y in zip(objects["R", "a"]["vector"], given))
     same((len(objects["R", "a"]["vector"]), close, objects["R", "b"]["vector"]), (8, True, [1, 0, 0, 0] * 2),
@@ -965,7 +977,7 @@ def swap(w):
 
 TESTS = [
     forms, fixed_forms, line_ends, json_paths, absent_fields, field_names, content, partial_content,
-    vectors, properties, replaced, repositories, folders, read_again, referred_again, default_root,
+    only_given_vectors, vectors, properties, replaced, repositories, folders, read_again, referred_again, default_root,
     absolute_paths, outside, skipped, left_alone, left_alone_while_retried, renames,
     renames_with_content, tiers]
 GIT_TESTS = [mgit_diff, mgit_embedded, mgit_untracked, git_names, git_name_status, type_changes, swap]

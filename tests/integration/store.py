@@ -999,8 +999,7 @@ def embedders(w):
           {len(r.embedding) for c in w.store.by_name.values() for r in c.records.values()}),
           (0, {8}),
          "not named: the state's")
-    for how in ("hash:7", "hash:4097", "hash:", "hash:x", "store", "word2vec",
-                "http://localhost:1/v1"):
+    for how in ("hash:7", "hash:4097", "hash:", "hash:x", "store", "word2vec"):
         ended = w.sync(lines(1), "--embed", how)
         same((ended.rc, ended.results), (78, []), "--embed %s: 78" % how)
 

@@ -36,7 +36,7 @@ static void test_retryable(void)
 {
 	static const enum error_code again[] = {
 		ERR_CONTENT, ERR_NO_SUCH_FILE,
-		ERR_UNREADABLE, ERR_STORE_REJECTED, ERR_STORE_FAILED,
+		ERR_UNREADABLE, ERR_STORE_REJECTED, ERR_STORE_FAILED, ERR_EMBED_REJECTED, ERR_EMBED_FAILED,
 	};
 	const size_t n = sizeof(again) / sizeof(again[0]);
 	size_t i, count = 0;

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "alloc.h"
-#include "collection.h"
 #include "embed_hash.h"
+#include "embedder.h"
 #include "scratch.h"
 #include "tap.h"
 
@@ -30,14 +30,13 @@ static const char *choice(const char *asked, size_t stored)
 	static char got[64];
 	struct store store = { .dimension = stored, .collection = dir };
 	struct options o = { .embed = asked };
-	char *spec = NULL;
-	size_t dimension = 0;
+	struct embedder e;
 
-	if (collection_embedder(&spec, &dimension, state, &store, &o) != 0)
-		return NULL;
-	snprintf(got, sizeof(got), "%s %zu", spec, dimension);
-	free(spec);
-	return got;
+	got[0] = '\0';
+	if (embedder_choose(&e, state, &o) == 0 && embedder_settle(&e, state, &store, NULL, &o) == 0)
+		snprintf(got, sizeof(got), "%s %zu", e.name, e.dimension);
+	embedder_release(&e);
+	return got[0] != '\0' ? got : NULL;
 }
 
 static void is_choice(const char *asked, size_t stored, const char *want)

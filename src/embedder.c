@@ -1,0 +1,362 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "driver_json.h"
+#include "embed_hash.h"
+#include "embedder.h"
+#include "json.h"
+#include "log.h"
+#include "text.h"
+
+/* Models read a few hundred words and ignore the rest; tests/bench/find says which size finds best. */
+#define CHUNK_BYTES_DEFAULT 1500
+
+void embedder_release(struct embedder *e)
+{
+	free(e->name);
+	free(e->url);
+	free(e->model);
+	free(e->prefix);
+	free(e->query_prefix);
+	free(e->query_model);
+	memset(e, 0, sizeof *e);
+}
+
+/* ---- what --embed says ---- */
+
+static bool is_url(const char *s)
+{
+	return strncmp(s, "http://", 7) == 0 || strncmp(s, "https://", 8) == 0;
+}
+
+/* "hash", "hash:DIM": 0 with *dimension (0: not said), or -1. */
+static int parse_hash(const char *spec, size_t *dimension)
+{
+	uint64_t n;
+
+	*dimension = 0;
+	if (strcmp(spec, "hash") == 0)
+		return 0;
+	/* vectors that came with the records may be longer than those that hash makes */
+	if (strncmp(spec, "hash:", 5) != 0 || parse_uint(&n, spec + 5, 1, 65536) != 0)
+		return -1;
+	*dimension = (size_t)n;
+	return 0;
+}
+
+static int usage(const char *text)
+{
+	log_err("%s", text);
+	return 64;
+}
+
+static int check_server_options(const struct options *o)
+{
+	bool url = o->embed != NULL && is_url(o->embed);
+
+	if (url && o->embed_model == NULL)
+		return usage("--embed URL needs --embed-model NAME, the name by which the server knows its model");
+	if (!url && o->embed != NULL && (o->embed_model != NULL || o->embed_query_model != NULL))
+		return usage("--embed-model and --embed-query-model are for an embedding server: --embed URL");
+	if (o->embed != NULL && strcmp(o->embed, "store") == 0 &&
+	    (o->embed_path || o->embed_prefix != NULL || o->embed_query_prefix != NULL))
+		return usage("--embed store embeds the text as it is: --embed-path and --embed-prefix are not "
+			     "for it");
+	return 0;
+}
+
+int embedder_check_options(const struct options *o)
+{
+	size_t dimension;
+
+	if (o->embed != NULL && strcmp(o->embed, "store") != 0 &&
+	    parse_hash(o->embed, &dimension) != 0) {
+		log_err("--embed '%s' is not known; there are 'hash', 'hash:DIM' with DIM from %d to %d, "
+			"'store', and the URL of an embedding server", o->embed, EMBED_HASH_MIN,
+			EMBED_HASH_MAX);
+		return 78;
+	}
+	return check_server_options(o);
+}
+
+/* ---- to the state and back ---- */
+
+/* What the name does not say, as JSON. */
+static void write_how(struct buf *b, const struct embedder *e)
+{
+	autofree char *chunks = chunking_name(&e->chunking);
+	bool first = true;
+
+	buf_addc(b, '{');
+	json_member_str(b, &first, "url", e->url, strlen(e->url));
+	json_member_str(b, &first, "model", e->model, strlen(e->model));
+	json_member_str(b, &first, "prefix", e->prefix, strlen(e->prefix));
+	json_name(b, &first, "path");
+	buf_adds(b, e->path ? "true" : "false");
+	json_member_str(b, &first, "query_prefix", e->query_prefix, strlen(e->query_prefix));
+	json_member_str(b, &first, "query_model", e->query_model, strlen(e->query_model));
+	json_member_str(b, &first, "chunks", chunks, strlen(chunks));
+	buf_addc(b, '}');
+}
+
+static void take_text(char **member, json_object *how, const char *name)
+{
+	const char *s = json_object_get_string(answer_member(how, name, json_type_string));
+
+	free(*member);
+	*member = xstrdup(s != NULL ? s : "");
+}
+
+static int read_how(struct embedder *e, const char *text)
+{
+	auto_json json_object *how = json_tokener_parse(text[0] != '\0' ? text : "{\"chunks\":\"off\"}");
+	const char *chunks;
+
+	if (!json_object_is_type(how, json_type_object))
+		return -1;
+	take_text(&e->url, how, "url");
+	take_text(&e->model, how, "model");
+	take_text(&e->prefix, how, "prefix");
+	take_text(&e->query_prefix, how, "query_prefix");
+	take_text(&e->query_model, how, "query_model");
+	e->path = json_object_get_boolean(answer_member(how, "path", json_type_boolean));
+	chunks = json_object_get_string(answer_member(how, "chunks", json_type_string));
+	return chunks != NULL ? chunking_parse(&e->chunking, chunks) : -1;
+}
+
+static enum embed_kind kind_of(const char *name)
+{
+	return strncmp(name, "url:", 4) == 0 ? EMBED_URL :
+	       strncmp(name, "store:", 6) == 0 ? EMBED_STORE :
+	       strncmp(name, "given:", 6) == 0 ? EMBED_GIVEN : EMBED_HASH;
+}
+
+/* Vectors of another version of the algorithm are another embedder's. */
+static int check_version(const struct embedder *e, const struct state *state)
+{
+	if (e->kind != EMBED_HASH || strncmp(e->name, EMBED_HASH_NAME ":", sizeof(EMBED_HASH_NAME)) == 0)
+		return 0;
+	log_err("the collection was embedded with '%s', by another linesync; this one makes '%s' vectors, and "
+		"two kinds in one collection find nothing: use another collection, or 'linesync forget --all "
+		"--state %s' and feed everything", e->name, EMBED_HASH_NAME, state_path(state));
+	return 78;
+}
+
+static int from_state(struct embedder *e, struct state *state)
+{
+	const struct head *h = state_head(state);
+
+	e->decided = true;
+	e->name = xstrdup(h->embedder);
+	e->kind = kind_of(h->embedder);
+	e->dimension = h->dimension;
+	if (read_how(e, h->embed_how) != 0) {
+		log_err("the state '%s' does not say how its vectors are made; run 'linesync forget --all "
+			"--state %s' and feed everything", state_path(state), state_path(state));
+		return 78;
+	}
+	return check_version(e, state);
+}
+
+/* ---- choosing ---- */
+
+static void make_name(struct embedder *e, const char *vectoriser)
+{
+	auto_buf struct buf b = BUF_INIT;
+
+	switch (e->kind) {
+	case EMBED_HASH: buf_addf(&b, EMBED_HASH_NAME ":%zu", e->dimension); break;
+	case EMBED_URL: buf_addf(&b, "url:%s:%zu", e->model, e->dimension); break;
+	case EMBED_STORE: buf_addf(&b, "store:%s", vectoriser); break;
+	case EMBED_GIVEN: buf_addf(&b, "given:%zu", e->dimension); break;
+	}
+	if (e->path)
+		buf_adds(&b, " path");
+	if (e->prefix[0] != '\0')
+		buf_addf(&b, " prefix=%s", e->prefix);
+	free(e->name);
+	e->name = buf_detach(&b);
+}
+
+static void set_text(char **member, const char *named)
+{
+	if (named == NULL && *member != NULL)
+		return;
+	free(*member);
+	*member = xstrdup(named != NULL ? named : "");
+}
+
+static void take_chunking(struct embedder *e, const struct options *o)
+{
+	if (!o->chunk_named) {
+		if (!e->decided && (e->kind == EMBED_URL || e->kind == EMBED_STORE))
+			e->chunking.bytes = CHUNK_BYTES_DEFAULT;
+		return;
+	}
+	e->chunking = (struct chunking){ (uint32_t)o->chunk_lines, (uint32_t)o->chunk_overlap,
+					 (uint32_t)o->chunk_bytes };
+}
+
+static int refuse_other(const struct embedder *e, const struct state *state, const char *option,
+			const char *named)
+{
+	log_err("the collection was embedded with '%s', not %s '%s'; two kinds of vectors in one collection "
+		"find nothing: use another collection, or 'linesync forget --all --state %s' and feed "
+		"everything", e->name, option, named, state_path(state));
+	return 78;
+}
+
+/* What is named must be what the state says; a server may have moved, and queries are free. */
+static int compare(const struct embedder *e, const struct state *state, const struct options *o)
+{
+	size_t dimension = 0;
+	enum embed_kind kind = e->kind;
+
+	if (o->embed != NULL) {
+		kind = is_url(o->embed) ? EMBED_URL : strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
+		if (kind == EMBED_HASH)
+			parse_hash(o->embed, &dimension);
+	}
+	if (kind != e->kind || (dimension != 0 && dimension != e->dimension))
+		return refuse_other(e, state, "--embed", o->embed);
+	if (o->embed_model != NULL && strcmp(o->embed_model, e->model) != 0)
+		return refuse_other(e, state, "--embed-model", o->embed_model);
+	if (o->embed_prefix != NULL && strcmp(o->embed_prefix, e->prefix) != 0)
+		return refuse_other(e, state, "--embed-prefix", o->embed_prefix);
+	if (o->embed_path && !e->path)
+		return refuse_other(e, state, "--embed-path", "on");
+	return 0;
+}
+
+int embedder_choose(struct embedder *e, struct state *state, const struct options *o)
+{
+	int status = 0;
+
+	memset(e, 0, sizeof *e);
+	if (state != NULL && state_head(state)->embedder[0] != '\0') {
+		status = from_state(e, state);
+		if (status == 0)
+			status = compare(e, state, o);
+	} else {
+		e->kind = o->embed == NULL ? EMBED_HASH : is_url(o->embed) ? EMBED_URL :
+			  strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
+		if (o->embed != NULL && e->kind == EMBED_HASH)
+			parse_hash(o->embed, &e->dimension);
+		e->path = o->embed_path;
+		set_text(&e->prefix, o->embed_prefix);
+		set_text(&e->model, o->embed_model);
+	}
+	set_text(&e->url, o->embed != NULL && is_url(o->embed) ? o->embed : NULL);
+	set_text(&e->query_prefix, o->embed_query_prefix);
+	set_text(&e->query_model, o->embed_query_model);
+	take_chunking(e, o);
+	return status;
+}
+
+/* Nobody has named one: the collection's own vectoriser, if it has one. */
+static int settle_store(struct embedder *e, const struct store *store, const struct options *o)
+{
+	if (!e->decided && o->embed == NULL && store->vectoriser != NULL && !e->path &&
+	    e->prefix[0] == '\0') {
+		e->kind = EMBED_STORE;
+		take_chunking(e, o);
+	}
+	if (e->kind != EMBED_STORE)
+		return 0;
+	if (store->vectoriser == NULL) {
+		log_err("--embed store: collection '%s' has no vectoriser of its own; name another --embed, or "
+			"another collection", store->collection);
+		return 78;
+	}
+	e->dimension = store->dimension;
+	return 0;
+}
+
+static int check_dimension(const struct embedder *e, const struct store *store)
+{
+	if (e->kind == EMBED_STORE || store->dimension == 0 || e->dimension == 0 ||
+	    e->dimension == store->dimension)
+		return 0;
+	if (e->kind == EMBED_HASH)
+		log_err("collection '%s' has vectors of %zu numbers, not %zu; name --embed hash:%zu, or "
+			"another collection", store->collection, store->dimension, e->dimension,
+			store->dimension);
+	else
+		log_err("collection '%s' has vectors of %zu numbers, not %zu as '%s' makes; name the embedder "
+			"that made them, or another collection", store->collection, store->dimension,
+			e->dimension, e->kind == EMBED_URL ? e->model : e->name);
+	return 78;
+}
+
+int embedder_settle(struct embedder *e, const struct state *state, const struct store *store,
+		    const struct store *server, const struct options *o)
+{
+	autofree char *was = e->decided ? xstrdup(e->name) : NULL;
+
+	if (settle_store(e, store, o) != 0)
+		return 78;
+	if (server != NULL)
+		e->dimension = server->dimension;
+	if (check_dimension(e, store) != 0)
+		return 78;
+	if (e->kind == EMBED_HASH && e->dimension == 0)
+		e->dimension = store->dimension != 0 ? store->dimension : EMBED_HASH_DEFAULT;
+	make_name(e, store->vectoriser);
+	return was != NULL && strcmp(was, e->name) != 0 ?
+	       refuse_other(e, state, "the embedder that is there now,", was) : 0;
+}
+
+bool embedder_decide(struct embedder *e, struct state *state, const struct store *store,
+		     const struct options *o, size_t dim)
+{
+	struct head *h = state_head(state);
+	auto_buf struct buf how = BUF_INIT;
+	bool changed = false;
+
+	if (dim != 0 && e->kind == EMBED_HASH && o->embed == NULL && !e->decided &&
+	    (store->dimension == 0 || store->dimension == dim)) {
+		e->kind = EMBED_GIVEN;
+		e->dimension = dim;
+		make_name(e, NULL);
+		changed = true;
+	}
+	write_how(&how, e);
+	repo_set_text(&h->embed_how, how.data);
+	if (e->decided)
+		return changed;
+	repo_set_text(&h->embedder, e->name);
+	h->dimension = (uint32_t)e->dimension;
+	e->decided = true;
+	if (e->dimension != 0)
+		log_note("collection '%s': vectors of %zu numbers, embedder %s", store->collection,
+			 e->dimension, e->name);
+	else
+		log_note("collection '%s': embedder %s", store->collection, e->name);
+	return changed;
+}
+
+/* ---- using ---- */
+
+char *embedder_settings(const struct embedder *e)
+{
+	return object_settings(e->name, &e->chunking);
+}
+
+const char *embedder_input(const struct embedder *e, const char *path, const char *text, size_t *len,
+			   struct buf *out)
+{
+	if (!e->path && e->prefix[0] == '\0')
+		return text;
+	buf_reset(out);
+	buf_adds(out, e->prefix);
+	if (e->path)
+		buf_addf(out, "%s\n", path);
+	buf_add(out, text, *len);
+	*len = out->len;
+	return out->data;
+}
