@@ -2,6 +2,7 @@
 #include "config.h"
 #endif
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,13 @@ struct batch {
 	struct batch *next;
 	enum lane_kind kind;
 	bool witness;			/* no items: the driver's smallest write */
+	bool blames;			/* a witness: its success is held against what was set aside */
 	struct list items;
 	int64_t opened_ms;
 	unsigned tries;
 	uint64_t successes_before;	/* of the lane when it first failed */
+	int64_t not_before;		/* until then an earlier attempt may arrive */
+	bool lost;			/* a request of this attempt may still arrive */
 	struct ask ask;
 	uint64_t serial;		/* of lane.sent */
 };
@@ -149,10 +153,25 @@ void lane_free(struct lane *l)
 	free(l);
 }
 
+/* Where sending again is more than an upsert, an attempt that arrives in between would undo it. */
+static bool must_wait(const struct lane *l, const struct lane_item *i)
+{
+	return !l->store->driver->again_is_upsert && i->lost_until > clock_ms();
+}
+
+static void hold_back(struct lane *l, struct batch *b)
+{
+	b->not_before = 0;
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next)
+		if (must_wait(l, i) && i->lost_until > b->not_before)
+			b->not_before = i->lost_until;
+}
+
 static void queue_back(struct lane *l, struct batch *b)
 {
 	struct batch **p = &l->ready;
 
+	hold_back(l, b);
 	while (*p != NULL)
 		p = &(*p)->next;
 	b->next = NULL;
@@ -161,8 +180,17 @@ static void queue_back(struct lane *l, struct batch *b)
 
 static void queue_front(struct lane *l, struct batch *b)
 {
+	hold_back(l, b);
 	b->next = l->ready;
 	l->ready = b;
+}
+
+static void batch_of_one(struct lane *l, struct lane_item *i)
+{
+	struct batch *b = batch_new(i->kind);
+
+	list_add(&b->items, i);
+	queue_back(l, b);
 }
 
 static void close_open(struct lane *l, enum lane_kind kind)
@@ -177,6 +205,14 @@ void lane_add(struct lane *l, struct lane_item *item)
 {
 	struct batch *b = l->open[item->kind];
 
+	item->tries = item->sent = 0;
+	item->outage = item->tried_again = false;
+	l->held++;
+	if (must_wait(l, item)) {	/* others of its batch would wait with it */
+		item->origin = ++l->next_origin;
+		batch_of_one(l, item);
+		return;
+	}
 	/* an item that would take a batch over its bytes or objects opens the next one */
 	if (b != NULL && (b->items.bytes + item->size > l->o.batch_bytes ||
 			  b->items.objects + item_objects(item) > l->o.batch_size)) {
@@ -188,10 +224,7 @@ void lane_add(struct lane *l, struct lane_item *item)
 		l->next_origin++;
 	}
 	item->origin = l->next_origin;
-	item->tries = item->sent = 0;
-	item->outage = item->tried_again = false;
 	list_add(&b->items, item);
-	l->held++;
 	if (b->items.objects >= l->o.batch_size || b->items.bytes >= l->o.batch_bytes)
 		close_open(l, item->kind);
 }
@@ -230,6 +263,38 @@ static int connections_now(const struct lane *l)
 	return l->first_done ? l->o.connections : 1;
 }
 
+static struct batch *take_ready(struct lane *l, int64_t now)
+{
+	struct batch **p = &l->ready, *b;
+
+	while (*p != NULL && (*p)->not_before > now)
+		p = &(*p)->next;
+	b = *p;
+	if (b != NULL) {
+		*p = b->next;
+		b->next = NULL;
+	}
+	return b;
+}
+
+/* What was set aside waits for a witness, and there is no better one. */
+static bool wants_witness(const struct lane *l)
+{
+	return any_aside(l) && l->in_flight == 0 && !any_open(l) && l->ready == NULL;
+}
+
+/* Nothing has succeeded since a failure, and all that could show a change waits for late attempts. */
+static bool wants_probe(const struct lane *l)
+{
+	return l->away_since != 0 && l->held > 0 && l->in_flight == 0 && !any_open(l);
+}
+
+/* When the smallest write is to go, if nothing else may. */
+static int64_t touch_due(const struct lane *l)
+{
+	return wants_witness(l) || wants_probe(l) ? 0 : CLOCK_NEVER;
+}
+
 struct batch *lane_next(struct lane *l)
 {
 	int64_t now = clock_ms();
@@ -239,13 +304,11 @@ struct batch *lane_next(struct lane *l)
 	if (l->stop != 0 || now < l->pause_until || now < l->rate_until ||
 	    l->in_flight >= connections_now(l))
 		return NULL;
-	b = l->ready;
-	if (b != NULL) {
-		l->ready = b->next;
-		b->next = NULL;
-	} else if (any_aside(l) && l->in_flight == 0 && !any_open(l)) {
+	b = take_ready(l, now);
+	if (b == NULL && touch_due(l) <= now) {
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
+		b->blames = wants_witness(l);
 	}
 	if (b != NULL) {
 		l->in_flight++;
@@ -333,6 +396,7 @@ void lane_send(struct lane *l, struct batch *b)
 	int64_t now = clock_ms();
 
 	fill_ask(b);
+	b->lost = false;
 	b->serial = ++l->sent;
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
 		if (i->sent++ == 0)
@@ -368,14 +432,6 @@ static void succeeded(struct lane *l)
 	l->failures_in_a_row = 0;
 	l->pause_until = l->away_since = 0;
 	l->looked_up = 0;
-}
-
-static void batch_of_one(struct lane *l, struct lane_item *i)
-{
-	struct batch *b = batch_new(i->kind);
-
-	list_add(&b->items, i);
-	queue_back(l, b);
 }
 
 /* A success of their kind since their last attempt: what was set aside is to blame itself.  But what
@@ -490,10 +546,13 @@ static void take_vectors(struct batch *b)
 }
 
 /* What the attempt leaves behind at an item that it did not prove done. */
-static void note_attempt(struct lane *l, struct lane_item *i, const struct reply *r)
+static void note_attempt(struct lane *l, struct lane_item *i, const struct reply *r, bool lost)
 {
-	bool lost = r != NULL && (r->end == HTTP_LOST || r->resent);
-
+	/* what the connection sent twice by itself was sent again by mere repeating */
+	if (lost && !l->store->driver->again_is_upsert && i->verdict.scope == VERDICT_OK) {
+		i->verdict.scope = VERDICT_ATTEMPT;
+		snprintf(i->verdict.text, sizeof i->verdict.text, "it may have been sent twice");
+	}
 	if ((r == NULL || r->end != HTTP_ANSWERED || i->verdict.scope == VERDICT_STORE) && !i->tried_again)
 		i->outage = true;
 	if (lost)
@@ -636,7 +695,7 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 
 	list_init(&left);
 	while ((i = list_take(&b->items)) != NULL) {
-		note_attempt(l, i, r);
+		note_attempt(l, i, r, b->lost);
 		switch (i->verdict.scope) {
 		case VERDICT_OK:
 			if (!ok)
@@ -670,11 +729,11 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 	return rest;
 }
 
-static void conclude_witness(struct lane *l, const struct verdict *v, const struct reply *r)
+static void conclude_witness(struct lane *l, const struct verdict *v, const struct reply *r, bool blames)
 {
 	if (v->scope == VERDICT_OK) {
 		succeeded(l);
-		for (int k = 0; k < LANE_KINDS; k++)
+		for (int k = 0; k < LANE_KINDS && blames; k++)
 			blame_aside(l, (enum lane_kind)k);
 		return;
 	}
@@ -690,7 +749,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 
 	landed(l, b);
 	if (b->witness) {
-		conclude_witness(l, &b->ask.verdict, r);
+		conclude_witness(l, &b->ask.verdict, r, b->blames);
 		batch_free(b);
 		return;
 	}
@@ -723,6 +782,7 @@ void lane_turn(struct lane *l)
 	while (http_next(l->http, &tag, &r) == 1) {
 		struct batch *b = tag;
 
+		b->lost |= r.end == HTTP_LOST || r.resent;
 		l->store->driver->judge(l->store, &b->ask, &r);
 		step(l, b, &r);
 		reply_release(&r);
@@ -734,12 +794,13 @@ void lane_turn(struct lane *l)
 
 int64_t lane_due(const struct lane *l)
 {
-	int64_t due = CLOCK_NEVER, wait = l->pause_until > l->rate_until ? l->pause_until : l->rate_until;
+	int64_t due = touch_due(l), wait = l->pause_until > l->rate_until ? l->pause_until : l->rate_until;
 
 	if (l->stop != 0 || l->in_flight >= connections_now(l))
 		return CLOCK_NEVER;
-	if (l->ready != NULL || (any_aside(l) && l->in_flight == 0 && !any_open(l)))
-		return wait;
+	for (const struct batch *b = l->ready; b != NULL; b = b->next)
+		if (b->not_before < due)
+			due = b->not_before;
 	for (int k = 0; k < LANE_KINDS; k++)
 		if (l->open[k] != NULL && l->open[k]->opened_ms + l->o.flush_ms < due)
 			due = l->open[k]->opened_ms + l->o.flush_ms;
@@ -763,7 +824,12 @@ bool lane_away(const struct lane *l)
 
 bool lane_starved(const struct lane *l)
 {
-	return l->ready == NULL && l->in_flight < connections_now(l);
+	int64_t now = clock_ms();
+
+	for (const struct batch *b = l->ready; b != NULL; b = b->next)
+		if (b->not_before <= now)
+			return false;
+	return l->in_flight < connections_now(l);
 }
 
 const struct lane_figures *lane_figures(const struct lane *l)

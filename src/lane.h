@@ -6,7 +6,11 @@
  *
  * Blame needs a witness (spec section 5): an item that fails again and again is given up only once
  * another of its kind has succeeded since its last attempt, or the store's smallest write has.  While
- * nothing succeeds, the store is away, and after give_up_ms the lane asks to stop. */
+ * nothing succeeds, the store is away, and after give_up_ms the lane asks to stop.
+ *
+ * Where sending again is more than an upsert (driver.again_is_upsert), an item whose attempt was lost
+ * waits until that attempt can arrive no more; others go on.  Where all that is held waits so and the
+ * store is away, its smallest write is the probe. */
 #ifndef LINESYNC_LANE_H
 #define LINESYNC_LANE_H
 
@@ -87,7 +91,7 @@ int64_t lane_due(const struct lane *l);	/* when lane_next() may have more withou
 bool lane_busy(const struct lane *l);	/* requests in flight */
 bool lane_empty(const struct lane *l);	/* holds no item */
 bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
-bool lane_starved(const struct lane *l);	/* nothing closed to send: flushing would help */
+bool lane_starved(const struct lane *l);	/* nothing closed that may go: flushing would help */
 const struct lane_figures *lane_figures(const struct lane *l);
 
 /* 0, or the exit status with which the run must stop (75, 77, 78), the reason logged once. */

@@ -17,7 +17,8 @@ static enum rule rules[ITEMS];
 /* What it makes of every request instead, where it is not VERDICT_OK. */
 static enum verdict_scope whole;
 static enum http_end end_with;
-static bool resent, touch_fails, kept_nothing, lookup_fails;
+static bool resent, resent_once, touch_fails, kept_nothing, lookup_fails;
+static int steps;		/* requests of one ask */
 static long retry_after = -1;
 static char collection_now[40];
 
@@ -55,7 +56,8 @@ int http_next(struct http *h, void **tag, struct reply *reply)
 	request_release(&flying[0].r);
 	memmove(flying, flying + 1, (size_t)--nflying * sizeof(flying[0]));
 	reply->end = end_with;
-	reply->resent = resent;
+	reply->resent = resent || resent_once;
+	resent_once = false;
 	reply->retry_after_s = retry_after;
 	return 1;
 }
@@ -92,7 +94,7 @@ static int number_of(const struct ask_object *o)
 static int build(const struct store *s, struct ask *a, struct request *r)
 {
 	(void)s;
-	if (a->step++ > 0)
+	if (a->step++ >= steps)
 		return 0;
 	r->method = "POST";
 	r->url = xstrdup("/");
@@ -148,7 +150,8 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		judge_object(a, &a->objects[i], spoilt, crashed, busy);
 }
 
-static struct driver driver = { .name = "test", .role = "store", .build = build, .judge = judge };
+static struct driver driver = { .name = "test", .role = "store", .again_is_upsert = true,
+	.build = build, .judge = judge };
 const struct driver drv_chroma;		/* so that the linker takes no other */
 
 /* ---- the lane ---- */
@@ -161,6 +164,7 @@ static struct lane_item items[ITEMS];
 static char ids[ITEMS][4][37];
 static char ended[ITEMS];	/* 'd' done, 'r' refused, 'g' given up */
 static int64_t now;
+static int idle_turns;		/* the lane gave nothing, and said that it had something */
 
 static void done(void *ctx, struct lane_item *item, enum lane_end end)
 {
@@ -195,11 +199,13 @@ static void set_up(size_t batch_size)
 	memset(items, 0, sizeof(items));
 	whole = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
-	resent = touch_fails = kept_nothing = lookup_fails = false;
+	resent = resent_once = touch_fails = kept_nothing = lookup_fails = false;
+	steps = 1;
 	retry_after = -1;
 	sent[0] = '\0';
 	requests = most_flying = held_back = 0;
 	driver.first_write_alone = false;
+	driver.again_is_upsert = true;
 	free(store.collection_id);
 	store.collection_id = xstrdup("id");
 	store.collection = base;
@@ -279,6 +285,7 @@ static void send_all(void)
 {
 	while (send_one())
 		;
+	idle_turns += lane_due(lane) <= now;
 }
 
 /* Lets time pass until the lane is empty or stops, or for limit_ms.  Returns how long that took. */
@@ -818,6 +825,174 @@ static void test_deletes(void)
 	ok(was_sent("d10 d20 "), "ids count as objects of a batch");
 }
 
+/* ---- where sending again is more than an upsert ---- */
+
+static void set_up_late(size_t batch_size)
+{
+	set_up(batch_size);
+	driver.again_is_upsert = false;
+	start();
+}
+
+/* Sends what may go and loses it. */
+static void lose(void)
+{
+	end_with = HTTP_LOST;
+	send_all();
+	lane_turn(lane);
+	end_with = HTTP_ANSWERED;
+}
+
+static void pass_pause(void)
+{
+	set_time(now + 1000);
+}
+
+static void test_late(void)
+{
+	int64_t over;
+
+	set_up_late(2);
+	add_to(2);
+	lose();
+	over = now + 10000;
+	ok(items[0].lost_until == over && lane_figures(lane)->halved == 1, "no answer: taken apart");
+	pass_pause();
+	add(2);
+	add(3);
+	ok(!lane_starved(lane) && send_one() && was_sent("0,1 2,3 "), "others go before those that wait");
+	lane_turn(lane);
+	ok(!send_one() && lane_due(lane) == over && lane_starved(lane) && !lane_away(lane),
+	   "the rest waits until the lost attempt is over");
+	set_time(over - 1);
+	ok(!send_one(), "to the end");
+	set_time(over);
+	send_all();
+	lane_turn(lane);
+	ok(was_sent("0,1 2,3 0 1 ") && ends("dddd") && items[0].again, "and is sent again then");
+
+	set_up_late(2);
+	add_to(2);
+	whole = VERDICT_STORE;
+	lose();
+	whole = VERDICT_OK;
+	ok(run(100000) == 10000 && strstr(sent, " 0,1 ") != NULL && ends("dd"), "a batch that is repeated waits too");
+
+	set_up(2);
+	start();
+	add_to(2);
+	lose();
+	ok(run(100000) < 10000 && ends("dd"), "not where sending again is an upsert");
+}
+
+static void test_late_item_alone(void)
+{
+	set_up_late(2);
+	add(0);
+	items[1].lost_until = now + 5000;
+	add(1);
+	add(2);
+	ok(send_one() && was_sent("0,2 "), "an item that comes with a lost attempt holds nobody up");
+	lane_turn(lane);
+	run(100000);
+	ok(was_sent("0,2 1 ") && now == 1005000 && ends("ddd"), "and goes when that is over");
+	set_up_late(2);
+	items[0].lost_until = now + 5000;
+	add(0);
+	items[1].lost_until = now + 7000;
+	add(1);
+	ok(lane_due(lane) == now + 5000, "the first that may go says when");
+}
+
+static void test_sent_twice(void)
+{
+	set_up_late(2);
+	add_to(2);
+	resent_once = true;
+	send_all();
+	lane_turn(lane);
+	ok(!ended[0] && items[0].again && items[0].lost_until == now + 10000,
+	   "sent twice by the library: its answer proves nothing");
+	run(100000);
+	ok(ends("dd") && now == 1010000, "sent again when the first can arrive no more");
+	set_up_late(2);
+	steps = 2;
+	add_to(2);
+	resent_once = true;
+	send_all();
+	lane_turn(lane);
+	ok(!ended[0] && items[1].lost_until == now + 10000, "the first request of several, too");
+	set_up(2);
+	steps = 2;
+	start();
+	add_to(2);
+	resent_once = true;
+	run(0);
+	ok(ends("dd") && items[0].lost_until == now + 10000, "where it is an upsert, the attempt is remembered");
+}
+
+/* ---- all that is held waits, and the store is away ---- */
+
+static void test_probe(void)
+{
+	set_up_late(1);
+	add(0);
+	lose();
+	ok(lane_away(lane) && !send_one() && lane_due(lane) > now && lane_due(lane) <= now + 1000,
+	   "away: the probe waits for its pause");
+	set_time(lane_due(lane));
+	ok(send_one() && was_sent("0 touch ") && lane_next(lane) == NULL, "the smallest write is the probe");
+	lane_turn(lane);
+	ok(!lane_away(lane) && !ended[0] && !send_one() && lane_due(lane) == 1010000,
+	   "its success ends the outage; it is not repeated");
+	run(100000);
+	ok(was_sent("0 touch 0 ") && ends("d"), "what waited goes in its time");
+
+	set_up_late(1);
+	options.late_ms = 100000000;
+	lane_free(lane);
+	start();
+	add(0);
+	lose();
+	touch_fails = true;
+	ok(run(10000000) >= 300000 && now < 1000000 + 360000 && lane_stop(lane) == 75 && requests > 5 &&
+	   requests < 60 && !ended[0], "the time to give up runs from the first failure, %d requests", requests);
+
+	set_up_late(1);
+	add(0);
+	lose();
+	add(1);
+	pass_pause();
+	send_one();
+	lane_turn(lane);
+	ok(was_sent("0 1 ") && ends("") && ended[1] == 'd', "where something else may go, that is the probe");
+}
+
+/* A probe is no witness while others wait that would be a better one. */
+static void test_probe_blames_nobody(void)
+{
+	set_up_late(1);
+	options.max_retries = 1;
+	options.connections = 1;
+	lane_free(lane);
+	start();
+	rules[0] = CRASHES;
+	add(0);
+	for (int i = 0; i < 2; i++) {
+		send_one();
+		lane_turn(lane);
+		set_time(now + 2000);
+	}
+	add(1);
+	lose();
+	set_time(now + 4000);
+	ok(send_one() && was_sent("0 0 1 touch "), "one set aside, one that waits");
+	lane_turn(lane);
+	ok(!ended[0], "the probe does not blame");
+	run(100000);
+	ok(ends("gd"), "the one that waited does");
+}
+
 /* ---- texts to embed ---- */
 
 static void test_embed(void)
@@ -857,12 +1032,12 @@ static void test_embed_shape(void)
 	set_up(2);
 	options.connections = 1;
 	start();
-	for (int n = 0; n < 4; n++)
-		rules[n] = WRONG_SHAPE;
-	for (int n = 0; n < 6; n++)
+	for (int n = 0; n < 8; n++)
+		rules[n] = n == 4 || n == 5 ? FINE : WRONG_SHAPE;
+	for (int n = 0; n < 8; n++)
 		add_text(n);
 	run(0);
-	ok(lane_stop(lane) == 0 && ends("rrrrdd"), "vectors of another length, and then one that fits: refused");
+	ok(lane_stop(lane) == 0 && ends("rrrrddrr"), "vectors of another length, and then one that fits: refused");
 	for (int n = 0; n < ITEMS; n++)
 		free(items[n].vector);
 }
@@ -880,6 +1055,7 @@ static void test_random(void)
 		options.connections = 1 + (int)(x >> 20) % 4;
 		options.max_retries = 5 + (x >> 24) % 4;	/* more than what goes wrong by chance */
 		options.give_up_ms = 100000000;
+		driver.again_is_upsert = round % 2;
 		start();
 		for (int i = 0; i < n; i++) {
 			x = x * 1664525 + 1013904223;
@@ -905,6 +1081,7 @@ static void test_random(void)
 		for (int i = 0; i < n; i++)
 			wrong += ended[i] != (rules[i] == FINE ? 'd' : rules[i] == CRASHES ? 'g' : 'r');
 	}
+	ok(idle_turns == 0, "a lane that has nothing to give does not say that it has");
 	ok(wrong == 0, "300 random stores: every item ends once and as it must (%d)", wrong);
 }
 
@@ -944,6 +1121,11 @@ int main(void)
 	test_lookup();
 	test_lookup_fails_for_now();
 	test_deletes();
+	test_late();
+	test_late_item_alone();
+	test_sent_twice();
+	test_probe();
+	test_probe_blames_nobody();
 	test_embed();
 	test_embed_shape();
 	test_random();
