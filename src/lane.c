@@ -13,6 +13,8 @@
 #include "retry.h"
 #include "stop.h"
 
+#define LASTING_MS 1000		/* an acknowledged write waits no longer for the next: sooner than a
+				 * server that was killed can be back unnoticed */
 #define SHAPE_BATCHES 3		/* in a row, every object of the wrong shape: not the objects' fault */
 
 struct list {
@@ -32,7 +34,7 @@ struct batch {
 	int64_t not_before;		/* until then an earlier attempt may arrive */
 	bool lost;			/* a request of this attempt may still arrive */
 	struct ask ask;
-	uint64_t serial;		/* of lane.sent */
+	uint64_t serial;		/* of lane.sent; 0: not sent yet */
 };
 
 struct lane {
@@ -48,6 +50,10 @@ struct lane {
 	struct list suspects;		/* of the wrong shape: waiting for a success or a third batch */
 	uint64_t suspect_origin;
 	unsigned suspect_batches;
+	struct list lasting;		/* acknowledged: waiting for a later write, in order of answers */
+	uint64_t gone;			/* lane.sent when the store was last not there to answer: what was
+					 * sent until then may have been answered before it went */
+	bool flushed;			/* nothing was added since lane_flush() */
 	int in_flight;
 	size_t held;			/* items in the lane */
 	unsigned failures_in_a_row;
@@ -113,6 +119,7 @@ struct lane *lane_new(const struct lane_options *o, struct store *store, struct 
 	for (int k = 0; k < LANE_KINDS; k++)
 		list_init(&l->aside[k]);
 	list_init(&l->suspects);
+	list_init(&l->lasting);
 	l->first_done = !store->driver->first_write_alone || store->dimension != 0;
 	return l;
 }
@@ -201,6 +208,13 @@ static void close_open(struct lane *l, enum lane_kind kind)
 	l->open[kind] = NULL;
 }
 
+/* An item that would take a batch over its bytes or objects opens the next one. */
+static bool fits(const struct lane *l, const struct batch *b, const struct lane_item *i)
+{
+	return b->items.bytes + i->size <= l->o.batch_bytes &&
+	       b->items.objects + item_objects(i) <= l->o.batch_size;
+}
+
 void lane_add(struct lane *l, struct lane_item *item)
 {
 	struct batch *b = l->open[item->kind];
@@ -208,14 +222,13 @@ void lane_add(struct lane *l, struct lane_item *item)
 	item->tries = item->sent = 0;
 	item->outage = item->tried_again = false;
 	l->held++;
+	l->flushed = false;
 	if (must_wait(l, item)) {	/* others of its batch would wait with it */
 		item->origin = ++l->next_origin;
 		batch_of_one(l, item);
 		return;
 	}
-	/* an item that would take a batch over its bytes or objects opens the next one */
-	if (b != NULL && (b->items.bytes + item->size > l->o.batch_bytes ||
-			  b->items.objects + item_objects(item) > l->o.batch_size)) {
+	if (b != NULL && !fits(l, b, item)) {
 		close_open(l, item->kind);
 		b = NULL;
 	}
@@ -229,10 +242,16 @@ void lane_add(struct lane *l, struct lane_item *item)
 		close_open(l, item->kind);
 }
 
-void lane_flush(struct lane *l)
+static void close_all(struct lane *l)
 {
 	for (int k = 0; k < LANE_KINDS; k++)
 		close_open(l, (enum lane_kind)k);
+}
+
+void lane_flush(struct lane *l)
+{
+	close_all(l);
+	l->flushed = true;
 }
 
 static bool any_open(const struct lane *l)
@@ -289,10 +308,25 @@ static bool wants_probe(const struct lane *l)
 	return l->away_since != 0 && l->held > 0 && l->in_flight == 0 && !any_open(l);
 }
 
+/* When another write is to go, so that those acknowledged last. */
+static int64_t lasting_due(const struct lane *l)
+{
+	const struct lane_item *oldest = l->lasting.first;
+
+	if (oldest == NULL)
+		return CLOCK_NEVER;
+	for (const struct batch *b = l->flying; b != NULL; b = b->next)
+		if (b->serial == 0 || b->serial > oldest->answered)
+			return CLOCK_NEVER;
+	if (l->flushed && l->in_flight == 0)
+		return 0;
+	return oldest->answered_ms + (l->o.flush_ms < LASTING_MS ? l->o.flush_ms : LASTING_MS);
+}
+
 /* When the smallest write is to go, if nothing else may. */
 static int64_t touch_due(const struct lane *l)
 {
-	return wants_witness(l) || wants_probe(l) ? 0 : CLOCK_NEVER;
+	return wants_witness(l) || wants_probe(l) ? 0 : lasting_due(l);
 }
 
 struct batch *lane_next(struct lane *l)
@@ -305,6 +339,10 @@ struct batch *lane_next(struct lane *l)
 	    l->in_flight >= connections_now(l))
 		return NULL;
 	b = take_ready(l, now);
+	if (b == NULL && any_open(l) && lasting_due(l) <= now) {
+		close_all(l);		/* better than a write for nothing */
+		b = take_ready(l, now);
+	}
 	if (b == NULL && touch_due(l) <= now) {
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
@@ -368,6 +406,8 @@ static void fill_ask(struct batch *b)
 
 static void finish(struct lane *l, struct lane_item *i, enum lane_end end)
 {
+	if (end == LANE_DONE)
+		*(i->kind == LANE_DELETE ? &l->figures.deletes : &l->figures.objects) += item_objects(i);
 	l->held--;
 	l->done(l->ctx, i, end);
 }
@@ -643,9 +683,10 @@ static enum verdict_scope look_up(struct lane *l)
 	return scope;
 }
 
-/* The store says that the collection is not there.  Once it is looked up again; a batch that was sent
- * before that is just repeated. */
-static void look_up_again(struct lane *l, struct batch *b, const struct reply *r)
+/* The store says that the collection is not there.  Once it is looked up again; what was sent before
+ * that is just repeated. */
+static void look_up_again(struct lane *l, const struct batch *b, const struct verdict *v,
+			  const struct reply *r)
 {
 	bool known = b->serial <= l->looked_up;
 	enum verdict_scope scope = known ? VERDICT_OK : l->looked_up != 0 ? VERDICT_RUN : look_up(l);
@@ -658,8 +699,8 @@ static void look_up_again(struct lane *l, struct batch *b, const struct reply *r
 	case VERDICT_UNKNOWN:
 	case VERDICT_ATTEMPT:
 	case VERDICT_STORE:
-		pause_lane(l, &b->items.first->verdict, r);
-		check_give_up(l, &b->items.first->verdict, false);
+		pause_lane(l, v, r);
+		check_give_up(l, v, false);
 		break;
 	default:
 		log_err("collection '%s' vanished from the store during the run; mend --store, or run "
@@ -667,7 +708,6 @@ static void look_up_again(struct lane *l, struct batch *b, const struct reply *r
 			l->store->collection);
 		stop_with(l, 78);
 	}
-	repeat(l, b);
 }
 
 static bool stops_run(struct lane *l, const struct verdict *v)
@@ -685,35 +725,86 @@ static bool stops_run(struct lane *l, const struct verdict *v)
 	return false;
 }
 
+/* Deletes sent again go one by one, which need not make an earlier batch last. */
+static bool is_batch_write(const struct lane_item *i)
+{
+	return i->kind != LANE_DELETE || !i->again;
+}
+
+/* A later write was answered: what was acknowledged before it was sent will last. */
+static void prove(struct lane *l, const struct batch *later)
+{
+	while (l->lasting.first != NULL && l->lasting.first->answered < later->serial)
+		finish(l, list_take(&l->lasting), LANE_DONE);
+}
+
+/* What the store acknowledged, and may have lost since. */
+static void send_again(struct lane *l, struct list *items)
+{
+	struct batch *batch[LANE_KINDS] = { NULL };
+	struct lane_item *i;
+
+	while ((i = list_take(items)) != NULL) {
+		struct batch **b = &batch[i->kind];
+
+		if (*b != NULL && !fits(l, *b, i)) {
+			queue_back(l, *b);
+			*b = NULL;
+		}
+		if (*b == NULL)
+			*b = batch_new(i->kind);
+		i->again = true;
+		list_add(&(*b)->items, i);
+	}
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (batch[k] != NULL)
+			queue_back(l, batch[k]);
+}
+
+static void acknowledged(struct lane *l, const struct batch *b, struct lane_item *i, struct list *outlived)
+{
+	if (!l->store->driver->lasts_after_next) {
+		finish(l, i, LANE_DONE);
+		return;
+	}
+	i->unclear = true;
+	i->answered = l->sent;
+	i->answered_ms = clock_ms();
+	list_add(b->serial <= l->gone ? outlived : &l->lasting, i);
+}
+
+static void refused(struct lane *l, struct lane_item *i)
+{
+	l->failures_in_a_row = 0;	/* a refusal is an answer: the store is there */
+	l->pause_until = l->away_since = 0;
+	if (i->verdict.wrong_shape)
+		suspect(l, i);
+	else
+		finish(l, i, LANE_REFUSED);
+}
+
 /* Items with a verdict of their own leave the batch; returns the scope that spoils the rest. */
 static enum verdict_scope settle_items(struct lane *l, struct batch *b, const struct reply *r)
 {
 	enum verdict_scope rest = VERDICT_OK;
-	struct list left;
+	struct list left, outlived;
 	struct lane_item *i;
 	bool ok = false;
 
 	list_init(&left);
+	list_init(&outlived);
 	while ((i = list_take(&b->items)) != NULL) {
 		note_attempt(l, i, r, b->lost);
-		switch (i->verdict.scope) {
-		case VERDICT_OK:
+		if (i->verdict.scope == VERDICT_OK) {
 			if (!ok)
 				succeeded(l);
 			ok = l->first_done = true;
-			*(i->kind == LANE_DELETE ? &l->figures.deletes : &l->figures.objects) +=
-				item_objects(i);
-			finish(l, i, LANE_DONE);
-			break;
-		case VERDICT_OBJECT:
-			l->failures_in_a_row = 0;	/* a refusal is an answer: the store is there */
-			l->pause_until = l->away_since = 0;
-			if (i->verdict.wrong_shape)
-				suspect(l, i);
-			else
-				finish(l, i, LANE_REFUSED);
-			break;
-		default:
+			if (is_batch_write(i))
+				prove(l, b);
+			acknowledged(l, b, i, &outlived);
+		} else if (i->verdict.scope == VERDICT_OBJECT) {
+			refused(l, i);
+		} else {
 			rest = i->verdict.scope;
 			list_add(&left, i);
 		}
@@ -723,24 +814,28 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 		if (b->kind != LANE_DELETE)
 			blame_suspects(l);
 	}
+	send_again(l, &outlived);
 	b->items = left;
 	if (left.first == NULL)
 		b->items.last = &b->items.first;
 	return rest;
 }
 
-static void conclude_witness(struct lane *l, const struct verdict *v, const struct reply *r, bool blames)
+static void conclude_witness(struct lane *l, const struct batch *b, const struct reply *r)
 {
+	const struct verdict *v = &b->ask.verdict;
+
 	if (v->scope == VERDICT_OK) {
 		succeeded(l);
-		for (int k = 0; k < LANE_KINDS && blames; k++)
+		prove(l, b);
+		for (int k = 0; k < LANE_KINDS && b->blames; k++)
 			blame_aside(l, (enum lane_kind)k);
-		return;
+	} else if (v->scope == VERDICT_OPENING) {
+		look_up_again(l, b, v, r);
+	} else if (!stops_run(l, v)) {
+		pause_lane(l, v, r);
+		check_give_up(l, v, false);
 	}
-	if (stops_run(l, v))
-		return;
-	pause_lane(l, v, r);
-	check_give_up(l, v, false);
 }
 
 static void conclude(struct lane *l, struct batch *b, const struct reply *r)
@@ -749,7 +844,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 
 	landed(l, b);
 	if (b->witness) {
-		conclude_witness(l, &b->ask.verdict, r, b->blames);
+		conclude_witness(l, b, r);
 		batch_free(b);
 		return;
 	}
@@ -758,12 +853,13 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 		take_vectors(b);
 	rest = settle_items(l, b, r);
 	if (b->items.n > 0) {
-		struct lane_item *first = b->items.first;
+		const struct verdict *first = &b->items.first->verdict;
+		bool stops = stops_run(l, first);
 
-		if (stops_run(l, &first->verdict))
+		if (!stops && rest == VERDICT_OPENING)
+			look_up_again(l, b, first, r);
+		if (stops || rest == VERDICT_OPENING)
 			repeat(l, b);
-		else if (rest == VERDICT_OPENING)
-			look_up_again(l, b, r);
 		else if (rest == VERDICT_REQUEST && b->items.n > 1)
 			halve(l, b);
 		else if (rest == VERDICT_REQUEST)	/* a driver says OBJECT then; so much for safety */
@@ -772,6 +868,12 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 			again_later(l, b, rest, r);
 	}
 	batch_free(b);
+}
+
+/* The store may have been killed and be back, without what it had acknowledged last. */
+static bool was_gone(const struct reply *r)
+{
+	return r->end != HTTP_ANSWERED || r->resent || (r->status >= 502 && r->status <= 504);
 }
 
 void lane_turn(struct lane *l)
@@ -783,12 +885,16 @@ void lane_turn(struct lane *l)
 		struct batch *b = tag;
 
 		b->lost |= r.end == HTTP_LOST || r.resent;
+		if (l->store->driver->lasts_after_next && was_gone(&r)) {
+			l->gone = l->sent;
+			send_again(l, &l->lasting);
+		}
 		l->store->driver->judge(l->store, &b->ask, &r);
 		step(l, b, &r);
 		reply_release(&r);
 	}
 	/* all that is left is of the wrong shape: too few batches to blame the collection */
-	if (l->suspects.n > 0 && l->suspects.n == l->held && l->stop == 0)
+	if (l->suspects.n > 0 && l->suspects.n + l->lasting.n == l->held && l->stop == 0)
 		blame_suspects(l);
 }
 

@@ -10,7 +10,12 @@
  *
  * Where sending again is more than an upsert (driver.again_is_upsert), an item whose attempt was lost
  * waits until that attempt can arrive no more; others go on.  Where all that is held waits so and the
- * store is away, its smallest write is the probe. */
+ * store is away, its smallest write is the probe.
+ *
+ * Where an acknowledged write lasts only after the next one (driver.lasts_after_next), an item is done
+ * when a write that was sent after its answer has been answered well too; where nothing else goes out,
+ * the smallest write does.  If the store is not there to answer in between, it may have been killed and
+ * have lost what it acknowledged: that is sent again. */
 #ifndef LINESYNC_LANE_H
 #define LINESYNC_LANE_H
 
@@ -44,6 +49,8 @@ struct lane_item {
 	bool unclear;			/* an attempt ended without the store known to have kept nothing */
 	int64_t lost_until;		/* until then an unanswered attempt may still be applied; 0: none */
 	int64_t first_sent_ms;
+	int64_t answered_ms;		/* when it was acknowledged, and how many batches had been sent */
+	uint64_t answered;
 	struct lane_item *next;
 	uint64_t origin;		/* the batch that it was first part of */
 	uint64_t successes_before;	/* of the lane, when it first failed by itself */
@@ -51,7 +58,7 @@ struct lane_item {
 };
 
 enum lane_end {
-	LANE_DONE,		/* the store acknowledged it */
+	LANE_DONE,		/* the store acknowledged it, and it lasts */
 	LANE_REFUSED,		/* rejected by itself */
 	LANE_GAVE_UP		/* transient to the end, with a witness */
 };

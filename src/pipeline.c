@@ -654,6 +654,7 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 		.max_retries = (unsigned)o->max_retries,
 		.rate = o->rate,
 	};
+	size_t batches;
 
 	p->parts = *parts;
 	p->o = o;
@@ -661,8 +662,10 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->lane = lane_new(&lo, parts->store, parts->http, task_item_done, p);
 	p->late_ms = lo.late_ms;
 	p->start_ms = clock_ms();
-	p->max_bytes = (size_t)(lo.connections + 1) * lo.batch_bytes;
-	p->max_works = (size_t)(lo.connections + 1) * lo.batch_size + 64;
+	/* in flight, one that fills, and one that was answered and waits for the next write */
+	batches = (size_t)lo.connections + 1 + d->lasts_after_next;
+	p->max_bytes = batches * lo.batch_bytes;
+	p->max_works = batches * lo.batch_size + 64;
 	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
 	clock_format(clock_unix_s(), p->synced_at);
 	p->embedder = parts->embedder;

@@ -18,13 +18,24 @@ static enum rule rules[ITEMS];
 static enum verdict_scope whole;
 static enum http_end end_with;
 static bool resent, resent_once, touch_fails, kept_nothing, lookup_fails;
+static int kill_after = -1;	/* so many requests are answered, then the store is killed */
 static int steps;		/* requests of one ask */
-static long retry_after = -1;
+static long retry_after = -1, status = 200;
 static char collection_now[40];
 
 /* What was sent: the numbers of each batch, "d" before those of a delete, "touch". */
 static char sent[4000];
 static int requests;
+
+/* What a store that can be killed has of an object: a write lasts once another comes. */
+static enum { NOTHING, WRITTEN, LASTS } has[ITEMS];
+
+static void kill_store(void)
+{
+	for (int n = 0; n < ITEMS; n++)
+		if (has[n] == WRITTEN)
+			has[n] = NOTHING;
+}
 
 /* ---- http ---- */
 
@@ -55,7 +66,10 @@ int http_next(struct http *h, void **tag, struct reply *reply)
 	*tag = flying[0].tag;
 	request_release(&flying[0].r);
 	memmove(flying, flying + 1, (size_t)--nflying * sizeof(flying[0]));
-	reply->end = end_with;
+	reply->end = kill_after > 0 ? HTTP_ANSWERED : end_with;
+	if (kill_after-- == 0)
+		kill_store();
+	reply->status = end_with == HTTP_ANSWERED ? status : 0;
 	reply->resent = resent || resent_once;
 	resent_once = false;
 	reply->retry_after_s = retry_after;
@@ -127,9 +141,23 @@ static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt,
 	}
 }
 
+static void write_all(const struct ask *a)
+{
+	bool together = a->kind != ASK_DELETE;
+
+	for (size_t i = 0; i < a->n; i++)
+		together |= !a->objects[i].again;
+	for (int n = 0; n < ITEMS && together; n++)
+		if (has[n] == WRITTEN)
+			has[n] = LASTS;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->objects[i].verdict.scope == VERDICT_OK)
+			has[number_of(&a->objects[i])] = WRITTEN;
+}
+
 static void judge(struct store *s, struct ask *a, const struct reply *r)
 {
-	bool spoilt = false, crashed = false, busy = false;
+	bool spoilt = false, crashed = false, busy = false, ok = false;
 
 	(void)r;
 	if (a->kind == ASK_LOOKUP) {
@@ -139,8 +167,8 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		return;
 	}
 	if (a->kind == ASK_TOUCH)
-		a->verdict.scope = touch_fails || whole != VERDICT_OK ||
-			end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
+		a->verdict.scope = whole != VERDICT_OK ? whole :
+			touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
 	for (size_t i = 0; i < a->n; i++) {
 		spoilt |= rules[number_of(&a->objects[i])] == SPOILS;
 		crashed |= rules[number_of(&a->objects[i])] == CRASHES;
@@ -148,6 +176,10 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 	}
 	for (size_t i = 0; i < a->n; i++)
 		judge_object(a, &a->objects[i], spoilt, crashed, busy);
+	for (size_t i = 0; i < a->n; i++)
+		ok |= a->objects[i].verdict.scope == VERDICT_OK;
+	if (ok || a->verdict.scope == VERDICT_OK)
+		write_all(a);
 }
 
 static struct driver driver = { .name = "test", .role = "store", .again_is_upsert = true,
@@ -162,6 +194,7 @@ static struct lane_options options;
 static struct object objects[ITEMS];
 static struct lane_item items[ITEMS];
 static char ids[ITEMS][4][37];
+static int not_lasting;		/* done, and a kill would lose them */
 static char ended[ITEMS];	/* 'd' done, 'r' refused, 'g' given up */
 static int64_t now;
 static int idle_turns;		/* the lane gave nothing, and said that it had something */
@@ -171,6 +204,7 @@ static void done(void *ctx, struct lane_item *item, enum lane_end end)
 	int n = (int)(item - items);
 
 	(void)ctx;
+	not_lasting += end == LANE_DONE && has[n] != LASTS;
 	ended[n] = ended[n] ? '!' : end == LANE_DONE ? 'd' : end == LANE_REFUSED ? 'r' : 'g';
 }
 
@@ -196,6 +230,8 @@ static void set_up(size_t batch_size)
 	lane_free(lane);
 	memset(rules, 0, sizeof(rules));
 	memset(ended, 0, sizeof(ended));
+	memset(has, 0, sizeof(has));
+	not_lasting = 0;
 	memset(items, 0, sizeof(items));
 	whole = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
@@ -206,6 +242,8 @@ static void set_up(size_t batch_size)
 	requests = most_flying = held_back = 0;
 	driver.first_write_alone = false;
 	driver.again_is_upsert = true;
+	driver.lasts_after_next = false;
+	status = 200;
 	free(store.collection_id);
 	store.collection_id = xstrdup("id");
 	store.collection = base;
@@ -694,14 +732,14 @@ static void test_tried_out(void)
 
 /* ---- what stops the run ---- */
 
-static void want_stop(enum verdict_scope scope, int status, const char *what)
+static void want_stop(enum verdict_scope scope, int want, const char *what)
 {
 	set_up(2);
 	start();
 	add_to(4);
 	whole = scope;
 	run(0);
-	ok(lane_stop(lane) == status && !ended[0] && !ended[3] && lane_next(lane) == NULL, "%s: %d, nobody charged",
+	ok(lane_stop(lane) == want && !ended[0] && !ended[3] && lane_next(lane) == NULL, "%s: %d, nobody charged",
 	   what, lane_stop(lane));
 }
 
@@ -993,6 +1031,300 @@ static void test_probe_blames_nobody(void)
 	ok(ends("gd"), "the one that waited does");
 }
 
+/* ---- where an acknowledged write lasts only after the next ---- */
+
+static void set_up_lasting(size_t batch_size, int connections)
+{
+	set_up(batch_size);
+	options.connections = connections;
+	driver.again_is_upsert = false;
+	driver.lasts_after_next = true;
+	start();
+}
+
+/* Has so many of the requests in flight answered, the first of them first. */
+static void answer(int n)
+{
+	held_back = nflying - n;
+	lane_turn(lane);
+	held_back = 0;
+}
+
+static void test_lasting(void)
+{
+	set_up_lasting(2, 1);
+	add_to(2);
+	send_all();
+	answer(1);
+	ok(!ended[0] && !lane_empty(lane) && !lane_busy(lane) && !lane_away(lane) && lane_starved(lane) &&
+	   lane_figures(lane)->objects == 0, "acknowledged, and not done before the next write");
+	ok(!send_one() && lane_due(lane) == now + 1000, "which is waited for");
+	add(2);
+	add(3);
+	send_all();
+	ok(!ended[0], "sent is not answered");
+	answer(1);
+	ok(ends("dd") && !ended[2] && lane_figures(lane)->objects == 2, "answered: what was before it is done");
+	set_time(now + 999);
+	ok(!send_one() && lane_due(lane) == now + 1, "nothing else comes");
+	set_time(now + 1);
+	ok(send_one() && was_sent("0,1 2,3 touch ") && lane_due(lane) == CLOCK_NEVER,
+	   "the smallest write goes after the time of a flush");
+	answer(1);
+	ok(ends("dddd") && lane_empty(lane) && !send_one() && lane_due(lane) == CLOCK_NEVER, "and once");
+	ok(lane_figures(lane)->objects == 4 && lane_figures(lane)->requests == 3, "counted");
+}
+
+static void test_lasting_flush(void)
+{
+	set_up_lasting(2, 2);
+	add_to(3);
+	lane_flush(lane);
+	send_all();
+	answer(1);
+	lane_flush(lane);
+	ok(!send_one(), "flushed: what is in flight is waited for");
+	answer(1);
+	lane_flush(lane);
+	ok(!ended[0] && lane_due(lane) <= now && send_one() && was_sent("0,1 2 touch "), "then the smallest write goes at once");
+	answer(1);
+	ok(ends("ddd") && lane_empty(lane), "for all of them");
+	set_up_lasting(2, 2);
+	add_to(2);
+	send_all();
+	lane_flush(lane);
+	add(2);
+	answer(1);
+	ok(!send_one(), "not where more has come since");
+	set_up_lasting(2, 2);
+	options.flush_ms = 60000;
+	lane_free(lane);
+	start();
+	add_to(2);
+	send_all();
+	answer(1);
+	ok(lane_due(lane) == now + 1000, "a long time of a flush is not waited for");
+}
+
+/* The write that proves was sent after the answer. */
+static void test_lasting_order(void)
+{
+	set_up_lasting(1, 2);
+	add_to(4);
+	send_all();
+	answer(1);
+	ok(send_one() && was_sent("0 1 2 "), "three sent, the first answered before the third");
+	answer(1);
+	ok(!ended[0], "the second was sent before the first's answer: it proves nothing");
+	answer(1);
+	ok(ends("d") && !ended[1], "the third does, for the first alone");
+	send_one();
+	answer(1);
+	ok(ends("ddd") && !ended[3], "the fourth for those before it");
+}
+
+static void test_lasting_beside(void)
+{
+	struct batch *b;
+
+	set_up_lasting(1, 3);
+	add_to(2);
+	send_all();
+	answer(1);
+	ok(!send_one() && lane_due(lane) == now + 1000, "one in flight that proves nothing");
+	pass_pause();
+	b = lane_next(lane);
+	ok(b != NULL && batch_items(b) == NULL && lane_next(lane) == NULL, "a touch is handed out once");
+	lane_unsend(lane, b);
+	ok(send_one() && was_sent("0 1 touch ") && !send_one() && lane_due(lane) == CLOCK_NEVER,
+	   "one touch goes beside it, and one only");
+	answer(1);
+	answer(1);
+	ok(ends("d") && !ended[1] && lane_due(lane) == now + 1000, "for what was answered before");
+	add(2);
+	pass_pause();
+	ok(send_one() && strstr(sent, "touch 2 ") && !send_one(), "another write that goes makes a touch needless");
+	set_up_lasting(2, 1);
+	add_to(2);
+	send_all();
+	answer(1);
+	set_time(now + 500);
+	add(2);
+	ok(!send_one() && lane_due(lane) == now + 500, "a batch that fills");
+	set_time(now + 500);
+	ok(send_one() && was_sent("0,1 2 "), "closes for it");
+}
+
+static void test_lasting_refused(void)
+{
+	set_up_lasting(2, 1);
+	rules[1] = rules[2] = rules[3] = REFUSED;
+	add_to(4);
+	send_one();
+	answer(1);
+	ok(!ended[0] && ended[1] == 'r', "what is refused is refused at once");
+	send_one();
+	answer(1);
+	ok(!ended[0] && ended[3] == 'r', "and proves nothing");
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(ends("drrr") && was_sent("0,1 2,3 touch "), "a touch does");
+}
+
+static void test_lasting_deletes(void)
+{
+	set_up_lasting(2, 1);
+	add_delete(0, 1);
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(!ended[0] && lane_figures(lane)->deletes == 0, "a delete lasts after the next write, too");
+	items[1].again = true;
+	add_delete(1, 1);
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(!ended[0], "a delete that is sent again goes by itself: it proves nothing");
+	add_delete(2, 2);
+	send_one();
+	answer(1);
+	ok(ends("dd") && !ended[2] && lane_figures(lane)->deletes == 2, "another delete does");
+}
+
+static void test_lasting_away(void)
+{
+	set_up_lasting(1, 1);
+	add(0);
+	send_one();
+	answer(1);
+	touch_fails = true;
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(!ended[0] && lane_away(lane) && lane_due(lane) > now && !items[0].again, "the touch fails: it stays held");
+	run(100000);
+	ok(!ended[0] && requests > 3 && requests < 40, "with the usual pauses");
+	touch_fails = false;
+	run(100000);
+	ok(ends("d") && !lane_away(lane) && items[0].sent == 1, "and is done when one is answered well");
+	set_up_lasting(1, 1);
+	add(0);
+	send_one();
+	answer(1);
+	touch_fails = true;
+	lane_flush(lane);
+	run(10000000);
+	ok(lane_stop(lane) == 75 && !ended[0] && !send_one(), "or stays unsettled when the run gives up");
+}
+
+/* A store that was killed and is back has lost what it acknowledged last. */
+static void test_lasting_gone(void)
+{
+	set_up_lasting(2, 2);
+	add_to(2);
+	send_one();
+	answer(1);
+	lane_flush(lane);
+	end_with = HTTP_NOT_SENT;
+	send_one();
+	answer(1);
+	end_with = HTTP_ANSWERED;
+	ok(!ended[0] && items[0].again && items[0].unclear && items[0].lost_until == 0,
+	   "no store there before the next write: sent again");
+	set_time(lane_due(lane));
+	ok(now <= 1001000 && send_one() && was_sent("0,1 touch 0,1 "), "after a pause, with nothing else to wait for");
+	answer(1);
+	ok(!ended[0], "acknowledged anew");
+	lane_flush(lane);
+	run(0);
+	ok(ends("dd") && items[0].sent == 2, "and done when a write follows that");
+	set_up_lasting(1, 3);
+	add_to(3);
+	send_all();
+	end_with = HTTP_LOST;
+	answer(1);
+	end_with = HTTP_ANSWERED;
+	answer(2);
+	ok(items[1].again && items[2].again && !ended[1],
+	   "answers to what was sent before that may be of the store that is gone");
+	for (int i = 0; i < 10; i++) {
+		run(100000);
+		lane_flush(lane);
+	}
+	ok(ends("ddd") && items[1].sent == 2, "they are sent again, too");
+}
+
+static void test_lasting_gateway(void)
+{
+	set_up_lasting(1, 1);
+	add(0);
+	send_one();
+	answer(1);
+	touch_fails = true;
+	status = 429;
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(!items[0].again, "a store that says wait is there");
+	set_time(lane_due(lane));
+	status = 503;
+	send_one();
+	answer(1);
+	ok(items[0].again, "one that is not ready may have been away");
+}
+
+static void test_lasting_with_others(void)
+{
+	set_up_lasting(1, 1);
+	options.max_retries = 0;
+	lane_free(lane);
+	start();
+	rules[1] = CRASHES;
+	add_to(2);
+	send_one();
+	answer(1);
+	send_one();
+	answer(1);
+	set_time(now + 1000);
+	send_one();
+	answer(1);
+	ok(was_sent("0 1 touch ") && ends("dg"), "one touch is the witness and makes the other last");
+	set_up_lasting(1, 2);
+	rules[1] = WRONG_SHAPE;
+	add_to(2);
+	send_all();
+	answer(2);
+	ok(!ended[0] && ended[1] == 'r', "too few of the wrong shape are refused while another waits to last");
+}
+
+static void test_lasting_collection(void)
+{
+	set_up_lasting(1, 1);
+	add(0);
+	send_one();
+	answer(1);
+	lane_flush(lane);
+	whole = VERDICT_OPENING;
+	send_one();
+	answer(1);
+	whole = VERDICT_OK;
+	ok(lane_stop(lane) == 0 && !ended[0], "a touch that does not find the collection has it looked up");
+	lane_flush(lane);
+	run(0);
+	ok(ends("d"), "found under the same id: once more");
+	set_up_lasting(1, 1);
+	add(0);
+	send_one();
+	answer(1);
+	lane_flush(lane);
+	whole = VERDICT_OPENING;
+	snprintf(collection_now, sizeof(collection_now), "another");
+	send_one();
+	answer(1);
+	ok(lane_stop(lane) == 78 && !ended[0], "another in its place: 78");
+}
+
 /* ---- texts to embed ---- */
 
 static void test_embed(void)
@@ -1011,7 +1343,8 @@ static void test_embed(void)
 	run(600000);
 	ok(ends("drr") && ended[8] == 'd' && ended[9] == 'd' && ended[10] == 'g' && ended[11] == 'd',
 	   "texts are refused, given up and embedded like objects");
-	ok(items[8].dim == 1 && items[8].vector[0] == 8 && items[11].dim == 2 && items[11].vector[0] == 11,
+	ok(items[8].dim == 1 && items[8].vector[0] == 8 && items[9].vector && items[9].vector[0] == 9 &&
+	   items[11].dim == 2 && items[11].vector[0] == 11,
 	   "each has the vector that was made of it");
 	ok(items[1].vector == NULL && items[2].vector == NULL && items[10].vector == NULL,
 	   "and what failed has none");
@@ -1056,6 +1389,7 @@ static void test_random(void)
 		options.max_retries = 5 + (x >> 24) % 4;	/* more than what goes wrong by chance */
 		options.give_up_ms = 100000000;
 		driver.again_is_upsert = round % 2;
+		driver.lasts_after_next = round % 3 == 0;
 		start();
 		for (int i = 0; i < n; i++) {
 			x = x * 1664525 + 1013904223;
@@ -1071,12 +1405,16 @@ static void test_random(void)
 			whole = (x >> 16) % 3 ? VERDICT_OK : VERDICT_STORE;
 			end_with = (x >> 20) % 4 ? HTTP_ANSWERED : HTTP_LOST;
 			send_all();
+			if (end_with == HTTP_LOST && nflying > 0)
+				kill_after = (int)(x >> 12) % nflying;
 			lane_turn(lane);
+			kill_after = -1;
 			set_time(now + (x >> 24) * 100);
 		}
 		whole = VERDICT_OK;
 		end_with = HTTP_ANSWERED;
 		run(50000000);
+		wrong += driver.lasts_after_next && not_lasting > 0;
 		wrong += !lane_empty(lane) || lane_stop(lane) != 0;
 		for (int i = 0; i < n; i++)
 			wrong += ended[i] != (rules[i] == FINE ? 'd' : rules[i] == CRASHES ? 'g' : 'r');
@@ -1126,6 +1464,17 @@ int main(void)
 	test_sent_twice();
 	test_probe();
 	test_probe_blames_nobody();
+	test_lasting();
+	test_lasting_flush();
+	test_lasting_order();
+	test_lasting_beside();
+	test_lasting_refused();
+	test_lasting_deletes();
+	test_lasting_away();
+	test_lasting_gone();
+	test_lasting_gateway();
+	test_lasting_with_others();
+	test_lasting_collection();
 	test_embed();
 	test_embed_shape();
 	test_random();
