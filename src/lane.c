@@ -761,7 +761,8 @@ static void send_again(struct lane *l, struct list *items)
 			queue_back(l, batch[k]);
 }
 
-static void acknowledged(struct lane *l, const struct batch *b, struct lane_item *i, struct list *outlived)
+static void acknowledged(struct lane *l, const struct batch *b, struct lane_item *i,
+			 struct list *outlived)
 {
 	if (!l->store->driver->lasts_after_next) {
 		finish(l, i, LANE_DONE);

@@ -1,5 +1,5 @@
-/* lane: requests of batches to one server, a store or one that embeds: fills, closes by count, bytes or age, sends, halves, backs
- * off, and says of every item how it ended.
+/* lane: requests of batches to one server, a store or one that embeds: fills, closes by count, bytes
+ * or age, sends, halves, backs off, and says of every item how it ended.
  *
  * The caller commits "in flight" between lane_next() and lane_send(); the lane never sends a batch
  * that was not handed out like that, repeats and halves included.

@@ -1,6 +1,7 @@
 /* The lane against a driver and an http of the test's own: no network, and time moves by hand. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../src/alloc.h"
 #include "../../src/clock.h"
@@ -1327,6 +1328,65 @@ static void test_lasting_collection(void)
 
 /* ---- texts to embed ---- */
 
+/* Runs until the lane stops; true if it said want. */
+static bool stops_saying(const char *want)
+{
+	static char said[1000];
+	FILE *f = tmpfile();
+	int saved = dup(STDERR_FILENO);
+	size_t n;
+
+	if (f == NULL || saved < 0)
+		return false;
+	dup2(fileno(f), STDERR_FILENO);
+	run(10000000);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	rewind(f);
+	n = fread(said, 1, sizeof(said) - 1, f);
+	said[n] = '\0';
+	fclose(f);
+	if (lane_stop(lane) != 0 && strstr(said, want) != NULL)
+		return true;
+	printf("# said: %s\n", said);
+	return false;
+}
+
+static const struct {
+	enum verdict_scope scope;
+	const char *role, *said;
+} sayings[] = {
+	{ VERDICT_AUTH, "store", "the store refuses access: said so; " },
+	{ VERDICT_AUTH, "embedding server", "the embedding server refuses access: said so; " },
+	{ VERDICT_STORE, "store", "the store at 'http://test' is away: " },
+	{ VERDICT_STORE, "embedding server", "the embedding server at 'http://test' is away: " },
+	{ VERDICT_RUN, "embedding server", "the embedding server cannot be used as configured: said so" },
+};
+
+static void test_sayings(void)
+{
+	for (size_t i = 0; i < sizeof(sayings) / sizeof(sayings[0]); i++) {
+		set_up(2);
+		driver.role = sayings[i].role;
+		start();
+		add_text(0);
+		lane_flush(lane);
+		whole = sayings[i].scope;
+		ok(stops_saying(sayings[i].said), "%s", sayings[i].said);
+	}
+	set_up(1);
+	driver.role = "embedding server";
+	start();
+	for (int n = 0; n < 4; n++) {
+		rules[n] = WRONG_SHAPE;
+		add_text(n);
+	}
+	ok(stops_saying("the embedding server refuses every object: said so; is it the right model?"),
+	   "a model of another dimension");
+	driver.role = "store";
+}
+
+
 static void test_embed(void)
 {
 	set_up(4);
@@ -1477,6 +1537,7 @@ int main(void)
 	test_lasting_collection();
 	test_embed();
 	test_embed_shape();
+	test_sayings();
 	test_random();
 	test_free_in_flight();
 	drop_flying();
