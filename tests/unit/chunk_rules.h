@@ -18,6 +18,11 @@ static inline bool rules_fit(const struct chunk_rules *r, size_t bytes, uint64_t
 	return (r->how.bytes == 0 || bytes <= r->how.bytes) && (r->how.lines == 0 || lines <= r->how.lines);
 }
 
+static inline bool rules_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 static inline size_t rules_line_end(const struct chunk_rules *r, size_t at)
 {
 	while (at < r->len && r->text[at] != '\n')
@@ -57,10 +62,10 @@ static inline const char *rules_of_end(const struct chunk_rules *r, const struct
 		return "cut in a line that is not long";
 	if (r->text[end] == '\n' || (r->text[end] == '\r' && end + 1 < r->len && r->text[end + 1] == '\n'))
 		return "cut before a line's end";
-	if (strchr(" \t", r->text[end - 1]) != NULL)
+	if (rules_blank(r->text[end - 1]))
 		return c->len > r->how.bytes / 2 ? NULL : "cut too early";
 	for (at = c->start + r->how.bytes / 2; at < end; at++)
-		if (strchr(" \t", r->text[at]) != NULL)
+		if (rules_blank(r->text[at]))
 			return "not cut at a blank";
 	return c->len + 6 > r->how.bytes ? NULL : "a piece that is too short";
 }
