@@ -135,13 +135,13 @@ static void move_start(struct chunk_walk *w, size_t from)
 		c->start = from;
 		return;
 	}
-	do {
+	do {	/* at least one line is left out, so that another one may follow */
 		c->start = line_end(w, c->start);
 		c->first_line++;
 	} while (c->start < from &&
 		 (next_line - c->first_line > w->how.overlap ||
-		  (w->how.bytes != 0 && from - c->start > w->how.bytes / 2) ||
-		  !fits(w, next_end - c->start, next_line - c->first_line + 1)));
+		  (w->how.bytes != 0 && (from - c->start > w->how.bytes / 2 ||
+					 next_end - c->start > w->how.bytes))));
 }
 
 /* Ends the chunk that begins with w->at.start and has to have something of what follows `from`. */

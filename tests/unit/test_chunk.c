@@ -122,6 +122,18 @@ static void test_both(void)
 	   "fewer lines, where the next one has no room behind more");
 }
 
+/* Nobody should ask for these; they must end all the same. */
+static void test_beyond_promise(void)
+{
+	static const char bytes[] = "\x80\x80\x80\x80\x80\x80\x80\x80";
+
+	ok(cuts(bytes, (struct chunking){ 0, 0, 4 }, "0+4 1-1, 4+4 1-1"), "bytes that are no text");
+	ok(cuts("1\n2\n3\n4\n", (struct chunking){ 2, 5, 0 }, "0+4 1-2, 2+4 2-3, 4+4 3-4"),
+	   "more lines repeated than there may be");
+	ok(cuts("1\r\n2", (struct chunking){ 0, 9, 1 }, "0+1 1-1, 1+1 1-1, 2+1 1-1, 3+1 2-2"),
+	   "chunks too small for anything");
+}
+
 static uint32_t next_random(uint32_t *x)
 {
 	*x ^= *x << 13;
@@ -232,6 +244,7 @@ int main(void)
 	test_lines();
 	test_bytes();
 	test_both();
+	test_beyond_promise();
 	test_rules();
 	test_together();
 	test_long_texts();
