@@ -191,15 +191,19 @@ static void set_text(char **member, const char *named)
 	*member = xstrdup(named != NULL ? named : "");
 }
 
-static void take_chunking(struct embedder *e, const struct options *o)
+/* What was named comes before what the state says, and that before the default. */
+static int take_chunking(struct embedder *e, const struct options *o)
 {
-	if (!o->chunk_named) {
-		if (!e->decided && (e->kind == EMBED_URL || e->kind == EMBED_STORE))
-			e->chunking.bytes = CHUNK_BYTES_DEFAULT;
-		return;
-	}
-	e->chunking = (struct chunking){ (uint32_t)o->chunk_lines, (uint32_t)o->chunk_overlap,
-					 (uint32_t)o->chunk_bytes };
+	const char *fault;
+
+	if (!e->decided && (e->kind == EMBED_URL || e->kind == EMBED_STORE))
+		e->chunking.bytes = CHUNK_BYTES_DEFAULT;
+	options_chunking(o, &e->chunking);
+	fault = chunking_fault(&e->chunking);
+	if (fault == NULL)
+		return 0;
+	log_err("%s; what was not named is as the state says", fault);
+	return 64;
 }
 
 static int refuse_other(const struct embedder *e, const struct state *state, const char *option,
@@ -254,8 +258,7 @@ int embedder_choose(struct embedder *e, struct state *state, const struct option
 	set_text(&e->url, o->embed != NULL && is_url(o->embed) ? o->embed : NULL);
 	set_text(&e->query_prefix, o->embed_query_prefix);
 	set_text(&e->query_model, o->embed_query_model);
-	take_chunking(e, o);
-	return status;
+	return status != 0 ? status : take_chunking(e, o);
 }
 
 /* Nobody has named one: the collection's own vectoriser, if it has one. */
@@ -264,7 +267,8 @@ static int settle_store(struct embedder *e, const struct store *store, const str
 	if (!e->decided && o->embed == NULL && store->vectoriser != NULL && !e->path &&
 	    e->prefix[0] == '\0') {
 		e->kind = EMBED_STORE;
-		take_chunking(e, o);
+		if (take_chunking(e, o) != 0)
+			return 64;
 	}
 	if (e->kind != EMBED_STORE)
 		return 0;
@@ -297,9 +301,10 @@ int embedder_settle(struct embedder *e, const struct state *state, const struct 
 		    const struct store *server, const struct options *o)
 {
 	autofree char *was = e->decided ? xstrdup(e->name) : NULL;
+	int status = settle_store(e, store, o);
 
-	if (settle_store(e, store, o) != 0)
-		return 78;
+	if (status != 0)
+		return status;
 	if (server != NULL)
 		e->dimension = server->dimension;
 	if (check_dimension(e, store) != 0)

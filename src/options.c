@@ -182,6 +182,12 @@ static const struct row rows[] = {
 
 	TEXT("embed", 0, KIND_STRING, STORING, embed, "HOW", "LINESYNC_EMBED", SYNC,
 	     "hash or hash:DIMENSION: vectors from the words, without a model (hash:1024)"),
+	NUMBER("chunk-lines", STORING, chunk_lines, 0, UINT32_MAX, "LINESYNC_CHUNK_LINES",
+	       "cut documents into chunks of so many lines (0: no limit)"),
+	NUMBER("chunk-overlap", STORING, chunk_overlap, 0, UINT32_MAX, "LINESYNC_CHUNK_OVERLAP",
+	       "lines that a chunk repeats of the one before"),
+	BYTES("chunk-bytes", STORING, chunk_bytes, 0, CHUNK_BYTES_MAX, "LINESYNC_CHUNK_BYTES",
+	      "most bytes in a chunk (0: no limit)"),
 
 	NUMBER("batch-size", PACE, batch_size, 1, 100000, "LINESYNC_BATCH_SIZE",
 	       "most objects in one request (default: the store's)"),
@@ -675,6 +681,7 @@ static void defaults(struct options *o)
 	o->max_retries = 5;
 	o->give_up_ms = 300000;
 	o->late_ms = -1;
+	o->chunk_lines = o->chunk_overlap = o->chunk_bytes = -1;
 	o->max_failures = 10000;
 	o->max_rounds = 10;
 	o->grace_ms = 10000;
@@ -717,6 +724,30 @@ static int apply_given(struct options *o, const struct scan *s, const struct com
 	return 0;
 }
 
+void options_chunking(const struct options *o, struct chunking *c)
+{
+	if (o->chunk_lines >= 0)
+		c->lines = (uint32_t)o->chunk_lines;
+	if (o->chunk_overlap >= 0)
+		c->overlap = (uint32_t)o->chunk_overlap;
+	if (o->chunk_bytes >= 0)
+		c->bytes = (uint32_t)o->chunk_bytes;
+}
+
+static int check_chunking(const struct options *o)
+{
+	struct chunking c = { 0 };
+	autofree char *name = NULL;
+	const char *fault;
+
+	options_chunking(o, &c);
+	fault = chunking_fault(&c);
+	if (fault == NULL)
+		return 0;
+	name = chunking_name(&c);
+	return log_err("%s: %s", fault, name);
+}
+
 /* What no single option shows. */
 static int check(const struct options *o, const struct command *command)
 {
@@ -740,7 +771,7 @@ static int check(const struct options *o, const struct command *command)
 		return log_err("--failed and --documents do not go together");
 	if (command->bit == EXPORT && o->nul && !o->failed && !(o->documents && o->nargs > 0))
 		return log_err("-z needs --failed, or --documents REPO");
-	return 0;
+	return check_chunking(o);
 }
 
 static int parse(struct options *o, struct scan *s, int argc, char **argv)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "change.h"
+#include "chunk.h"
 
 enum results_kind { RESULTS_ALL, RESULTS_PROBLEMS, RESULTS_NONE };
 enum progress_kind { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
@@ -40,11 +41,14 @@ struct options {
 
 	/* what is stored */
 	const char *embed;		/* --embed: "hash", "hash:N", "store", a URL; NULL: not named */
-	const char *embed_model, *embed_prefix, *embed_query_prefix, *embed_query_model, *embed_key_file;
-	bool embed_path;
-	uint64_t embed_batch_size, embed_batch_bytes, embed_connections, embed_timeout_ms;
-	bool chunk_named;
-	uint64_t chunk_lines, chunk_overlap, chunk_bytes;
+	const char *embed_model;	/* --embed-model; the embed_* below: NULL or 0: not named */
+	const char *embed_prefix;	/* --embed-prefix; may be "" */
+	const char *embed_query_model, *embed_query_prefix;
+	const char *embed_key_file;
+	bool embed_path;		/* --embed-path */
+	uint64_t embed_batch_size, embed_batch_bytes, embed_connections;	/* 0: the driver's */
+	uint64_t embed_timeout_ms;						/* 0: the driver's */
+	int64_t chunk_lines, chunk_overlap, chunk_bytes;	/* --chunk-*; -1: not named */
 
 	/* how */
 	uint64_t batch_size, batch_bytes, connections;	/* 0: the driver's */
@@ -85,6 +89,10 @@ struct options {
  * borrowed from argv and the environment.  Call options_release() in each case. */
 int options_parse(struct options *o, int argc, char **argv);
 void options_release(struct options *o);
+
+/* Puts what the user named of the chunking into *c, and leaves the rest as it is: what the state or
+ * the embedder says.  The two together can be faulty, see chunking_fault(); each alone is not. */
+void options_chunking(const struct options *o, struct chunking *c);
 
 /* For a sync whose standard input is a terminal. */
 void options_short_help(FILE *f);

@@ -297,7 +297,8 @@ static void lane_add_piece(struct pipeline *p, struct task *t, struct piece *pie
 {
 	piece->task = t;
 	piece->item.owner = piece;
-	piece->item.again = in_doubt(t->doc);
+	/* its own mark is no doubt: what is deleted after a store was not under way */
+	piece->item.again = t->doc->has_mark && (t->doc->mark.flags & MARK_DOUBT);
 	t->phase = TASK_LANE;
 	t->flying++;
 	lane_add(p->lane, &piece->item);

@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "buf.h"
+#include "cleanup.h"
 #include "options.h"
 
 #include "tap.h"
@@ -120,6 +121,50 @@ static void test_values(void)
 	   "an empty repository");
 }
 
+/* Which of the three were named, and what they say over 40, 5, 1500. */
+static bool chunking_is(int64_t lines, int64_t overlap, int64_t bytes, const char *over)
+{
+	struct chunking c = { 40, 5, 1500 };
+	autofree char *name = (options_chunking(&o, &c), chunking_name(&c));
+
+	return o.chunk_lines == lines && o.chunk_overlap == overlap && o.chunk_bytes == bytes &&
+	       strcmp(name, over) == 0;
+}
+
+static void test_chunking(void)
+{
+	static const char *const bad[] = {
+		"--chunk-lines 5 --chunk-overlap 5", "--chunk-lines 5 --chunk-overlap 6",
+		"--chunk-lines -1", "--chunk-lines x", "--chunk-lines 4294967296", "--chunk-overlap _",
+		"--chunk-bytes 1", "--chunk-bytes 63", "--chunk-bytes 2g", "status --chunk-lines 5",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(parse(bad[i]) == 65, "refused: %s", bad[i]);
+	ok(parse("") == 0 && chunking_is(-1, -1, -1, "lines=40,overlap=5,bytes=1500"), "none is named");
+	ok(parse("--chunk-lines 60 --chunk-overlap 10 --chunk-bytes 2k") == 0 &&
+	   chunking_is(60, 10, 2048, "lines=60,overlap=10,bytes=2048"), "all three are");
+	ok(parse("--chunk-lines 0") == 0 && chunking_is(0, -1, -1, "lines=0,overlap=5,bytes=1500") &&
+	   parse("--chunk-overlap 0") == 0 && chunking_is(-1, 0, -1, "lines=40,overlap=0,bytes=1500") &&
+	   parse("--chunk-bytes 0") == 0 && chunking_is(-1, -1, 0, "lines=40,overlap=5,bytes=0"),
+	   "0 is named as well");
+	ok(parse("--chunk-lines 0 --chunk-bytes 0") == 0 && chunking_is(0, -1, 0, "off"), "off");
+	ok(parse("--chunk-lines 0 --chunk-bytes 0 --chunk-overlap 3") == 0 && chunking_is(0, 3, 0, "off"),
+	   "off, whatever is to be repeated");
+	ok(parse("--chunk-overlap 7") == 0 && chunking_is(-1, 7, -1, "lines=40,overlap=7,bytes=1500"),
+	   "an overlap alone");
+	setenv("LINESYNC_CHUNK_LINES", "30", 1);
+	setenv("LINESYNC_CHUNK_OVERLAP", "4", 1);
+	setenv("LINESYNC_CHUNK_BYTES", "64", 1);
+	ok(parse("--chunk-bytes 1k") == 0 && chunking_is(30, 4, 1024, "lines=30,overlap=4,bytes=1024"),
+	   "from the environment");
+	ok(parse("--chunk-lines 4") == 65 && parse("--chunk-lines 0 --chunk-bytes 0") == 0,
+	   "together with the command line");
+	unsetenv("LINESYNC_CHUNK_LINES");
+	unsetenv("LINESYNC_CHUNK_OVERLAP");
+	unsetenv("LINESYNC_CHUNK_BYTES");
+}
+
 static void test_environment(void)
 {
 	setenv("LINESYNC_COLLECTION", "E", 1);
@@ -228,6 +273,7 @@ int main(void)
 	test_commands();
 	test_spelling();
 	test_values();
+	test_chunking();
 	test_environment();
 	test_table();
 	test_manual();
