@@ -1,5 +1,6 @@
 /* What Chroma means where no tenant and database are named (the only store with a path). */
 #define CHROMA_DEFAULTS "/default_tenant/default_database"
+#define EMBEDDINGS "/v1/embeddings"	/* where a URL does not say otherwise */
 
 /* The canonical form names a store in its checkpoint file: two spellings of one address must meet
  * in the same file, or documents would be stored by two states that do not know of each other. */
@@ -42,15 +43,15 @@ static int check_bytes(const char *s, char **why)
 
 	for (const char *p = s; *p; p++)
 		if ((unsigned char)*p <= 0x20 || *p == 0x7f || *p == '\\')
-			return refuse(why, xstrdup("a store's URL holds no blanks, backslashes "
-						   "or control characters"));
+			return refuse(why, xstrdup("a URL holds no blanks, backslashes or control "
+						   "characters"));
 	if (utf8_check(s, strlen(s)) != strlen(s))
-		return refuse(why, xstrdup("the store's URL is not valid UTF-8"));
+		return refuse(why, xstrdup("the URL is not valid UTF-8"));
 	if (slashes && memchr(slashes + 2, '@', strcspn(slashes + 2, "/?#")))
-		return refuse(why, xstrdup("the store's URL holds a user name; give a key "
-					   "with --api-key-file or in the environment"));
+		return refuse(why, xstrdup("the URL holds a user name; give a key in a "
+					   "file or in the environment"));
 	if (strpbrk(s, "?#"))
-		return refuse(why, xasprintf("store '%s' holds a query or fragment; it ends "
+		return refuse(why, xasprintf("URL '%s' holds a query or fragment; it ends "
 					     "after host, port and path", s));
 	return 0;
 }
@@ -160,67 +161,136 @@ static int add_segment(struct buf *out, const char *s, size_t n)
 	return 0;
 }
 
-static int parse_path(struct store_url *u, const char *s, char **why)
+static int parse_path(struct store_url *u, const char *s, int *segments, char **why)
 {
 	auto_buf struct buf out = BUF_INIT;
 	size_t n = strlen(s), len;
-	int segments = 0;
+
+	*segments = 0;
 
 	while (n && s[n - 1] == '/')
 		n--;
-	for (size_t i = 0; i < n; i += len, segments++) {
+	for (size_t i = 0; i < n; i += len, ++*segments) {
 		i++;
 		for (len = 0; i + len < n && s[i + len] != '/'; len++)
 			;
 		if (add_segment(&out, s + i, len) < 0)
-			return refuse(why, xasprintf("'%s' is no path for a store", s));
+			return refuse(why, xasprintf("'%s' is no path of a URL", s));
 	}
-	if (segments != 0 && segments != 2)
-		return refuse(why, xasprintf("a store's URL ends after the port or with "
-					     "/TENANT/DATABASE, not with '%s'", s));
 	u->path = buf_detach(&out);
 	return 0;
 }
 
-static int parse(struct store_url *u, struct host *h, const char *s, char **why)
+static int parse_rest(struct store_url *u, struct host *h, const char *authority, int *segments,
+		      uint64_t *port, char **why)
+{
+	size_t n = strcspn(authority, "/");
+
+	if (parse_authority(u, h, authority, n, port, why) < 0 ||
+	    parse_path(u, authority + n, segments, why) < 0)
+		return -1;
+	u->loopback = h->loopback;
+	u->base = xasprintf("%s://%s:%u", u->tls ? "https" : "http", h->given, (unsigned)*port);
+	return 0;
+}
+
+static int parse_store(struct store_url *u, struct host *h, const char *s, char **why)
 {
 	const char *colon = strchr(s, ':'), *authority;
 	uint64_t port;
-	size_t n;
+	int segments;
 
-	if (check_bytes(s, why) < 0)
-		return -1;
 	authority = colon ? scheme_end(colon + 1, &u->tls) : NULL;
 	if (!authority || colon == s)
 		return refuse(why, xasprintf("store '%s' is not DRIVER:URL, as in "
 					     "chroma:http://localhost:8000", s));
 	u->driver = xmemdup0(s, (size_t)(colon - s));
 	lower(u->driver);
-	n = strcspn(authority, "/");
-	if (parse_authority(u, h, authority, n, &port, why) < 0 ||
-	    parse_path(u, authority + n, why) < 0)
+	if (parse_rest(u, h, authority, &segments, &port, why) < 0)
 		return -1;
-	u->loopback = h->loopback;
-	u->base = xasprintf("%s://%s:%u", u->tls ? "https" : "http", h->given, (unsigned)port);
+	if (segments != 0 && segments != 2)
+		return refuse(why, xasprintf("a store's URL ends after the port or with "
+					     "/TENANT/DATABASE, not with '%s'", u->path));
 	u->canonical = xasprintf("%s:%s://%s:%u%s", u->driver, u->tls ? "https" : "http",
 				 h->canonical, (unsigned)port,
 				 strcmp(u->path, CHROMA_DEFAULTS) == 0 ? "" : u->path);
 	return 0;
 }
 
-int store_url_parse(struct store_url *u, const char *s, char **why)
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), k = strlen(end);
+
+	return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+static char *endpoint(const char *path)
+{
+	return xasprintf("%s%s", path, ends_with(path, "/embeddings") ? "" :
+			 ends_with(path, "/v1") ? "/embeddings" : EMBEDDINGS);
+}
+
+/* The shortest path with the endpoint of u. */
+static char *shortest(const struct store_url *u)
+{
+	autofree char *again = NULL;
+	char *path = xstrdup(u->path);
+
+	if (!ends_with(path, EMBEDDINGS))
+		return path;
+	path[strlen(path) - strlen(EMBEDDINGS)] = '\0';
+	again = endpoint(path);		/* of /v1/v1/embeddings, /v1 would be another's */
+	if (strcmp(again, u->path) == 0)
+		return path;
+	free(path);
+	return xstrdup(u->path);
+}
+
+static int parse_embedder(struct store_url *u, struct host *h, const char *s, char **why)
+{
+	const char *authority = scheme_end(s, &u->tls);
+	autofree char *given = NULL, *path = NULL;
+	int segments;
+	uint64_t port;
+
+	if (!authority)
+		return refuse(why, xasprintf("'%s' is no URL of an embedding server, as is "
+					     "http://localhost:8080", s));
+	u->driver = xstrdup("openai");
+	if (parse_rest(u, h, authority, &segments, &port, why) < 0)
+		return -1;
+	given = u->path;
+	u->path = endpoint(given);
+	path = shortest(u);
+	u->canonical = xasprintf("%s://%s:%u%s", u->tls ? "https" : "http", h->canonical,
+				 (unsigned)port, path);
+	return 0;
+}
+
+static int parse(struct store_url *u, const char *s, char **why,
+		 int (*form)(struct store_url *u, struct host *h, const char *s, char **why))
 {
 	struct host h = { NULL, NULL, false };
 	int r;
 
 	*u = (struct store_url){ 0 };
 	*why = NULL;
-	r = parse(u, &h, s, why);
+	r = check_bytes(s, why) < 0 ? -1 : form(u, &h, s, why);
 	free(h.given);
 	free(h.canonical);
 	if (r < 0)
 		store_url_release(u);
 	return r;
+}
+
+int store_url_parse(struct store_url *u, const char *s, char **why)
+{
+	return parse(u, s, why, parse_store);
+}
+
+int store_url_parse_embedder(struct store_url *u, const char *s, char **why)
+{
+	return parse(u, s, why, parse_embedder);
 }
 
 void store_url_release(struct store_url *u)

@@ -18,6 +18,10 @@ struct store_url {
  * queries, fragments, control characters and other schemes are refused.  base keeps the host as it
  * was given (127.0.0.1 stays), canonical does not. */
 int store_url_parse(struct store_url *u, const char *s, char **why);
+/* The same for --embed: http(s)://HOST[:PORT][/PATH].  driver is "openai", and path the whole path of
+ * the endpoint: /v1/embeddings is added to the one given, or what of it is missing at its end; one that
+ * ends in /embeddings stays.  canonical is a URL too, without /v1/embeddings at its end. */
+int store_url_parse_embedder(struct store_url *u, const char *s, char **why);
 void store_url_release(struct store_url *u);
 
 #endif

@@ -129,6 +129,74 @@ static void test_bad(size_t i)
 	free(why);
 }
 
+/* Embedding servers */
+
+static const struct {
+	const char *in, *base, *path, *canonical;
+	bool loopback;
+} embedders[] = {
+	{ "http://localhost:8080", "http://localhost:8080", "/v1/embeddings", "http://localhost:8080", true },
+	{ "http://127.0.0.1:8080/", "http://127.0.0.1:8080", "/v1/embeddings", "http://localhost:8080", true },
+	{ "http://[::1]:8080/v1", "http://[::1]:8080", "/v1/embeddings", "http://localhost:8080", true },
+	{ "HTTP://LocalHost:8080/v1/embeddings/", "http://localhost:8080", "/v1/embeddings",
+	  "http://localhost:8080", true },
+	{ "https://api.openai.com/v1", "https://api.openai.com:443", "/v1/embeddings",
+	  "https://api.openai.com:443", false },
+	{ "https://h/a/b", "https://h:443", "/a/b/v1/embeddings", "https://h:443/a/b", false },
+	{ "https://h/a/v1/", "https://h:443", "/a/v1/embeddings", "https://h:443/a", false },
+	{ "https://h/v1beta/openai/embeddings", "https://h:443", "/v1beta/openai/embeddings",
+	  "https://h:443/v1beta/openai/embeddings", false },
+	{ "https://h/embeddings", "https://h:443", "/embeddings", "https://h:443/embeddings", false },
+	{ "http://h/%41%20b", "http://h:80", "/A%20b/v1/embeddings", "http://h:80/A%20b", false },
+	{ "http://h/v1/v1", "http://h:80", "/v1/v1/embeddings", "http://h:80/v1/v1/embeddings", false },
+	{ "http://h/embeddings/v1", "http://h:80", "/embeddings/v1/embeddings",
+	  "http://h:80/embeddings/v1/embeddings", false },
+	{ "http://h/xv1", "http://h:80", "/xv1/v1/embeddings", "http://h:80/xv1", false },
+};
+
+static const struct {
+	const char *in, *says;
+} no_embedders[] = {
+	{ "", "http://localhost:8080" }, { "hash", "http://localhost:8080" },
+	{ "openai:http://h", "http://localhost:8080" }, { "ftp://h", "http://localhost:8080" },
+	{ "http://", "host" }, { "http://h:0", "port" }, { "http://u:hunter2@h/v1", "user name" },
+	{ "http://h/v1?key=1", "query" }, { "http://h/a//b", "path" }, { "http://h/../v1", "path" },
+	{ "http://h/a b", "blanks" },
+};
+
+static void want_embedder(size_t i, const char *in)
+{
+	struct store_url u;
+	char *why = NULL;
+	int r = store_url_parse_embedder(&u, in, &why);
+
+	ok(r == 0 && !strcmp(u.driver, "openai") && !strcmp(u.base, embedders[i].base) &&
+	   !strcmp(u.path, embedders[i].path) && !strcmp(u.canonical, embedders[i].canonical) &&
+	   u.loopback == embedders[i].loopback, "embedder '%s': %s", in, r == 0 ? u.canonical : why);
+	store_url_release(&u);
+	free(why);
+}
+
+static void test_embedders(void)
+{
+	struct store_url u;
+	char *why = NULL;
+
+	for (size_t i = 0; i < sizeof(embedders) / sizeof(embedders[0]); i++) {
+		want_embedder(i, embedders[i].in);
+		ok(store_url_parse_embedder(&u, embedders[i].canonical, &why) == 0 &&
+		   !strcmp(u.canonical, embedders[i].canonical) && !strcmp(u.path, embedders[i].path),
+		   "'%s' stays", embedders[i].canonical);
+		store_url_release(&u);
+	}
+	for (size_t i = 0; i < sizeof(no_embedders) / sizeof(no_embedders[0]); i++) {
+		ok(store_url_parse_embedder(&u, no_embedders[i].in, &why) == -1 && why &&
+		   strstr(why, no_embedders[i].says) && !strstr(why, "hunter2"), "no embedder: %zu, for '%s'",
+		   i, no_embedders[i].says);
+		free(why);
+	}
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -137,5 +205,6 @@ int main(void)
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		test_bad(i);
+	test_embedders();
 	return tap_done();
 }
