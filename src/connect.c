@@ -69,19 +69,24 @@ int connection_name(struct connection *c, const struct options *o, const char *s
 	return 0;
 }
 
-static int find_key(struct connection *c, const struct options *o)
+/* Where the key of a server is looked for, in this order; the driver's variables come last. */
+struct key_source {
+	const char *file, *credential, *variable;
+};
+
+static int find_key(struct connection *c, const struct key_source *from, bool insecure_http)
 {
 	const struct driver *d = c->store.driver;
-	const char *names[8] = { "LINESYNC_API_KEY" };
+	const char *names[8] = { from->variable };
 	char *key;
 
 	for (int i = 0; i < 3 && d->key_names[i] != NULL; i++)
 		names[i + 1] = d->key_names[i];
-	if (secret_find(&key, o->api_key_file, "linesync-api-key", names) != 0)
+	if (secret_find(&key, from->file, from->credential, names) != 0)
 		return 77;
 	if (key == NULL)
 		return 0;
-	if (!c->store.url.tls && !c->store.url.loopback && !o->insecure_http) {
+	if (!c->store.url.tls && !c->store.url.loopback && !insecure_http) {
 		log_err("the key would travel to '%s' in clear; use https, or allow it with "
 			"--insecure-http", c->store.url.base);
 		secret_free(key);
@@ -92,26 +97,52 @@ static int find_key(struct connection *c, const struct options *o)
 	return 0;
 }
 
-int connection_open(struct connection *c, const struct options *o)
+/* beside: NULL, or connections whose waiting is shared. */
+static int open_http(struct connection *c, uint64_t timeout_ms, uint64_t connections, const char *cacert,
+		     struct http *beside)
 {
 	const struct driver *d = c->store.driver;
-	const char *headers[2] = { NULL, NULL };
+	const char *headers[2] = { c->header, NULL };
 	struct http_options ho = {
-		.total_timeout_ms = o->timeout_ms ? (long)o->timeout_ms : d->timeout_ms,
+		.total_timeout_ms = timeout_ms ? (long)timeout_ms : d->timeout_ms,
 		.idle_s = d->idle_s,
 		.max_reply = MAX_REPLY,
-		.cacert = o->cacert,
+		.cacert = cacert,
 		.headers = headers,
 		.direct = c->store.url.loopback,	/* a proxy elsewhere would see the key */
-		.connections = o->connections ? (int)o->connections : d->connections,
+		.connections = connections ? (int)connections : d->connections,
 	};
-	int status = find_key(c, o);
 
+	c->http = beside != NULL ? http_beside(beside, &ho) : http_new(&ho);
+	return c->http != NULL ? 0 : 78;
+}
+
+int connection_open(struct connection *c, const struct options *o)
+{
+	const struct key_source from = { o->api_key_file, "linesync-api-key", "LINESYNC_API_KEY" };
+	int status = find_key(c, &from, o->insecure_http);
+
+	return status != 0 ? status : open_http(c, o->timeout_ms, o->connections, o->cacert, NULL);
+}
+
+int embedder_open(struct connection *c, const char *url, const char *model, const struct options *o,
+		  struct http *beside)
+{
+	const struct key_source from = { o->embed_key_file, "linesync-embed-key", "LINESYNC_EMBED_API_KEY" };
+	char *why = NULL;
+	int status;
+
+	if (store_url_parse_embedder(&c->store.url, url, &why) != 0) {
+		log_err("--embed: %s", why);
+		free(why);
+		return 64;
+	}
+	c->store.driver = &drv_openai;
+	c->store.model = xstrdup(model);
+	status = find_key(c, &from, o->insecure_http);
 	if (status != 0)
 		return status;
-	headers[0] = c->header;
-	c->http = http_new(&ho);
-	return c->http != NULL ? 0 : 78;
+	return open_http(c, o->embed_timeout_ms, o->embed_connections, o->cacert, beside);
 }
 
 void connection_release(struct connection *c)

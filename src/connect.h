@@ -1,4 +1,4 @@
-/* connect: from --store and its key to a store that can be asked. */
+/* connect: from --store or --embed and a key to a server that can be asked. */
 #ifndef LINESYNC_CONNECT_H
 #define LINESYNC_CONNECT_H
 
@@ -8,7 +8,7 @@
 
 struct connection {
 	struct store store;
-	struct http *http;	/* NULL until connection_open() */
+	struct http *http;	/* NULL until it is open */
 	char *header;		/* owned; carries the key */
 };
 
@@ -19,6 +19,12 @@ int connection_name(struct connection *c, const struct options *o, const char *s
 		    const char *collection);
 /* Finds the key and sets up HTTP; no request is made yet.  0, 77 or 78 with the reason logged. */
 int connection_open(struct connection *c, const struct options *o);
+/* The same for the embedding server at url, that of --embed or as the state has it; model may be NULL.
+ * beside: the store's connections, whose waiting is shared and that are to be released later, or NULL.
+ * store.dimension is set by its first answer, or before by who knows what it must be.  *c is zeroed, and
+ * to be released whatever is returned: 0, 64, 77 or 78 with the reason logged. */
+int embedder_open(struct connection *c, const char *url, const char *model, const struct options *o,
+		  struct http *beside);
 void connection_release(struct connection *c);
 
 #endif

@@ -438,7 +438,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 }
 
 /* The batch is what every server takes that is known: text-embeddings-inference has a limit of 32
- * texts and 2 MB. */
+ * texts and 2 MB.  Servers in Python and llama.cpp close a connection that was idle for 5 s. */
 const struct driver drv_openai = {
 	.name = "openai",
 	.role = "embedding server",
@@ -449,7 +449,7 @@ const struct driver drv_openai = {
 	.batch_bytes = 1500000,
 	.connections = 1,
 	.timeout_ms = 120000,
-	.idle_s = 30,
+	.idle_s = 4,
 	.late_s = 0,
 	.again_is_upsert = true,
 	.object_bytes = object_bytes,

@@ -1,0 +1,127 @@
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../src/connect.h"
+#include "tap.h"
+
+static char dir[] = "/tmp/linesync-test-XXXXXX";
+static struct options o;
+static struct connection c;
+
+static void put(char path[64], const char *name, const char *text)
+{
+	FILE *f;
+
+	snprintf(path, 64, "%s/%s", dir, name);
+	f = fopen(path, "w");
+	if (!f || fputs(text, f) < 0 || fclose(f) != 0 || chmod(path, 0600) < 0)
+		printf("Bail out! cannot write a scratch file\n");
+}
+
+/* embedder_open() without letting it speak. */
+static int try(const char *url, const char *model, struct http *beside)
+{
+	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY), status;
+
+	connection_release(&c);
+	dup2(null, STDERR_FILENO);
+	status = embedder_open(&c, url, model, &o, beside);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(null);
+	return status;
+}
+
+static void want_key(const char *key, const char *what)
+{
+	int status = try("https://h/v1", NULL, NULL);
+
+	ok(status == 0 && c.http && (key ? c.header && !strncmp(c.header, "Authorization: Bearer ", 22) &&
+				     !strcmp(c.header + 22, key) : !c.header), "%s", what);
+}
+
+static void test_server(void)
+{
+	ok(try("http://127.0.0.1:8080/", "m", NULL) == 0 && c.store.driver == &drv_openai &&
+	   !strcmp(c.store.url.base, "http://127.0.0.1:8080") && !strcmp(c.store.model, "m") &&
+	   !c.store.dimension, "a server and its model");
+	ok(try("http://127.0.0.1:8080", NULL, NULL) == 0 && !c.store.model, "a model need not be named");
+	ok(try("localhost:8080", NULL, NULL) == 64, "no URL");
+	ok(try("http://u:p@h/", NULL, NULL) == 64, "a password in it");
+	o.cacert = "/nonexistent/ca";
+	ok(try("https://h/", NULL, NULL) == 78, "no such certificates");
+	o.cacert = NULL;
+}
+
+static void test_beside(void)
+{
+	struct http_options ho = { .total_timeout_ms = 1000, .max_reply = 1000, .connections = 1 };
+	struct http *first = http_new(&ho);
+
+	ok(first && try("http://localhost:1", NULL, first) == 0 && c.http && c.http != first,
+	   "connections of its own, beside others");
+	connection_release(&c);
+	http_free(first);
+}
+
+static void test_keys(void)
+{
+	char file[64], credential[64];
+
+	want_key(NULL, "no key");
+	setenv("LINESYNC_API_KEY", "the-stores", 1);
+	setenv("CHROMA_TOKEN", "the-stores", 1);
+	want_key(NULL, "the store's key is not the embedder's");
+	setenv("OPENAI_API_KEY", "openai", 1);
+	want_key("openai", "OPENAI_API_KEY");
+	setenv("LINESYNC_EMBED_API_KEY", "own", 1);
+	want_key("own", "LINESYNC_EMBED_API_KEY before it");
+	put(credential, "linesync-embed-key", "credential\n");
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	want_key("credential", "the credential before it");
+	put(file, "file", "filed\n");
+	o.embed_key_file = file;
+	want_key("filed", "--embed-key-file before it");
+	chmod(file, 0644);
+	ok(try("https://h/v1", NULL, NULL) == 77, "a file that others can read");
+	unlink(file);
+	ok(try("https://h/v1", NULL, NULL) == 77, "a file that is not there");
+	o.embed_key_file = NULL;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	unlink(credential);
+}
+
+/* A key is in the environment. */
+static void test_clear_text(void)
+{
+	ok(try("http://h:8080", NULL, NULL) == 77 && !c.header && !c.http, "no key in clear to another machine");
+	ok(try("http://127.0.0.1:8080", NULL, NULL) == 0 && c.header, "but to this one");
+	ok(try("https://h:8080", NULL, NULL) == 0 && c.header, "and over TLS");
+	o.insecure_http = true;
+	ok(try("http://h:8080", NULL, NULL) == 0 && c.header, "or with --insecure-http");
+	o.insecure_http = false;
+	unsetenv("OPENAI_API_KEY");
+	unsetenv("LINESYNC_EMBED_API_KEY");
+	ok(try("http://h:8080", NULL, NULL) == 0 && !c.header, "without a key there is nothing to hide");
+}
+
+int main(void)
+{
+	static const char *const variables[] = { "CREDENTIALS_DIRECTORY", "LINESYNC_API_KEY", "CHROMA_TOKEN",
+						 "LINESYNC_EMBED_API_KEY", "OPENAI_API_KEY" };
+
+	if (!mkdtemp(dir))
+		return 77;
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		unsetenv(variables[i]);
+	test_server();
+	test_beside();
+	test_keys();
+	test_clear_text();
+	connection_release(&c);
+	rmdir(dir);
+	return tap_done();
+}
