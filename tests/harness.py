@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "mock"))
 import chroma  # noqa: E402
+import server as mock_server  # noqa: E402
 
 COLLECTION = "Code"
 FOREIGN = ("CHROMA_", "WEAVIATE_", "WCD_", "QDRANT_", "OPENAI_", "LINESYNC_", "STATE_DIRECTORY",
@@ -69,32 +70,34 @@ report = Report()
 
 
 @functools.lru_cache
-def contract():
-    """The store's description, which every request must fit; None where it or jsonschema is not there."""
-    try:
-        import jsonschema   # noqa: F401
-        found = chroma.Contract(chroma.contract_path(None))
-    except (ImportError, SystemExit):
-        report.note("requests are not compared with the store's description")
-        return None
-    found.judge_answer = lambda *_: ()    # the mock's own tests do
-    return found
+def contract(store):
+    """The description that every request to a mock and every answer of it must fit; None where that or
+    jsonschema is not there."""
+    path = mock_server.contract_path(STORES[store].Store.contract_name)
+    why = "../shared/contracts is not there"
+    if path:
+        try:
+            return STORES[store].contract(path)
+        except ImportError as e:
+            why = e
+    report.skip("requests and answers are as %s describes them" % store, why)
+    return None
 
 
-class Watched(chroma.Store):
-    """The mock's store, which tells of each request and of each version that it comes to hold."""
+class Watched:
+    """A mock's store, which tells of each request and of each version that it comes to hold."""
 
-    def __init__(self):
+    def __init__(self, described):
         self.on_request = None        # called with the number of the request, before it is served
-        self.undescribed = []         # what was wrong with requests, by the store's description
+        self.undescribed = []         # what was wrong with requests and answers, by the description
         self.on_applied = None        # called after a write was done, before its answer
         self.history = []             # (time, (repo, path), text or None)
         self.arriving = []            # [versions, when it was cut off, done when] of late writes
         self.names = {}               # id: (repo, path)
-        super().__init__(contract(), None)
+        super().__init__(described, None)
 
-    def blame(self, call, _side, texts):
-        self.undescribed += ["%s: %s" % (call.kind, text) for text in texts]
+    def blame(self, call, side, texts):
+        self.undescribed += ["%s of %s: %s" % (side, call.kind, text) for text in texts]
 
     def note(self, call, conn):
         do = super().note(call, conn)
@@ -104,15 +107,13 @@ class Watched(chroma.Store):
 
     def versions(self, call):
         """[(document, text or None)] of a write; deletes of what was never stored have no name."""
-        if call.kind == "upsert" and isinstance(call.json, dict):
-            out = []
-            for i, text, meta in zip(call.ids, call.documents, call.json.get("metadatas") or []):
-                self.names[i] = meta["repository"], meta["file_path"]
-                out.append((self.names[i], text))
-            return out
-        if call.kind == "delete":
-            return [(self.names[i], None) for i in call.ids if i in self.names]
-        return []
+        out = []
+        for i, meta, text in call.stored():
+            self.names[i] = meta["repository"], meta["file_path"]
+            out.append((self.names[i], text))
+        if call.kind in self.deletes:
+            out += [(self.names[i], None) for i in call.ids if i in self.names]
+        return out
 
     def perform(self, call):
         with self.lock:
@@ -142,6 +143,14 @@ class Watched(chroma.Store):
         timer = threading.Timer(ms / 1000, late)
         timer.daemon = True
         timer.start()
+
+
+class WatchedChroma(Watched, chroma.Store):
+    pass
+
+
+STORES = {"chroma": chroma}
+WATCHED = {"chroma": WatchedChroma}
 
 
 class Ended:
@@ -181,20 +190,20 @@ class NoEnd(Exception):
 
 
 class World:
-    def __init__(self, verbose=False):
+    def __init__(self, verbose=False, store="chroma"):
         self.verbose = verbose
         self.dir = tempfile.mkdtemp(prefix="linesync-world.")
         self.root = os.path.join(self.dir, "root")
         os.mkdir(self.root)
         self.state = os.path.join(self.dir, "state.tdb")
-        self.store = Watched()
-        self.server = chroma.Server(0, self.store)
+        self.store = WATCHED[store](contract(store))
+        self.server = mock_server.Server(0, self.store)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)
                     and not k.lower().endswith("_proxy")}
         self.env.update(HOME=self.dir, LC_ALL="C.UTF-8", TZ="UTC",
-                        LINESYNC_STORE="chroma:http://127.0.0.1:%d" % self.server.port,
+                        LINESYNC_STORE="%s:http://127.0.0.1:%d" % (store, self.server.port),
                         LINESYNC_COLLECTION=COLLECTION, LINESYNC_STATE=self.state)
         self.options = ["--late", "100ms", "--retry-wait", "5ms", "--retry-max-wait", "20ms",
                         "--give-up", "20s", "--flush-ms", "5", "--root", self.root,
@@ -206,7 +215,8 @@ class World:
         self.server.listener.close()
         shutil.rmtree(self.dir, ignore_errors=True)
         if self.store.undescribed:
-            report.test(False, "requests are as the store describes them", *self.store.undescribed[:5])
+            report.test(False, "requests and answers are as the store describes them",
+                        *self.store.undescribed[:5])
 
     # ---- the store ----
 
@@ -223,13 +233,12 @@ class World:
 
     def start_store(self):
         """Opens the port again."""
-        self.server = chroma.Server(self.server.port, self.store)
+        self.server = mock_server.Server(self.server.port, self.store)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
 
     def script(self, *rules):
-        with self.store.lock:
-            self.store.rules = [chroma.Rule(r) for r in rules]
+        self.store.set_rules(rules)
 
     def settle(self):
         """Waits until no client is connected and nothing is still to arrive."""
@@ -258,29 +267,20 @@ class World:
 
     def documents(self):
         """{(repo, path): text} that the store holds now."""
-        out = {}
-        with self.store.lock:
-            for c in self.store.by_name.values():
-                for r in c.records.values():
-                    if "file_path" in r.metadata:
-                        out[r.metadata["repository"], r.metadata["file_path"]] = r.document
-        return out
+        return {(meta["repository"], meta["file_path"]): text
+                for _, meta, text, _ in self.store.objects() if "file_path" in meta}
 
     def objects(self):
         """{(repo, path): its properties, with "id", "content" and "vector"} that the store holds."""
-        out = {}
-        with self.store.lock:
-            for c in self.store.by_name.values():
-                for i, r in c.records.items():
-                    out[r.metadata["repository"], r.metadata["file_path"]] = dict(
-                        r.metadata, id=i, content=r.document, vector=list(r.embedding))
-        return out
+        return {(meta["repository"], meta["file_path"]): dict(meta, id=i, content=text,
+                                                              vector=list(vector))
+                for i, meta, text, vector in self.store.objects()}
 
     def writes(self):
         """The writes that the store has seen: (kind, ids)."""
         with self.store.lock:
             return [(e["kind"], list(e["ids"])) for e in self.store.log
-                    if e["kind"] in ("upsert", "delete")]
+                    if e["kind"] in self.store.upserts | self.store.deletes]
 
     def write_file(self, repo, path, text):
         name = os.path.join(self.root, repo, path)
@@ -309,7 +309,7 @@ class World:
         pause_ms: a list of pauses before the lines."""
         if not isinstance(lines, bytes):
             lines = [as_line(x) for x in lines]
-        seen = [0]
+        seen, writes = [0], self.store.upserts | self.store.deletes
         self.store.on_request = on_request
         child = self.start(*options)
         lock = threading.Lock()
@@ -320,13 +320,13 @@ class World:
                     child.send_signal(how)
 
         def count_request(_n, call):
-            if call.kind in ("upsert", "delete", "get"):
+            if call.kind in writes | self.store.reads:
                 seen[0] += 1
                 if seen[0] == kill_request:
                     kill()
 
         def count_applied(_n, call):
-            if call.kind in ("upsert", "delete") and seen[0] == kill_applied:
+            if call.kind in writes and seen[0] == kill_applied:
                 kill()
 
         if kill_request or kill_applied:

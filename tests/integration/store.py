@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from email.utils import formatdate
+from urllib.parse import quote
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import Steered, World, as_line, chroma, delete, find_list, program, put, report, \
@@ -353,12 +354,9 @@ def too_large(w):
          "413: halved until it fits")
     w.script()
     w.store.clear_log()
-    limit, chroma.MAX_BODY = chroma.MAX_BODY, 100000
-    try:
-        some = [put("g%d" % i, str(i) + "x" * 30000) for i in range(8)] + [put("big", "x" * 200000)]
-        ended = w.sync(some, "--flush-ms", LATER)
-    finally:
-        chroma.MAX_BODY = limit
+    w.store.max_body = 100000
+    some = [put("g%d" % i, str(i) + "x" * 30000) for i in range(8)] + [put("big", "x" * 200000)]
+    ended = w.sync(some, "--flush-ms", LATER)
     same((ended.rc, codes(ended)), (1, {"big": ("store-rejected", 413)}),
          "a store that hangs up on what is too large: only what can never fit fails")
     same([p for (_, p) in w.documents() if p[0] == "g"], ["g%d" % i for i in range(8)],
@@ -900,7 +898,7 @@ def vanishes(w):
 
 def object_id(repo, path, chunk=0):
     def quoted(s):
-        return chroma.urllib.parse.quote(s, safe="-._~")
+        return quote(s, safe="-._~")
     return str(uuid.uuid5(uuid.NAMESPACE_URL,
                           "linesync:Code/%s/%s#%d" % (quoted(repo), quoted(path), chunk)))
 
