@@ -52,6 +52,10 @@ static void test_defaults(void)
 	   o.max_retries == 5 && o.give_up_ms == 300000 && o.grace_ms == 10000, "waits");
 	ok(o.late_ms == -1 && o.batch_size == 0 && o.batch_bytes == 0 && o.connections == 0 &&
 	   o.timeout_ms == 0, "left to the driver");
+	ok(o.embed == NULL && o.embed_model == NULL && o.embed_prefix == NULL && !o.embed_path &&
+	   o.embed_query_model == NULL && o.embed_query_prefix == NULL && o.embed_key_file == NULL &&
+	   o.embed_batch_size == 0 && o.embed_batch_bytes == 0 && o.embed_connections == 0 &&
+	   o.embed_timeout_ms == 0, "left to the state or the driver");
 	ok(o.max_failures == 10000 && o.max_rounds == 10 && !o.max_delete_given && o.rate == 0, "limits");
 	ok(o.results == RESULTS_ALL && o.progress == PROGRESS_AUTO && o.verbose == 0 &&
 	   o.format == FORMAT_AUTO && o.exclude == NULL && o.nargs == 0, "the rest");
@@ -102,7 +106,8 @@ static void test_values(void)
 		"--max-line 1", "--max-line 8q", "--timeout 0", "--timeout 2x", "--late -1", "--late 25h",
 		"--results some", "--progress yes", "--input-format xml", "--collection _", "--root _",
 		"--exclude _", "--repo \xff", "-z", "-z --input-format json", "changeset -z",
-		"status --max-age 0", "changeset --touched A B", "changeset --touched A --dir d",
+		"--embed-model _", "--embed-batch-size 0", "--embed-batch-bytes 1", "--embed-connections 65",
+		"--embed-timeout 0", "--embed-path=1", "status --max-age 0", "changeset --touched A B", "changeset --touched A --dir d",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -117,6 +122,15 @@ static void test_values(void)
 	ok(parse("--results none --progress never --input-format name-status -z") == 0 &&
 	   o.results == RESULTS_NONE && o.progress == PROGRESS_NEVER && o.nul &&
 	   o.format == FORMAT_NAME_STATUS, "words");
+	ok(parse("--embed http://h:1/v1 --embed-model m --embed-path --embed-prefix p: --embed-key-file k") == 0 &&
+	   strcmp(o.embed, "http://h:1/v1") == 0 && strcmp(o.embed_model, "m") == 0 && o.embed_path &&
+	   strcmp(o.embed_prefix, "p:") == 0 && strcmp(o.embed_key_file, "k") == 0, "an embedding server");
+	ok(parse("--embed-prefix _ --embed-query-prefix _ --embed-query-model q") == 0 &&
+	   o.embed_prefix != NULL && o.embed_prefix[0] == '\0' && o.embed_query_prefix[0] == '\0' &&
+	   strcmp(o.embed_query_model, "q") == 0, "prefixes may be empty");
+	ok(parse("--embed-batch-size 8 --embed-batch-bytes 64k --embed-connections 2 --embed-timeout 5m") == 0 &&
+	   o.embed_batch_size == 8 && o.embed_batch_bytes == 65536 && o.embed_connections == 2 &&
+	   o.embed_timeout_ms == 300000, "its requests");
 	ok(parse("--repo _ --namespace _") == 0 && o.repo[0] == '\0' && o.namespace[0] == '\0',
 	   "an empty repository");
 }
