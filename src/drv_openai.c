@@ -217,19 +217,12 @@ static bool place(struct span *at, size_t n, const struct span *data)
 	return count == n;
 }
 
-/* The array "data" of a whole, checked answer. */
-static bool find_data(const struct reply *r, struct span *data)
+/* The last array "data" of the object from p on, which json_check() has passed. */
+static bool find_data(const char *p, const char *end, struct span *data)
 {
-	const char *p = r->body.data, *end = p + r->body.len;
-	struct json_fault fault;
 	struct json_member m;
 	bool found = false;
 
-	if (!r->body.len || json_check(p, r->body.len, NULL, &fault) < 0)
-		return false;
-	p = json_skip_blanks(p, end);
-	if (*p != '{')
-		return false;
 	while (json_next_member(&p, end, &m))
 		if (json_is_name(&m.name, "data") && json_type_of(&m.value) == JSON_ARRAY) {
 			*data = m.value;
@@ -247,6 +240,28 @@ static void not_an_answer(struct verdict *v, const struct reply *r)
 		return;
 	words = answer_words(r);
 	verdict_say(v, "not an answer of an embedding server: %s", words);
+}
+
+/* Finds the array of vectors in an answer of 200, or says in *v why there is none. */
+static bool read_answer(struct verdict *v, const struct reply *r, struct span *data)
+{
+	const char *p = r->body.len ? r->body.data : "", *end = p + r->body.len;
+	const char *brace = json_skip_blanks(p, end);
+	struct json_fault fault;
+
+	if (brace == end || *brace != '{') {
+		not_an_answer(v, r);
+		return false;
+	}
+	if (json_check(p, r->body.len, NULL, &fault) < 0) {	/* Python writes NaN */
+		v->scope = VERDICT_ATTEMPT;
+		verdict_say(v, "the answer is not valid JSON at byte %zu: %s", fault.offset, fault.what);
+		return false;
+	}
+	if (find_data(brace, end, data))
+		return true;
+	not_an_answer(v, r);
+	return false;
 }
 
 /* A model that gives vectors of two lengths is of no use to any object. */
@@ -270,9 +285,7 @@ static void judge_vectors(struct verdict *v, struct store *s, struct ask_object 
 	struct span data;
 
 	v->scope = VERDICT_OK;
-	if (!find_data(r, &data))
-		not_an_answer(v, r);
-	else if (!place(at, n, &data))
+	if (read_answer(v, r, &data) && !place(at, n, &data))
 		attempt(v, "the answer has not one vector for each text, told by its index");
 	for (size_t i = 0; i < n; i++) {
 		o[i].verdict = *v;

@@ -380,6 +380,21 @@ static void test_answers(void)
 	}
 }
 
+static void test_words(void)
+{
+	set_up("m", 2, true);
+	new_ask(ASK_EMBED, 1);
+	judge(200, LIST(ARRAY("0", "NaN,2")));
+	ok(!strcmp(asked[0].verdict.text, "the answer is not valid JSON at byte 70: not a JSON value"), "%s",
+	   asked[0].verdict.text);
+	judge(200, "{\"error\":{\"message\":\"oh\"}}");
+	ok(!strcmp(asked[0].verdict.text, "not an answer of an embedding server: oh"), "%s",
+	   asked[0].verdict.text);
+	judge(200, "<html>\nwelcome");
+	ok(!strcmp(asked[0].verdict.text, "not an answer of an embedding server: <html> welcome"), "%s",
+	   asked[0].verdict.text);
+}
+
 static void test_wishes(void)
 {
 	set_up("m", 2, true);
@@ -434,6 +449,7 @@ int main(void)
 	test_unknown_model();
 	test_no_answer();
 	test_answers();
+	test_words();
 	test_wishes();
 	test_long_answers();
 	ask_release(&ask);
