@@ -108,7 +108,7 @@ static float *floats_of_base64(const struct span *string, size_t *n)
 		s = plain.data;
 		len = plain.len;
 	}
-	if (base64_decode(&bytes, s, len, &at) < 0 || bytes.len % 4 || !bytes.len)
+	if (base64_decode(&bytes, s, len, &at) < 0 || bytes.len % 4)
 		return NULL;
 	*n = bytes.len / 4;
 	out = xmalloc(bytes.len);

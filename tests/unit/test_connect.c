@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../src/alloc.h"
+#include "../../src/clock.h"
 #include "../../src/connect.h"
 #include "tap.h"
 
@@ -56,13 +58,21 @@ static void test_server(void)
 	o.cacert = NULL;
 }
 
+/* Nothing else would end the waiting. */
 static void test_beside(void)
 {
 	struct http_options ho = { .total_timeout_ms = 1000, .max_reply = 1000, .connections = 1 };
 	struct http *first = http_new(&ho);
+	struct request r = { .method = "GET", .url = xstrdup("http://127.0.0.1:1/") };
+	struct reply reply;
+	void *tag = NULL;
 
-	ok(first && try("http://localhost:1", NULL, first) == 0 && c.http && c.http != first,
-	   "connections of its own, beside others");
+	ok(first && try("http://localhost:1", NULL, first) == 0 && c.http && c.http != first &&
+	   http_start(c.http, &r, &c) == 0, "connections of its own");
+	while (http_next(c.http, &tag, &reply) == 0)
+		http_wait(first, NULL, 0, CLOCK_NEVER);
+	ok(tag == &c && reply.end == HTTP_NOT_SENT, "the store's are waited for together with them");
+	reply_release(&reply);
 	connection_release(&c);
 	http_free(first);
 }

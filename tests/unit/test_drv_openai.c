@@ -141,6 +141,8 @@ static const struct {
 	{ 500, "x", 500, "input is too large", 0, VERDICT_ATTEMPT, false, "too large" },
 	{ 200, "<html>", 200, "<html>hello", 0, VERDICT_ATTEMPT, false, "hello" },
 	{ 200, AS_ARRAY, 200, AS_ARRAY, 3, VERDICT_RUN, false, "of 2 numbers came, not of 3" },
+	{ 200, LIST("{\"embedding\":[1,2]}"), 200, LIST("{\"embedding\":[1,2]}"), 0, VERDICT_ATTEMPT, false,
+	  "index" },
 	{ 404, "{\"error\":{\"message\":\"try pulling it\"}}", 0, NULL, 0, VERDICT_RUN, false, "--embed-model" },
 	{ 401, "", 0, NULL, 0, VERDICT_AUTH, false, "401" },
 	{ 403, "no", 0, NULL, 0, VERDICT_AUTH, false, "no" },
