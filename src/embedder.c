@@ -59,8 +59,6 @@ static int check_server_options(const struct options *o)
 {
 	bool url = o->embed != NULL && is_url(o->embed);
 
-	if (url && o->embed_model == NULL)
-		return usage("--embed URL needs --embed-model NAME, the name by which the server knows its model");
 	if (!url && o->embed != NULL && (o->embed_model != NULL || o->embed_query_model != NULL))
 		return usage("--embed-model and --embed-query-model are for an embedding server: --embed URL");
 	if (o->embed != NULL && strcmp(o->embed, "store") == 0 &&
@@ -74,7 +72,7 @@ int embedder_check_options(const struct options *o)
 {
 	size_t dimension;
 
-	if (o->embed != NULL && strcmp(o->embed, "store") != 0 &&
+	if (o->embed != NULL && !is_url(o->embed) && strcmp(o->embed, "store") != 0 &&
 	    parse_hash(o->embed, &dimension) != 0) {
 		log_err("--embed '%s' is not known; there are 'hash', 'hash:DIM' with DIM from %d to %d, "
 			"'store', and the URL of an embedding server", o->embed, EMBED_HASH_MIN,
