@@ -183,6 +183,20 @@ static void build_upsert(const struct store *s, const struct ask *a, struct buf 
 	buf_adds(b, "]}");
 }
 
+/* A query's vectors are numbers even where upserts may bring base64. */
+static void build_search(const struct ask *a, struct buf *b)
+{
+	buf_adds(b, "{\"query_embeddings\":[");
+	vector_numbers(b, a->vector, a->dim);
+	buf_addf(b, "],\"n_results\":%zu", a->limit);
+	if (a->repo) {
+		buf_adds(b, ",\"where\":{\"repository\":");
+		json_cstr(b, a->repo);
+		buf_addc(b, '}');
+	}
+	buf_adds(b, ",\"include\":[\"documents\",\"metadatas\",\"distances\"]}");
+}
+
 /* What goes to the collection itself, by its id. */
 static void build_records(const struct store *s, const struct ask *a, struct request *r)
 {
@@ -211,6 +225,10 @@ static void build_records(const struct store *s, const struct ask *a, struct req
 		add_ids(&r->body, a);
 		buf_adds(&r->body, ",\"include\":[\"metadatas\"]}");
 		break;
+	case ASK_SEARCH:
+		r->url = url_by_id(s, "query");
+		build_search(a, &r->body);
+		break;
 	default:
 		r->method = "GET";
 		r->url = url_by_id(s, "count");
@@ -223,6 +241,10 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 	static const struct verdict unopened = {
 		.scope = VERDICT_OPENING, .kept_nothing = true,
 		.text = "the collection's id is not known"
+	};
+	static const struct verdict no_vectoriser = {
+		.scope = VERDICT_RUN, .kept_nothing = true,
+		.text = "a Chroma server makes no vectors of its own"
 	};
 
 	if (a->step == STEP_END)
@@ -243,8 +265,8 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 	default:
 		break;
 	}
-	if (!s->collection_id) {
-		ask_verdict(a, &unopened);
+	if (!s->collection_id || (a->kind == ASK_SEARCH && !a->vector)) {
+		ask_verdict(a, s->collection_id ? &no_vectoriser : &unopened);
 		a->step = STEP_END;
 		return 0;
 	}
@@ -427,14 +449,18 @@ static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 	v->scope = VERDICT_OK;
 }
 
+/* Owned.  NULL for what is no string, and for one with a NUL inside: it was not stored from here. */
+static char *whole_string(json_object *m)
+{
+	const char *s = json_object_is_type(m, json_type_string) ? json_object_get_string(m) : NULL;
+	size_t n = s ? (size_t)json_object_get_string_len(m) : 0;
+
+	return s && strlen(s) == n && utf8_check(s, n) == n ? xstrdup(s) : NULL;
+}
+
 static char *string_of(json_object *o, const char *name)
 {
-	json_object *m = answer_member(o, name, json_type_string);
-	const char *s = m ? json_object_get_string(m) : NULL;
-	size_t n = m ? (size_t)json_object_get_string_len(m) : 0;
-
-	/* With a NUL inside it is nothing that was stored from here. */
-	return s && strlen(s) == n && utf8_check(s, n) == n ? xstrdup(s) : NULL;
+	return whole_string(answer_member(o, name, json_type_string));
 }
 
 /* An object that was made by others has neither repo nor path; an id that is longer than ours is
@@ -504,6 +530,76 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 	v->scope = VERDICT_OK;
 }
 
+static int64_t line_of(json_object *meta, const char *name)
+{
+	json_object *m = answer_member(meta, name, json_type_int);
+	int64_t n = m ? json_object_get_int64(m) : 0;
+
+	return n > 0 ? n : 0;
+}
+
+static void take_hit(struct hit *h, json_object *id, json_object *meta, json_object *text,
+		     json_object *distance)
+{
+	*h = (struct hit){ 0 };
+	take_found(&h->found, json_object_get_string(id), (size_t)json_object_get_string_len(id), meta);
+	h->distance = json_object_get_double(distance);
+	h->start_line = line_of(meta, "start_line");
+	h->end_line = line_of(meta, "end_line");
+	h->text = whole_string(text);
+}
+
+/* The column of that name for the one vector that was asked about: an array of n, or NULL. */
+static json_object *column(json_object *o, const char *name, size_t n)
+{
+	json_object *all = answer_member(o, name, json_type_array), *one;
+
+	if (!all || json_object_array_length(all) != 1)
+		return NULL;
+	one = json_object_array_get_idx(all, 0);
+	return json_object_is_type(one, json_type_array) && json_object_array_length(one) == n ? one : NULL;
+}
+
+static bool all_of_type(json_object *array, json_type type, json_type or_type)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		json_type t = json_object_get_type(json_object_array_get_idx(array, i));
+
+		if (t != type && t != or_type)
+			return false;
+	}
+	return true;
+}
+
+static size_t count_first(json_object *ids)
+{
+	json_object *first = ids && json_object_array_length(ids) == 1 ? json_object_array_get_idx(ids, 0)
+								       : NULL;
+
+	return json_object_is_type(first, json_type_array) ? json_object_array_length(first) : 0;
+}
+
+static void judge_search(struct verdict *v, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = answer_json(r);
+	size_t n = count_first(answer_member(o, "ids", json_type_array));
+	json_object *ids = column(o, "ids", n), *metas = column(o, "metadatas", n);
+	json_object *texts = column(o, "documents", n), *distances = column(o, "distances", n);
+
+	if (!ids || !metas || !texts || !distances || n > a->limit ||
+	    !all_of_type(ids, json_type_string, json_type_string) ||
+	    !all_of_type(distances, json_type_double, json_type_int)) {
+		unclear(v, r);
+		return;
+	}
+	a->hits = xcalloc(n, sizeof(*a->hits));
+	for (size_t i = 0; i < n; i++)
+		take_hit(&a->hits[i], json_object_array_get_idx(ids, i), json_object_array_get_idx(metas, i),
+			 json_object_array_get_idx(texts, i), json_object_array_get_idx(distances, i));
+	a->nhits = n;
+	v->scope = VERDICT_OK;
+}
+
 /* {} or {"deleted":n}: proof that Chroma itself took the request, which a page from a proxy is not. */
 static void judge_write(struct verdict *v, const struct reply *r)
 {
@@ -528,6 +624,7 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 	case ASK_COUNT: judge_count(v, a, r); break;
 	case ASK_LIST:
 	case ASK_FETCH: judge_get(v, a, r); break;
+	case ASK_SEARCH: judge_search(v, a, r); break;
 	default: break;
 	}
 }

@@ -158,6 +158,26 @@ static void test_record_requests(void)
 		     "{\"ids\":[\"" ID0 "\"],\"include\":[\"metadatas\"]}", "fetch");
 }
 
+static void test_search_request(void)
+{
+	struct ask a = { .kind = ASK_SEARCH, .vector = vector, .dim = 2, .limit = 10 };
+
+	store.base64 = true;	/* a query takes numbers alone */
+	want_request(&a, "POST", DB "/collections/" UUID "/query",
+		     "{\"query_embeddings\":[[1,-0.100000001]],\"n_results\":10,"
+		     "\"include\":[\"documents\",\"metadatas\",\"distances\"]}", "search");
+	a.repo = "team/\"app\"";
+	a.limit = 1;
+	want_request(&a, "POST", DB "/collections/" UUID "/query",
+		     "{\"query_embeddings\":[[1,-0.100000001]],\"n_results\":1,"
+		     "\"where\":{\"repository\":\"team/\\\"app\\\"\"},"
+		     "\"include\":[\"documents\",\"metadatas\",\"distances\"]}", "search in one repository");
+	a = (struct ask){ .kind = ASK_SEARCH, .text = "words", .limit = 10 };
+	want_end(&a, "search for a text");
+	ok(a.verdict.scope == VERDICT_RUN && strstr(a.verdict.text, "no vectors"),
+	   "a text without its vector: %s", a.verdict.text);
+}
+
 static void test_unopened(void)
 {
 	struct ask a = { .kind = ASK_UPSERT, .objects = asked, .n = 2 };
@@ -580,6 +600,96 @@ static void test_fetch(void)
 	ask_release(&a);
 }
 
+#define HITS(ids, metas, texts, distances) \
+	"{\"ids\":[[" ids "]],\"embeddings\":null,\"documents\":[[" texts "]],\"uris\":null," \
+	"\"metadatas\":[[" metas "]],\"distances\":[[" distances "]]," \
+	"\"include\":[\"documents\",\"metadatas\",\"distances\"]}"
+#define HIT_META "{\"repository\":\"R\",\"file_path\":\"a/b\",\"chunk_index\":1," \
+		 "\"start_line\":41,\"end_line\":80}"
+
+static void test_hits(void)
+{
+	struct ask a = { .kind = ASK_SEARCH, .vector = vector, .dim = 2, .limit = 4 };
+
+	store.driver->judge(&store, &a, answer(200, HITS(
+		"\"" ID0 "\",\"foreign\",\"" ID1 "\",\"" ID1 "x\"",
+		HIT_META ",null,{\"start_line\":-1,\"end_line\":\"7\"}," HIT_META,
+		"\"caf\u00e9\\n\",null,\"n\\u0000ul\",\"\"", "0.25,0.5,1,1.9999")));
+	ok(a.verdict.scope == VERDICT_OK && a.nhits == 4, "four hits");
+	if (a.nhits != 4)
+		return;
+	ok(!strcmp(a.hits[0].found.id, ID0) && !strcmp(a.hits[0].found.repo, "R") &&
+	   !strcmp(a.hits[0].found.path, "a/b") && a.hits[0].found.chunk == 1 &&
+	   a.hits[0].start_line == 41 && a.hits[0].end_line == 80 && a.hits[0].distance == 0.25 &&
+	   !strcmp(a.hits[0].text, "caf\xc3\xa9\n"), "one of ours");
+	ok(!strcmp(a.hits[1].found.id, "foreign") && !a.hits[1].found.repo && !a.hits[1].found.path &&
+	   !a.hits[1].text && a.hits[1].start_line == 0 && a.hits[1].distance == 0.5, "one of others");
+	ok(!a.hits[2].found.repo && !a.hits[2].text && a.hits[2].start_line == 0 &&
+	   a.hits[2].end_line == 0 && a.hits[2].distance == 1, "what is no line, and no text");
+	ok(!*a.hits[3].found.id && !a.hits[3].found.repo && a.hits[3].text && !*a.hits[3].text,
+	   "an id that is too long, an empty text");
+	want_end(&a, "search");
+	ask_release(&a);
+	ok(!a.hits && !a.nhits, "released");
+	store.driver->judge(&store, &a, answer(200, HITS("", "", "", "")));
+	ok(a.verdict.scope == VERDICT_OK && !a.nhits, "nothing found is an answer");
+	ask_release(&a);
+}
+
+#define ONE "\"" ID0 "\""
+
+static const char *const bad_hits[] = {
+	HITS(ONE, "", "\"t\"", "1"), HITS(ONE, "null", "", "1"), HITS(ONE, "null", "\"t\"", ""),
+	HITS(ONE, "null", "\"t\"", "null"), HITS(ONE, "null", "\"t\"", "\"1\""),
+	HITS("7", "null", "\"t\"", "1"), HITS("null", "null", "\"t\"", "1"),
+	HITS(ONE "," ONE "," ONE, "null,null,null", "null,null,null", "1,1,1"),	/* more than asked for */
+	"{\"ids\":[],\"documents\":[],\"metadatas\":[],\"distances\":[]}",
+	"{\"ids\":[[],[]],\"documents\":[[],[]],\"metadatas\":[[],[]],\"distances\":[[],[]]}",
+	"{\"ids\":[[]],\"documents\":[[]],\"metadatas\":[[]],\"distances\":null}",
+	"{\"ids\":[{}],\"documents\":[[]],\"metadatas\":[[]],\"distances\":[[]]}",
+	"{\"ids\":[" ONE "],\"documents\":[\"t\"],\"metadatas\":[null],\"distances\":[1]}",
+};
+
+static void test_bad_hits(void)
+{
+	static const char whole[] = HITS(ONE, HIT_META, "\"t\"", "0.5");
+	bool good = true;
+
+	for (size_t i = 0; i < COUNT(bad_hits); i++) {
+		struct ask a = { .kind = ASK_SEARCH, .vector = vector, .dim = 2, .limit = 2 };
+
+		store.driver->judge(&store, &a, answer(200, bad_hits[i]));
+		ok(a.verdict.scope == VERDICT_UNKNOWN && !a.nhits, "no answer to a search: %zu", i);
+		ask_release(&a);
+	}
+	for (size_t n = 0; n < sizeof(whole) - 1; n++) {
+		struct ask a = { .kind = ASK_SEARCH, .vector = vector, .dim = 2, .limit = 2 };
+		char *cut = xmemdup0(whole, n);
+
+		store.driver->judge(&store, &a, answer(200, cut));
+		good &= a.verdict.scope == VERDICT_UNKNOWN && !a.nhits;
+		ask_release(&a);
+		free(cut);
+	}
+	ok(good, "a cut answer is never believed");
+}
+
+/* The verdicts of what is not answered by 200: those of a write without objects. */
+static void test_search_refused(void)
+{
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct ask a = { .kind = ASK_SEARCH, .vector = vector, .dim = 2, .limit = 2 };
+		enum verdict_scope want = table[i].one == VERDICT_OBJECT ? VERDICT_RUN : table[i].one;
+
+		if (table[i].status == 200)
+			continue;
+		store.driver->judge(&store, &a, answer(table[i].status, table[i].body));
+		ok(a.verdict.scope == want && *a.verdict.text && !a.nhits, "search, %ld: %s", table[i].status,
+		   scopes[a.verdict.scope]);
+		want_end(&a, "search refused");
+	}
+}
+
 static const char *const garbage[] = {
 	"", "{", "{}", "[]", "null", "0", "\"x\"", "<html>", "{\"ids\":[]}", "{\"metadatas\":[]}",
 	"{\"ids\":null,\"metadatas\":null}", "{\"ids\":[1],\"metadatas\":[null]}",
@@ -593,7 +703,10 @@ static void test_garbage(void)
 	for (size_t i = 0; i < COUNT(garbage); i++) {
 		struct ask list = { .kind = ASK_LIST }, fetch = { .kind = ASK_FETCH,
 								 .objects = asked, .n = 2 };
+		struct ask search = { .kind = ASK_SEARCH, .limit = 2 };
 
+		store.driver->judge(&store, &search, answer(200, garbage[i]));
+		ok(search.verdict.scope == VERDICT_UNKNOWN && !search.nhits, "search: garbage %zu", i);
 		store.driver->judge(&store, &list, answer(200, garbage[i]));
 		store.driver->judge(&store, &fetch, answer(200, garbage[i]));
 		ok(list.verdict.scope == VERDICT_UNKNOWN && !list.nfound && !list.end,
@@ -681,6 +794,7 @@ int main(void)
 	test_upsert_request();
 	test_long_vector();
 	test_record_requests();
+	test_search_request();
 	test_ready();
 	test_not_ready();
 	test_open();
@@ -699,6 +813,9 @@ int main(void)
 	test_list();
 	test_full_page();
 	test_fetch();
+	test_hits();
+	test_bad_hits();
+	test_search_refused();
 	test_garbage();
 	test_cut();
 	test_nul_body();
