@@ -419,6 +419,23 @@ void text_printable(struct buf *out, const void *p, size_t n, size_t max)
 	}
 }
 
+size_t text_start(const char *p, size_t n, size_t lines, size_t max)
+{
+	const char *newline;
+	size_t end = 0;
+
+	for (; lines > 0 && end < n; lines--) {
+		newline = memchr(p + end, '\n', n - end);
+		end = (newline != NULL ? (size_t)(newline - p) : n) + 1;
+	}
+	end = end > 0 ? end - 1 : 0;
+	if (end <= max)
+		return end;
+	while (max > 0 && ((unsigned char)p[max] & 0xc0) == 0x80)
+		max--;
+	return max;
+}
+
 uint64_t text_lines(const char *p, size_t n)
 {
 	const char *end = p + n, *newline;

@@ -45,6 +45,10 @@ void text_printable(struct buf *out, const void *p, size_t n, size_t max);
 /* Number of lines as an editor counts them: newlines, plus one for a last line without one. */
 uint64_t text_lines(const char *p, size_t n);
 
+/* How many of the n bytes (valid UTF-8) are the first lines, without the last one's newline: at most max
+ * bytes, whole characters. */
+size_t text_start(const char *p, size_t n, size_t lines, size_t max);
+
 /* True if name matches the shell pattern, where '*' and '?' match '/' only in a '**' or in a
  * pattern without '/'; a pattern without '/' is tried on the last part of the path too. */
 bool text_glob(const char *pattern, const char *path);

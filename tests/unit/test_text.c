@@ -279,6 +279,23 @@ static void test_lines(void)
 	ok(text_lines("\n\n", 2) == 2, "two empty ones");
 }
 
+static size_t start(const char *text, size_t lines, size_t max)
+{
+	return text_start(text, strlen(text), lines, max);
+}
+
+static void test_start(void)
+{
+	ok(start("", 3, 9) == 0 && start("a", 0, 9) == 0, "no line");
+	ok(start("a\nb", 3, 9) == 3 && start("a\nb\n", 3, 9) == 3, "fewer than asked for");
+	ok(start("a\nb\nc", 3, 9) == 5 && start("a\nb\nc\n", 3, 9) == 5, "as many, with and without newline");
+	ok(start("a\nb\nc\nd", 3, 9) == 5 && start("\n\n\n\n", 3, 9) == 2, "more");
+	ok(start("abcdef", 3, 6) == 6 && start("abcdef", 3, 5) == 5 && start("abcdef", 3, 0) == 0, "cut");
+	ok(start("ab\xc3\xa9", 3, 4) == 4 && start("ab\xc3\xa9", 3, 3) == 2, "a character of two bytes");
+	ok(start("\xf0\x9f\x8d\xb5", 3, 4) == 4 && start("\xf0\x9f\x8d\xb5", 3, 3) == 0, "of four");
+	ok(text_start("a\0b\nc", 5, 1, 9) == 3, "NUL is a character");
+}
+
 static void test_glob(void)
 {
 	static const struct {
@@ -358,6 +375,7 @@ int main(void)
 	test_units();
 	test_printable();
 	test_lines();
+	test_start();
 	test_glob();
 	return tap_done();
 }
