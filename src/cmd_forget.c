@@ -10,22 +10,12 @@
 
 #include "ask.h"
 #include "cleanup.h"
+#include "collection.h"
 #include "commands.h"
 #include "connect.h"
 #include "log.h"
 #include "object.h"
 #include "show.h"
-
-static bool has_repo(struct state *s, const char *repo)
-{
-	struct walk at = { 0 };
-	bool found = false;
-
-	while (!found && state_walk_repos(s, &at))
-		found = strcmp(at.repo, repo) == 0;
-	walk_release(&at);
-	return found;
-}
 
 #define ERASE_IDS 250		/* objects in one request */
 
@@ -95,23 +85,11 @@ static int erase_walk(struct erasing *e, const char *repo)
  * leaves documents that are read from the collection again, none that is taken for stored. */
 static int erase(const struct options *o, struct state *s, const char *repo)
 {
-	const struct identity *id = state_identity(s);
 	struct erasing e = { .o = o, .s = s };
-	struct ask look = { .kind = ASK_OPEN };
-	int status = connection_name(&e.c, o, o->store != NULL ? o->store : id->store, id->collection);
+	int status = connection_of_state(&e.c, o, s);
 
-	if (status == 0 && strcmp(e.c.store.url.canonical, id->store) != 0) {
-		log_err("the state belongs to %s; --store names another", id->store);
-		status = 78;
-	}
 	if (status == 0)
-		status = connection_open(&e.c, o);
-	if (status == 0 && (ask_once(&e.c.store, e.c.http, &look, -1) != 0 ||
-			    look.verdict.scope != VERDICT_OK)) {
-		log_err("cannot open the collection: %s", look.verdict.text);
-		status = 75;
-	}
-	ask_release(&look);
+		status = collection_find(&e.c.store, e.c.http);
 	if (status == 0) {
 		state_unlearn(s, repo);
 		status = erase_walk(&e, repo);
@@ -128,10 +106,8 @@ static int forget(const struct options *o, struct state *s)
 	uint64_t documents;
 	int status;
 
-	if (repo != NULL && !has_repo(s, repo)) {
-		log_err("the state knows no repository '%s'; 'linesync status --repos' lists them", repo);
+	if (repo != NULL && !command_has_repo(s, repo))
 		return 1;
-	}
 	documents = repo != NULL ? state_repo(s, repo)->present : state_head(s)->present;
 	status = o->delete_objects ? erase(o, s, repo) : 0;
 	if (status != 0)

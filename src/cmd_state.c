@@ -219,6 +219,19 @@ uint32_t command_run_number(struct state *s, const char *name)
 	return 0;
 }
 
+bool command_has_repo(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+	bool found = false;
+
+	while (!found && state_walk_repos(s, &at))
+		found = strcmp(at.repo, repo) == 0;
+	walk_release(&at);
+	if (!found)
+		log_err("the state knows no repository '%s'; 'linesync status --repos' lists them", repo);
+	return found;
+}
+
 int command_last_run(struct state *s, struct run_state *r)
 {
 	for (uint32_t i = state_head(s)->next_run; i-- > 1;) {

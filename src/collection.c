@@ -89,13 +89,19 @@ static void warn_lost(const struct store *store, struct state *state, uint64_t c
 			 state_path(state));
 }
 
+bool collection_is_same(const struct store *store, struct state *state)
+{
+	const char *recorded = state_head(state)->collection_id;
+
+	return recorded[0] == '\0' || store->collection_id == NULL ||
+	       strcmp(recorded, store->collection_id) == 0;
+}
+
 /* The state says that documents are there; the collection must be the one that it means. */
 static int compare(const struct store *store, struct state *state, uint64_t count)
 {
-	const struct head *h = state_head(state);
 	uint64_t present = surely_present(state);
-	bool other = h->collection_id[0] != '\0' && store->collection_id != NULL &&
-		     strcmp(h->collection_id, store->collection_id) != 0;
+	bool other = !collection_is_same(store, state);
 
 	if (present == 0)
 		return 0;
@@ -161,6 +167,17 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 }
 
 int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd)
+int collection_find(struct store *store, struct http *http)
+{
+	static const struct ask_patience once = { 0, 0, 0 };
+	struct ask look = { .kind = ASK_OPEN };
+	int status = ask_patiently(store, http, &look, &once, "open the collection", -1);
+
+	ask_release(&look);
+	return status;
+}
+
+int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd)
 {
 	struct ask ready = { .kind = ASK_READY };
 	int status = ask(server, http, &ready, o, "reach the embedding server", stop_fd);
@@ -169,8 +186,7 @@ int collection_embedder_ready(struct store *server, struct http *http, const str
 	return status;
 }
 
-/* Others may use the same names of properties, but not the same ids. */
-static bool is_ours(const struct store *store, const struct found *f)
+bool collection_owns(const struct store *store, const struct found *f)
 {
 	char id[37];
 
@@ -184,7 +200,7 @@ static void note_found(const struct store *store, struct state *state, const str
 {
 	struct doc_state d;
 
-	if (!is_ours(store, f))
+	if (!collection_owns(store, f))
 		return;
 	if (state_doc_get(state, f->repo, f->path, &d)) {
 		if ((d.flags & DOC_PRESENT) && d.chunks > f->chunk)

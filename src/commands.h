@@ -44,6 +44,9 @@ void run_names_release(struct run_names *n);
 /* The number of the run that `name` (an id or a number) stands for; 0 if there is none. */
 uint32_t command_run_number(struct state *s, const char *name);
 
+/* False, with the reason logged, if the state knows no such repository. */
+bool command_has_repo(struct state *s, const char *repo);
+
 /* The newest run whose record is there: 0 and *r (the caller releases it), or -1 if there is none. */
 int command_last_run(struct state *s, struct run_state *r);
 

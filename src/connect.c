@@ -145,6 +145,17 @@ int embedder_open(struct connection *c, const char *url, const char *model, cons
 	return open_http(c, o->embed_timeout_ms, o->embed_connections, o->cacert, beside);
 }
 
+int connection_of_state(struct connection *c, const struct options *o, const struct state *s)
+{
+	const struct identity *id = state_identity(s);
+	int status = connection_name(c, o, o->store != NULL ? o->store : id->store,
+				     o->collection != NULL ? o->collection : id->collection);
+
+	if (status == 0)
+		status = state_belongs(s, c->store.url.canonical, c->store.collection);
+	return status == 0 ? connection_open(c, o) : status;
+}
+
 void connection_release(struct connection *c)
 {
 	http_free(c->http);

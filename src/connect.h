@@ -5,6 +5,7 @@
 #include "driver.h"
 #include "http.h"
 #include "options.h"
+#include "state.h"
 
 struct connection {
 	struct store store;
@@ -25,6 +26,9 @@ int connection_open(struct connection *c, const struct options *o);
  * to be released whatever is returned: 0, 64, 77 or 78 with the reason logged. */
 int embedder_open(struct connection *c, const char *url, const char *model, const struct options *o,
 		  struct http *beside);
+/* Both at once, for a command that works on what a state belongs to: --store and --collection may be
+ * left out, and must be the state's where they are given. */
+int connection_of_state(struct connection *c, const struct options *o, const struct state *s);
 void connection_release(struct connection *c);
 
 #endif
