@@ -23,6 +23,7 @@ static const struct {
 	{ "skip", cmd_skip },
 	{ "forget", cmd_forget },
 	{ "export", cmd_export },
+	{ "search", cmd_search },
 };
 
 static int run(const struct options *o)

@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <json-c/json.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -36,9 +37,10 @@
 /* ---- the tables ---- */
 
 enum {
-	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16, EXPORT = 32,
+	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16, EXPORT = 32, SEARCH = 64,
 	WRITERS = SYNC | SKIP | FORGET,
-	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT
+	STORED = SYNC | FORGET | SEARCH,	/* those that ask the store */
+	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT | SEARCH
 };
 
 static const struct command {
@@ -57,6 +59,7 @@ static const struct command {
 	  "drop what the state knows of a repository; the collection stays as it is" },
 	{ "export", EXPORT, " [REPO]", 1,
 	  "print the state as JSON lines, failed lines as they came, or the documents" },
+	{ "search", SEARCH, " TEXT...", INT_MAX, "print the objects nearest to a text" },
 };
 
 enum kind {
@@ -142,13 +145,13 @@ static const struct row rows[] = {
 	     "the checkpoint file (default: one of its own for each collection)"),
 	TEXT("state-dir", 0, KIND_FILE, WHERE, state_dir, "DIR", "LINESYNC_STATE_DIR", ALL,
 	     "the folder for checkpoint files"),
-	TEXT("api-key-file", 0, KIND_FILE, WHERE, api_key_file, "FILE", "LINESYNC_API_KEY_FILE", SYNC | FORGET,
+	TEXT("api-key-file", 0, KIND_FILE, WHERE, api_key_file, "FILE", "LINESYNC_API_KEY_FILE", STORED,
 	     "the key for the store; others must not be able to read it"),
 	TEXT("embed-key-file", 0, KIND_FILE, WHERE, embed_key_file, "FILE", "LINESYNC_EMBED_KEY_FILE", SYNC,
 	     "the key for the embedding server; others must not be able to read it"),
-	TEXT("cacert", 0, KIND_FILE, WHERE, cacert, "FILE", "LINESYNC_CACERT", SYNC | FORGET,
+	TEXT("cacert", 0, KIND_FILE, WHERE, cacert, "FILE", "LINESYNC_CACERT", STORED,
 	     "certificates to trust, in PEM form"),
-	FLAG("insecure-http", 0, WHERE, insecure_http, "LINESYNC_INSECURE_HTTP", SYNC | FORGET,
+	FLAG("insecure-http", 0, WHERE, insecure_http, "LINESYNC_INSECURE_HTTP", STORED,
 	     "send a key over plain http to another machine"),
 	FLAG("no-create", 0, WHERE, no_create, "LINESYNC_NO_CREATE", SYNC,
 	     "refuse to make a collection that is not there"),
@@ -159,8 +162,9 @@ static const struct row rows[] = {
 	      "json, paths or name-status (default: told line by line)"),
 	FLAG("null", 'z', READING, nul, NULL, SYNC | CHANGESET | EXPORT,
 	     "names end with NUL, not newline: as git prints with -z; also for what is printed"),
-	TEXT("repo", 0, KIND_EMPTY_STRING, READING, repo, "NAME", "LINESYNC_REPO", SYNC | SKIP,
-	     "the repository of lines that name none; of --path"),
+	TEXT("repo", 0, KIND_EMPTY_STRING, READING, repo, "NAME", "LINESYNC_REPO",
+	     SYNC | SKIP | SEARCH,
+	     "the repository of lines that name none; of --path; the one to search in"),
 	TEXT("namespace", 0, KIND_EMPTY_STRING, READING, namespace, "NAME", "LINESYNC_NAMESPACE", SYNC,
 	     "put in front of each repository's name"),
 	TEXT("root", 0, KIND_FILE, READING, root, "DIR", "LINESYNC_ROOT", SYNC,
@@ -217,7 +221,7 @@ static const struct row rows[] = {
 	       "requests to the embedding server under way at once (1)"),
 	NUMBER("rate", PACE, rate, 0, 1000000000, "LINESYNC_RATE",
 	       "most objects a second (0: no limit)"),
-	TIME("timeout", PACE, timeout_ms, 1, DAY_MS, 1000, "LINESYNC_TIMEOUT", SYNC,
+	TIME("timeout", PACE, timeout_ms, 1, DAY_MS, 1000, "LINESYNC_TIMEOUT", STORED,
 	     "for one request (default: the store's)"),
 	TIME("embed-timeout", PACE, embed_timeout_ms, 1, DAY_MS, 1000, "LINESYNC_EMBED_TIMEOUT", SYNC,
 	     "for one request to the embedding server (120)"),
@@ -268,6 +272,8 @@ static const struct row rows[] = {
 	     "the document to accept, of --repo"),
 	FLAG("documents", 0, ASKING, documents, NULL, EXPORT,
 	     "what the store holds; of a REPO: the paths alone"),
+	{ "limit", 'n', KIND_NUMBER, ASKING, AT(limit), "N", 1, 1000, 0, NULL, NULL, SEARCH,
+	  "most objects to print (10)" },
 	FLAG("all", 0, ASKING, all, NULL, FORGET, "all repositories"),
 	FLAG("delete", 0, ASKING, delete_objects, NULL, FORGET, "delete their objects in the store, too"),
 
@@ -705,6 +711,7 @@ static void defaults(struct options *o)
 	o->max_failures = 10000;
 	o->max_rounds = 10;
 	o->grace_ms = 10000;
+	o->limit = 10;
 }
 
 static bool is_given(const struct scan *s, const struct row *r)

@@ -72,7 +72,7 @@ struct options {
 	enum progress_kind progress;
 	int verbose;
 
-	/* status, changeset, skip, forget, export */
+	/* status, changeset, skip, forget, export, search */
 	bool summary, runs, failed, held, repos, json;
 	const char *run;		/* --run ID */
 	uint64_t max_age_s;		/* --max-age; 0: not asked */
@@ -82,6 +82,7 @@ struct options {
 	bool all;			/* forget --all */
 	bool delete_objects;		/* forget --delete */
 	bool documents;			/* export --documents */
+	uint64_t limit;			/* search -n */
 };
 
 /* Parses argv into *o.  Returns 0; or an exit status plus one (so that 0 stays "go on"): 1 after

@@ -275,6 +275,29 @@ def first_sync(p):
          ("Python", "Markdown"), "with the language, by its name")
 
 
+def found(p, *args):
+    return [json.loads(x) for x in p.ask("search", *args).stdout.split("\n")[:-1]]
+
+
+def search(p):
+    """The text of a document is nearest to that document; the order is that of the stored vectors."""
+    records = p.chroma.records("Code")
+    query = [v for text, _, v in records.values() if text == "cut"][0]
+    distances = {m["file_path"]: 1 - sum(x * y for x, y in zip(query, v)) for _, m, v in records.values()}
+    hits = found(p, "-n", "20", "cut")
+    same((hits[0]["path"], hits[0]["text"], abs(hits[0]["distance"]) < 1e-3), ("no newline", "cut", True),
+         "search: a document by its text")
+    same([h["path"] for h in hits if abs(h["distance"] - distances[h["path"]]) > 1e-3], [],
+         "search: the distance is the cosine's")
+    got = [h["distance"] for h in hits]
+    same((len(got), got == sorted(got), got[-1] <= sorted(distances.values())[19] + 1e-3), (20, True, True),
+         "search: the nearest ones, in order")
+    inside = found(p, "-n", "20", "--repo", "app", "cut")
+    same(([h["distance"] for h in inside], {h["repo"] for h in inside}), (got, {"app"}),
+         "search: in its repository")
+    same(found(p, "-n", "1", "a\u2028b\u0085c\n")[0]["text"], "a\u2028b\u0085c", "search: other separators")
+
+
 def nothing_sent(p):
     p.chroma.tamper("Code", "tampered")
     ended = p.sync(p.git("ls-files") + p.closing())
@@ -408,7 +431,7 @@ def wrong_collection(p):
         same(p.chroma.records(name), before, "nothing was stored")
 
 
-STEPS = [fill, first_sync, nothing_sent, edit, swap, stop_and_resume, complete, state_lost,
+STEPS = [fill, first_sync, search, nothing_sent, edit, swap, stop_and_resume, complete, state_lost,
          foreign_collection, wrong_collection]
 
 

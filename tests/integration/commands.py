@@ -690,6 +690,11 @@ def forget_refused(w):
     w.script()
     done = call(w, "forget", "--all", "--delete", "--store", "chroma:http://127.0.0.1:9")
     same((done.returncode, done.stdout), (78, b""), "another store")
+    done = call(w, "forget", "--all", "--delete", "--collection", "Other")
+    same((done.returncode, done.stdout), (78, b""), "another collection")
+    w.script({"match": {"kind": "collection_get"}, "do": {"status": 401}})
+    same(call(w, "forget", "--all", "--delete").returncode, 77, "not authorised")
+    w.script()
     same((exported(w) == before, len(w.documents())), (True, 3), "state and store are as they were")
 
 

@@ -15,8 +15,8 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (COLLECTION, HERE, Ended, World, as_line, delete, from_file, put,  # noqa: E402
-                     record, report, run_tests)
+from harness import (COLLECTION, HERE, Ended, World, as_line, delete, from_file, program,  # noqa: E402
+                     put, record, report, run_tests)
 
 same, test = report.same, report.test
 TOP = os.path.dirname(HERE)
@@ -147,6 +147,13 @@ def result_fields(_w):
     same(set(marked(RECORDS.item("RESULTS", "why"))), set(held), "why a record is held")
     header = read("src", "results.h").split("those that apply:")[1].split("*/")[0]
     same(set(re.findall(r"\w+", header.replace("*", " "))), names, "as results.h lists them")
+
+
+def search_fields(w):
+    w.sync([put("a", "text")])
+    done = subprocess.run([program(), "search", "text"], env=w.env, cwd=w.dir, capture_output=True,
+                          stdin=subprocess.DEVNULL, check=True, timeout=60)
+    same(RECORDS.words("SEARCH"), list(json.loads(done.stdout)), "fields of what a search prints")
 
 
 def plain(result):
@@ -556,7 +563,7 @@ def state_names(w):
          re.fullmatch(r"[A-Za-z0-9._-]+-%s-%s\.tdb" % (COLLECTION, end), names[0]), "STORE-COLLECTION-XXXXXXXX.tdb and its lock: %s" % names)
 
 
-TESTS = [lists, result_fields, examples, objects, state_file, state_names]
+TESTS = [lists, result_fields, search_fields, examples, objects, state_file, state_names]
 
 
 if __name__ == "__main__":

@@ -76,6 +76,10 @@ static void test_commands(void)
 	   "skip takes a line or a path");
 	ok(parse("forget") == 65 && parse("forget A --all") == 65 && parse("forget --all") == 0,
 	   "forget takes a name or --all");
+	ok(parse("search a b -n 3 c") == 0 && o.nargs == 3 && o.limit == 3 &&
+	   parse("search a") == 0 && o.limit == 10, "search takes words");
+	ok(parse("search a -n 0") == 65 && parse("search a -n 1001") == 65 && parse("-n 3") == 65,
+	   "and how many to print");
 	ok(parse("status --rate 1") == 65 && parse("--runs") == 65, "each command has its own options");
 	ok(parse("status --runs --held") == 65 && parse("status --runs --json") == 0, "one view at a time");
 }
