@@ -65,7 +65,7 @@ static void print_json(const struct hit *h, bool ours)
 	fwrite(json.data, 1, json.len, stdout);
 }
 
-/* One line of a text, indented; a tab is no control of the terminal, but what follows is to stay in place. */
+/* One line of a text, indented; its tabs become blanks, because code is full of them. */
 static void add_line(struct buf *out, const char *line, size_t n)
 {
 	if (n > 0 && line[n - 1] == '\r')

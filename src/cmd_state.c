@@ -133,6 +133,16 @@ size_t command_states(const struct options *o, char ***files, int *status)
 	return one_file(files, state_file(folder, store, collection));
 }
 
+char *command_state_of(const struct options *o, const struct store *store, bool create)
+{
+	autofree char *folder = NULL;
+
+	if (o->state != NULL)
+		return xstrdup(o->state);
+	folder = state_folder(o->state_dir, create);
+	return folder != NULL ? state_file(folder, store->url.canonical, store->collection) : NULL;
+}
+
 static void tell_choice(char **files, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -34,23 +34,9 @@ struct sync {
 	int64_t start_ms, start_file_ns;
 };
 
-static char *state_name(const struct sync *s, bool create)
-{
-	char *folder, *file;
-
-	if (s->o->state != NULL)
-		return xstrdup(s->o->state);
-	folder = state_folder(s->o->state_dir, create);
-	if (folder == NULL)
-		return NULL;
-	file = state_file(folder, s->c.store.url.canonical, s->c.store.collection);
-	free(folder);
-	return file;
-}
-
 static int open_state(struct sync *s)
 {
-	char *path = state_name(s, true);
+	char *path = command_state_of(s->o, &s->c.store, true);
 	int status = 73;
 
 	if (path != NULL)
@@ -160,7 +146,7 @@ static int run(struct sync *s)
 
 static int dry_run(struct sync *s)
 {
-	char *path = state_name(s, false), *settings;
+	char *path = command_state_of(s->o, &s->c.store, false), *settings;
 	int status = 0;
 
 	if (path != NULL && access(path, F_OK) == 0)

@@ -97,8 +97,7 @@ bool collection_is_same(const struct store *store, struct state *state)
 	       strcmp(recorded, store->collection_id) == 0;
 }
 
-/* The state says that documents are there; the collection must be the one that it means. */
-static int compare(const struct store *store, struct state *state, uint64_t count)
+int collection_compare(const struct store *store, struct state *state, uint64_t count)
 {
 	uint64_t present = surely_present(state);
 	bool other = !collection_is_same(store, state);
@@ -112,7 +111,7 @@ static int compare(const struct store *store, struct state *state, uint64_t coun
 	}
 	log_err("collection '%s' %s and holds %llu objects, but the state '%s' says that it holds %llu "
 		"documents; mend --store, or run 'linesync forget --all --state %s' and feed everything",
-		store->collection, !store->existed ? "is new" : other ? "is another one" : "is empty",
+		store->collection, !store->existed ? "is not there" : other ? "is another one" : "is empty",
 		(unsigned long long)count, state_path(state), (unsigned long long)present,
 		state_path(state));
 	return 78;
@@ -157,7 +156,7 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 	if (status == 0 && store->existed)
 		status = count_objects(store, http, o, stop_fd, &count);
 	if (status == 0)
-		status = compare(store, state, count);
+		status = collection_compare(store, state, count);
 	if (status != 0)
 		return status;
 	if (!store->existed)

@@ -17,6 +17,9 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 /* Finds the collection for a command, which waits for no store: it is asked once, and never made.  0, or
  * an exit status with the reason logged. */
 int collection_find(struct store *store, struct http *http);
+/* Whether the collection, found or not, with so many objects, is the one that the state means: 0, or 78
+ * with the reason logged.  Warns where it holds less than the state says. */
+int collection_compare(const struct store *store, struct state *state, uint64_t count);
 /* False where the store's own id of the collection is not the one that the state has recorded. */
 bool collection_is_same(const struct store *store, struct state *state);
 /* Whether an object that was found is linesync's.  Others may use the same names of properties, but not

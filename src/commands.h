@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "buf.h"
+#include "driver.h"
 #include "options.h"
 #include "state.h"
 
@@ -16,10 +17,15 @@ int cmd_skip(const struct options *o);
 int cmd_forget(const struct options *o);
 int cmd_export(const struct options *o);
 int cmd_search(const struct options *o);
+int cmd_check(const struct options *o);
 
 /* The state file that the options name: --state, or the one of --store and --collection, or the only
  * one in the state folder.  Owned; NULL with the reason logged and *status set to an exit status. */
 char *command_state(const struct options *o, int *status);
+
+/* The state file of a store and its collection, which need not be there: --state, or one in the state
+ * folder (create: which is made).  Owned; NULL with the reason logged. */
+char *command_state_of(const struct options *o, const struct store *store, bool create);
 
 /* All state files that the options may mean: one where they name it, else those in the state folder
  * whose store and collection are the given ones.  Returns how many (at least 1), *files and each name

@@ -34,6 +34,15 @@ static char *default_store(const struct options *o)
 	return weaviate != NULL && weaviate[0] != '\0' ? xasprintf("weaviate:%s", weaviate) : NULL;
 }
 
+bool connection_has_store(const struct options *o)
+{
+	char *store = default_store(o);
+	bool has = store != NULL;
+
+	free(store);
+	return has;
+}
+
 int connection_name(struct connection *c, const struct options *o, const char *store_text,
 		    const char *collection)
 {

@@ -13,6 +13,8 @@ struct connection {
 	char *header;		/* owned; carries the key */
 };
 
+/* Whether a store is named, by --store or a variable. */
+bool connection_has_store(const struct options *o);
 /* Fills in store.url, driver and collection from store_text (NULL: --store, LINESYNC_STORE, or the
  * variables of Weaviate's own tools) and collection (NULL: none is named).  0, or an exit status with
  * the reason logged. */

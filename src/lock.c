@@ -127,6 +127,12 @@ static bool wait_a_little(int64_t until_ms)
 	return stop_signal() == 0;
 }
 
+void lock_tell(const char *holder)
+{
+	log_err("another linesync works on this state (%s); try again later, or wait for it with --wait-lock "
+		"SECONDS", holder != NULL ? holder : "who is not known");
+}
+
 int lock_take(const char *path, int64_t wait_ms)
 {
 	int64_t now = clock_ms();
@@ -139,8 +145,7 @@ int lock_take(const char *path, int64_t wait_ms)
 	if (fd >= 0)
 		write_holder(fd);
 	if (fd == -2)
-		log_err("another linesync works on this state (%s); try again later, or wait for it "
-			"with --wait-lock SECONDS", holder != NULL ? holder : "who is not known");
+		lock_tell(holder);
 	return fd;
 }
 

@@ -16,4 +16,7 @@ int lock_take(const char *path, int64_t wait_ms);
 /* Whether another process holds it; *holder (owned, or NULL) says who. */
 bool lock_held(const char *path, char **holder);
 
+/* Logs that this holder (NULL: it is not known) keeps others out. */
+void lock_tell(const char *holder);
+
 #endif

@@ -16,6 +16,7 @@
 
 static enum log_level log_level = LOG_WARNING;
 static void (*bar_clear)(void);
+static struct buf *diverted;
 
 void log_set_level(enum log_level level)
 {
@@ -30,6 +31,11 @@ enum log_level log_get_level(void)
 void log_bar_hook(void (*clear)(void))
 {
 	bar_clear = clear;
+}
+
+void log_divert(struct buf *to)
+{
+	diverted = to;
 }
 
 static void write_all(const char *p, size_t n)
@@ -47,22 +53,36 @@ static void write_all(const char *p, size_t n)
 	}
 }
 
-/* One write a line, so that lines of several processes do not mix. */
-static void emit(const char *word, const char *fmt, va_list ap)
+static void format(struct buf *text, const char *fmt, va_list ap)
 {
-	auto_buf struct buf line = BUF_INIT;
-	auto_buf struct buf text = BUF_INIT;
-	int saved = errno, n;
 	va_list again;
+	int n;
 
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, again);
 	va_end(again);
 	if (n > 0) {
-		buf_reserve(&text, (size_t)n);
-		vsnprintf(text.data, (size_t)n + 1, fmt, ap);
-		text.len = (size_t)n;
+		buf_reserve(text, (size_t)n);
+		vsnprintf(text->data + text->len, (size_t)n + 1, fmt, ap);
+		text->len += (size_t)n;
 	}
+}
+
+/* One write a line, so that lines of several processes do not mix. */
+static void emit(enum log_level level, const char *word, const char *fmt, va_list ap)
+{
+	auto_buf struct buf line = BUF_INIT;
+	auto_buf struct buf text = BUF_INIT;
+	int saved = errno;
+
+	if (diverted != NULL && level <= LOG_WARNING) {
+		if (diverted->len > 0)
+			buf_adds(diverted, "; ");
+		format(diverted, fmt, ap);
+		errno = saved;
+		return;
+	}
+	format(&text, fmt, ap);
 	buf_adds(&line, "linesync: ");
 	buf_adds(&line, word);
 	text_printable(&line, text.data, text.len, SIZE_MAX);
@@ -73,39 +93,39 @@ static void emit(const char *word, const char *fmt, va_list ap)
 	errno = saved;
 }
 
-#define EMIT(word)                        \
-	do {                              \
-		va_list ap;               \
-		va_start(ap, fmt);        \
-		emit(word, fmt, ap);      \
-		va_end(ap);               \
+#define EMIT(level, word)                   \
+	do {                                \
+		va_list ap;                 \
+		va_start(ap, fmt);          \
+		emit(level, word, fmt, ap); \
+		va_end(ap);                 \
 	} while (0)
 
 int log_err(const char *fmt, ...)
 {
-	EMIT("error: ");
+	EMIT(LOG_ERROR, "error: ");
 	return -1;
 }
 
 void log_warn(const char *fmt, ...)
 {
 	if (log_level >= LOG_WARNING)
-		EMIT("warning: ");
+		EMIT(LOG_WARNING, "warning: ");
 }
 
 void log_info(const char *fmt, ...)
 {
 	if (log_level >= LOG_INFO)
-		EMIT("info: ");
+		EMIT(LOG_INFO, "info: ");
 }
 
 void log_debug(const char *fmt, ...)
 {
 	if (log_level >= LOG_DEBUG)
-		EMIT("debug: ");
+		EMIT(LOG_DEBUG, "debug: ");
 }
 
 void log_note(const char *fmt, ...)
 {
-	EMIT("");
+	EMIT(LOG_ERROR, "");
 }

@@ -7,6 +7,8 @@
 #ifndef LINESYNC_LOG_H
 #define LINESYNC_LOG_H
 
+#include "buf.h"
+
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 /* Messages above this level are dropped; LOG_WARNING at start, -v makes it LOG_INFO, -vv DEBUG. */
@@ -15,6 +17,10 @@ enum log_level log_get_level(void);
 
 /* Called before each line is written, to clear what stands on the terminal line; NULL for none. */
 void log_bar_hook(void (*clear)(void));
+
+/* From now on errors, warnings and notes are appended to *to, with "; " between and as they are, instead
+ * of being written: for a command that reports them in its own way.  NULL: written again. */
+void log_divert(struct buf *to);
 
 /* Returns -1, so that a caller can return it. */
 int log_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

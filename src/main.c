@@ -24,6 +24,7 @@ static const struct {
 	{ "forget", cmd_forget },
 	{ "export", cmd_export },
 	{ "search", cmd_search },
+	{ "check", cmd_check },
 };
 
 static int run(const struct options *o)

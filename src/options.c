@@ -38,9 +38,10 @@
 
 enum {
 	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16, EXPORT = 32, SEARCH = 64,
+	CHECK = 128,
 	WRITERS = SYNC | SKIP | FORGET,
-	STORED = SYNC | FORGET | SEARCH,	/* those that ask the store */
-	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT | SEARCH
+	STORED = SYNC | FORGET | SEARCH | CHECK,	/* those that ask the store */
+	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT | SEARCH | CHECK
 };
 
 static const struct command {
@@ -60,6 +61,7 @@ static const struct command {
 	{ "export", EXPORT, " [REPO]", 1,
 	  "print the state as JSON lines, failed lines as they came, or the documents" },
 	{ "search", SEARCH, " TEXT...", INT_MAX, "print the objects nearest to a text" },
+	{ "check", CHECK, "", 0, "tell whether a sync could begin, and what to do where it could not" },
 };
 
 enum kind {
@@ -147,13 +149,13 @@ static const struct row rows[] = {
 	     "the folder for checkpoint files"),
 	TEXT("api-key-file", 0, KIND_FILE, WHERE, api_key_file, "FILE", "LINESYNC_API_KEY_FILE", STORED,
 	     "the key for the store; others must not be able to read it"),
-	TEXT("embed-key-file", 0, KIND_FILE, WHERE, embed_key_file, "FILE", "LINESYNC_EMBED_KEY_FILE", SYNC,
+	TEXT("embed-key-file", 0, KIND_FILE, WHERE, embed_key_file, "FILE", "LINESYNC_EMBED_KEY_FILE", SYNC | CHECK | SEARCH,
 	     "the key for the embedding server; others must not be able to read it"),
 	TEXT("cacert", 0, KIND_FILE, WHERE, cacert, "FILE", "LINESYNC_CACERT", STORED,
 	     "certificates to trust, in PEM form"),
 	FLAG("insecure-http", 0, WHERE, insecure_http, "LINESYNC_INSECURE_HTTP", STORED,
 	     "send a key over plain http to another machine"),
-	FLAG("no-create", 0, WHERE, no_create, "LINESYNC_NO_CREATE", SYNC,
+	FLAG("no-create", 0, WHERE, no_create, "LINESYNC_NO_CREATE", SYNC | CHECK,
 	     "refuse to make a collection that is not there"),
 	TIME("wait-lock", WHERE, wait_lock_ms, 0, 7 * DAY_MS, 1000, "LINESYNC_WAIT_LOCK", WRITERS,
 	     "wait so long for another linesync to end (0)"),
@@ -186,18 +188,18 @@ static const struct row rows[] = {
 	FLAG("dry-run", 0, READING, dry_run, "LINESYNC_DRY_RUN", SYNC,
 	     "print what would happen; write neither state nor store"),
 
-	TEXT("embed", 0, KIND_STRING, STORING, embed, "HOW", "LINESYNC_EMBED", SYNC,
+	TEXT("embed", 0, KIND_STRING, STORING, embed, "HOW", "LINESYNC_EMBED", SYNC | CHECK,
 	     "URL of an embedding server, hash[:DIMENSION] (hash:1024), or store: its own vectoriser"),
-	TEXT("embed-model", 0, KIND_STRING, STORING, embed_model, "NAME", "LINESYNC_EMBED_MODEL", SYNC,
+	TEXT("embed-model", 0, KIND_STRING, STORING, embed_model, "NAME", "LINESYNC_EMBED_MODEL", SYNC | CHECK,
 	     "the model that the embedding server is asked for"),
-	FLAG("embed-path", 0, STORING, embed_path, "LINESYNC_EMBED_PATH", SYNC,
+	FLAG("embed-path", 0, STORING, embed_path, "LINESYNC_EMBED_PATH", SYNC | CHECK,
 	     "put the path before the text that is embedded"),
-	TEXT("embed-prefix", 0, KIND_EMPTY_STRING, STORING, embed_prefix, "TEXT", "LINESYNC_EMBED_PREFIX", SYNC,
+	TEXT("embed-prefix", 0, KIND_EMPTY_STRING, STORING, embed_prefix, "TEXT", "LINESYNC_EMBED_PREFIX", SYNC | CHECK,
 	     "put this before what is embedded, such as 'passage: '"),
 	TEXT("embed-query-model", 0, KIND_STRING, STORING, embed_query_model, "NAME",
-	     "LINESYNC_EMBED_QUERY_MODEL", SYNC, "the model for questions (default: the same)"),
+	     "LINESYNC_EMBED_QUERY_MODEL", SYNC | SEARCH, "the model for questions (default: the same)"),
 	TEXT("embed-query-prefix", 0, KIND_EMPTY_STRING, STORING, embed_query_prefix, "TEXT",
-	     "LINESYNC_EMBED_QUERY_PREFIX", SYNC, "put this before a question, such as 'query: '"),
+	     "LINESYNC_EMBED_QUERY_PREFIX", SYNC | SEARCH, "put this before a question, such as 'query: '"),
 	NUMBER("chunk-lines", STORING, chunk_lines, 0, UINT32_MAX, "LINESYNC_CHUNK_LINES",
 	       "cut documents into chunks of so many lines (0: no limit)"),
 	NUMBER("chunk-overlap", STORING, chunk_overlap, 0, UINT32_MAX, "LINESYNC_CHUNK_OVERLAP",
@@ -223,7 +225,7 @@ static const struct row rows[] = {
 	       "most objects a second (0: no limit)"),
 	TIME("timeout", PACE, timeout_ms, 1, DAY_MS, 1000, "LINESYNC_TIMEOUT", STORED,
 	     "for one request (default: the store's)"),
-	TIME("embed-timeout", PACE, embed_timeout_ms, 1, DAY_MS, 1000, "LINESYNC_EMBED_TIMEOUT", SYNC,
+	TIME("embed-timeout", PACE, embed_timeout_ms, 1, DAY_MS, 1000, "LINESYNC_EMBED_TIMEOUT", SYNC | CHECK | SEARCH,
 	     "for one request to the embedding server (120)"),
 	TIME("retry-wait", PACE, retry_wait_ms, 1, DAY_MS, 1000, "LINESYNC_RETRY_WAIT", SYNC,
 	     "first pause after trouble, doubled each time (1)"),
@@ -261,7 +263,7 @@ static const struct row rows[] = {
 	     "which line or document holds each changeset, and what frees it"),
 	FLAG("repos", 0, ASKING, repos, NULL, STATUS, "the repositories: position, held, documents, failed"),
 	TEXT("run", 0, KIND_STRING, ASKING, run, "RUN", NULL, STATUS, "this run, by its id or number"),
-	FLAG("json", 0, ASKING, json, NULL, STATUS, "as one JSON object"),
+	FLAG("json", 0, ASKING, json, NULL, STATUS | CHECK, "as one JSON object"),
 	{ "max-age", 0, KIND_SECONDS, ASKING, AT(max_age_s), "TIME", 1000, 36525 * DAY_MS, 1000, NULL,
 	  NULL, STATUS, "exit 1 if the last clean run is older, such as 26h" },
 	TEXT("touched", 0, KIND_EMPTY_STRING, ASKING, touched, "REPO", NULL, CHANGESET,

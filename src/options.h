@@ -72,7 +72,7 @@ struct options {
 	enum progress_kind progress;
 	int verbose;
 
-	/* status, changeset, skip, forget, export, search */
+	/* status, changeset, skip, forget, export, search, check */
 	bool summary, runs, failed, held, repos, json;
 	const char *run;		/* --run ID */
 	uint64_t max_age_s;		/* --max-age; 0: not asked */

@@ -284,10 +284,19 @@ void statefile_close(struct statefile *f)
 	free(f);
 }
 
+static void (*before_exit)(void);
+
+void statefile_on_damage(void (*tell)(void))
+{
+	before_exit = tell;
+}
+
 void statefile_damaged(struct statefile *f, const char *what)
 {
 	log_err("state '%s' is damaged (%s); it is left as it is: move it away and feed everything, "
 		"or restore a copy", f->path, what);
+	if (before_exit != NULL)
+		before_exit();
 	_exit(74);
 }
 

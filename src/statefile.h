@@ -83,5 +83,7 @@ const char *statefile_path(const struct statefile *f);
 
 /* Ends the process with status 74: the state cannot be believed.  what is a few words. */
 void statefile_damaged(struct statefile *f, const char *what) __attribute__((noreturn));
+/* What is done before that, by a command that has a report to print; NULL: nothing. */
+void statefile_on_damage(void (*tell)(void));
 
 #endif

@@ -15,8 +15,8 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (COLLECTION, HERE, Ended, World, as_line, delete, from_file, program,  # noqa: E402
-                     put, record, report, run_tests)
+from harness import (COLLECTION, HERE, Ended, World, as_line, delete, from_file, put,  # noqa: E402
+                     record, report, run_tests)
 
 same, test = report.same, report.test
 TOP = os.path.dirname(HERE)
@@ -149,11 +149,14 @@ def result_fields(_w):
     same(set(re.findall(r"\w+", header.replace("*", " "))), names, "as results.h lists them")
 
 
-def search_fields(w):
+def other_fields(w):
     w.sync([put("a", "text")])
-    done = subprocess.run([program(), "search", "text"], env=w.env, cwd=w.dir, capture_output=True,
-                          stdin=subprocess.DEVNULL, check=True, timeout=60)
-    same(RECORDS.words("SEARCH"), list(json.loads(done.stdout)), "fields of what a search prints")
+    same(RECORDS.words("SEARCH"), list(json.loads(w.ask("search", "text")[1])), "fields of what a search prints")
+    said = json.loads(w.ask("check", "--json")[1])
+    same(RECORDS.words("CHECK"), list(said), "fields of what check prints")
+    same(marked(RECORDS.item("CHECK", "checks")), list(said["checks"][0]), "and of each check")
+    text = "\n".join(Page("linesync.1").lines).split("for each of:\n")[1].split("The line begins")[0]
+    same(marked(text.split("\n")), [c["name"] for c in said["checks"]], "their names")
 
 
 def plain(result):
@@ -563,7 +566,7 @@ def state_names(w):
          re.fullmatch(r"[A-Za-z0-9._-]+-%s-%s\.tdb" % (COLLECTION, end), names[0]), "STORE-COLLECTION-XXXXXXXX.tdb and its lock: %s" % names)
 
 
-TESTS = [lists, result_fields, search_fields, examples, objects, state_file, state_names]
+TESTS = [lists, result_fields, other_fields, examples, objects, state_file, state_names]
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ def one_repository(w):
         rc, hits, _ = search(w, "--repo", repo, "soup")
         same((rc, {h["repo"] for h in hits}), (0, {repo}), "of %r alone" % repo)
     same({h["repo"] for h in search(w, "soup", LINESYNC_REPO="Kitchen")[1]}, {"Kitchen"}, "by the environment")
+    w.sync([put("n%d" % n, "soup", "Near") for n in range(3)] + [put("far", "nothing like it", "Far")])
+    same(paths(w, "--repo", "Far", "-n", "1", "soup"), ["far"], "though others have nearer ones")
     rc, hits, err = search(w, "--repo", "kitchen", "soup")
     same((rc, hits), (1, []), "one that is not known: nothing is found")
     test("no repository 'kitchen'" in err, "and that is said", err)
@@ -274,6 +276,7 @@ def other_collection(w):
     w.sync(DOCUMENTS)
     with w.store.lock:
         collection(w).id = "2e586de9-54d1-4727-82e4-a13df1138a64"
+        w.store.by_id = {collection(w).id: collection(w)}
     rc, hits, err = search(w, "soup")
     same((rc, hits), (78, []), "a collection of the same name that is another one")
     test("another one" in err, "is refused", err)

@@ -80,6 +80,8 @@ static void test_commands(void)
 	   parse("search a") == 0 && o.limit == 10, "search takes words");
 	ok(parse("search a -n 0") == 65 && parse("search a -n 1001") == 65 && parse("-n 3") == 65,
 	   "and how many to print");
+	ok(parse("check --json --embed hash:8 --no-create") == 0 && o.json && o.no_create && parse("check a") == 65,
+	   "check takes no word");
 	ok(parse("status --rate 1") == 65 && parse("--runs") == 65, "each command has its own options");
 	ok(parse("status --runs --held") == 65 && parse("status --runs --json") == 0, "one view at a time");
 }
