@@ -16,6 +16,7 @@
 #include "collection.h"
 #include "commands.h"
 #include "connect.h"
+#include "embedder.h"
 #include "json.h"
 #include "lock.h"
 #include "log.h"
@@ -50,7 +51,8 @@ struct check {
 	bool no_state;		/* there is none yet */
 	enum { UNSEEN, MISSING, FOUND } collection;
 	uint64_t objects;	/* FOUND: it holds */
-	char *embedder;		/* what a sync would embed with; NULL: not known */
+	struct embedder embedder;	/* what a sync would embed with; name NULL: not known */
+	struct connection server;
 	char *holder;		/* who works on the state; NULL: nobody */
 	struct finding findings[CHECKS];
 };
@@ -315,18 +317,41 @@ static void tell_collection(struct check *k)
 		buf_addf(text, "'%s' is not there yet; the first sync makes it", k->c.store.collection);
 }
 
+static int reach_server(struct check *k)
+{
+	static const struct ask_patience once = { 0, 0, 0 };
+	const struct embedder *e = &k->embedder;
+	struct ask ready = { .kind = ASK_READY };
+	int status = embedder_open(&k->server, e->url, e->model[0] != '\0' ? e->model : NULL, k->o, NULL);
+
+	k->server.store.dimension = e->dimension;
+	if (status == 0)
+		status = ask_patiently(&k->server.store, k->server.http, &ready, &once,
+				       "reach the embedding server", -1);
+	ask_release(&ready);
+	return status;
+}
+
 static void look_at_embedder(struct check *k)
 {
-	bool fixed = k->o->embed != NULL || k->c.store.dimension != 0 ||
-		     (k->s != NULL && state_head(k->s)->dimension != 0);
-	size_t dimension;
+	const struct store *server = NULL;
+	struct embedder *e = &k->embedder;
+	int status;
 
 	if (k->s == NULL && !k->no_state)
 		return;
 	begin(k, ON_EMBEDDER);
-	if (end(k, ON_EMBEDDER, collection_embedder(&k->embedder, &dimension, k->s, &k->c.store, k->o)))
-		buf_addf(good(k, ON_EMBEDDER), "%s%s", k->embedder,
-			 fixed ? "" : ", unless the first record brings a vector of another length");
+	status = embedder_choose(e, k->s, k->o);
+	if (status == 0 && e->kind == EMBED_URL) {
+		status = reach_server(k);
+		server = &k->server.store;
+	}
+	if (status == 0)
+		status = embedder_settle(e, k->s, &k->c.store, server, k->o);
+	if (end(k, ON_EMBEDDER, status))
+		buf_addf(good(k, ON_EMBEDDER), "%s%s", e->name,
+			 k->o->embed != NULL || e->decided || e->kind != EMBED_HASH ? "" :
+			 ", unless the first record brings a vector");
 }
 
 /* ---- the report ---- */
@@ -385,7 +410,7 @@ static void print_json(const struct check *k, int status)
 	json_member_cstr(&json, &first, "version", s->version);
 	member_number(&json, &first, "objects", k->collection == FOUND, k->objects);
 	member_number(&json, &first, "dimension", s->dimension != 0, s->dimension);
-	json_member_cstr(&json, &first, "embedder", k->embedder);
+	json_member_cstr(&json, &first, "embedder", k->embedder.name);
 	member_number(&json, &first, "documents", k->s != NULL, k->s != NULL ? state_head(k->s)->present : 0);
 	json_member_cstr(&json, &first, "holder", k->holder);
 	json_member_int(&json, &first, "status", status);
@@ -464,7 +489,7 @@ static int check(struct check *k)
 int cmd_check(const struct options *o)
 {
 	struct check k = { .o = o };
-	int status = collection_check_embed(o);
+	int status = embedder_check_options(o);
 
 	if (status == 0)
 		status = find_names(&k);
@@ -473,7 +498,8 @@ int cmd_check(const struct options *o)
 	connection_release(&k.c);
 	state_close(k.s);
 	free(k.file);
-	free(k.embedder);
+	embedder_release(&k.embedder);
+	connection_release(&k.server);
 	free(k.holder);
 	for (int i = 0; i < CHECKS; i++)
 		buf_release(&k.findings[i].text);

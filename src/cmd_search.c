@@ -185,8 +185,9 @@ static int search(struct search *s)
 
 	if (a.repo != NULL && !command_has_repo(s->s, a.repo))
 		return 1;
-	status = query_vector(&vector, &a.dim, s->s, a.text);
+	status = query_vector(&vector, &a.dim, s->s, a.text, s->o);
 	a.vector = vector;
+	s->c.store.embeds = vector == NULL;
 	if (status == 0)
 		status = open_collection(s);
 	if (status == 0)

@@ -165,6 +165,16 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 	return 0;
 }
 
+int collection_find(struct store *store, struct http *http)
+{
+	static const struct ask_patience once = { 0, 0, 0 };
+	struct ask look = { .kind = ASK_OPEN };
+	int status = ask_patiently(store, http, &look, &once, "open the collection", -1);
+
+	ask_release(&look);
+	return status;
+}
+
 int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd)
 {
 	struct ask ready = { .kind = ASK_READY };

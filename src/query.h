@@ -4,11 +4,13 @@
 
 #include <stddef.h>
 
+#include "options.h"
 #include "state.h"
 
 /* Sets *vector (owned, *dim numbers) to that of the text, by the embedder that the state names; to NULL
- * where the store embeds the text itself.  0, or 78 with the reason logged: nothing makes such a vector
- * from a text. */
-int query_vector(float **vector, size_t *dim, struct state *state, const char *text);
+ * where the store embeds the text itself.  An embedding server is asked once.  0, or an exit status with
+ * the reason logged; 78 where nothing makes such a vector from a text. */
+int query_vector(float **vector, size_t *dim, struct state *state, const char *text,
+		 const struct options *o);
 
 #endif

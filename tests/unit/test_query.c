@@ -20,7 +20,7 @@ static int query(const char *embedder, uint32_t dimension, float **vector, size_
 	free(h->embedder);
 	h->embedder = xstrdup(embedder);
 	h->dimension = dimension;
-	return query_vector(vector, dim, state, "read_line caf\xc3\xa9");
+	return query_vector(vector, dim, state, "read_line caf\xc3\xa9", &(struct options){ 0 });
 }
 
 static void test_hash(void)
