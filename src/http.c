@@ -16,11 +16,13 @@
 #include "clock.h"
 #include "http.h"
 #include "log.h"
+#include "strip.h"
 #include "text.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define RETRY_AFTER_MAX_S 300
 #define WAIT_MAX 16
+#define ESCAPED 6		/* \u003c: what one byte can become in JSON */
 
 enum conn_state { CONN_FREE, CONN_BUSY, CONN_DONE };
 
@@ -56,6 +58,8 @@ void request_release(struct request *r)
 	free(r->url);
 	r->url = NULL;
 	buf_release(&r->body);
+	strip_free(r->strip);
+	r->strip = NULL;
 }
 
 void reply_release(struct reply *r)
@@ -86,24 +90,43 @@ static void no_memory(void)
 
 /* Callbacks */
 
+/* Most that may arrive.  Of what is stripped only the rest is held, but an answer that repeats the
+ * request can be no longer than that with every byte escaped. */
+static size_t most(const struct conn *c, bool stripped)
+{
+	size_t room = c->http->o.max_reply, sent = c->request.body.len;
+
+	if (stripped)
+		room = sent > (SIZE_MAX - room) / ESCAPED ? SIZE_MAX : room + sent * ESCAPED;
+	return room;
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *data)
 {
 	struct conn *c = data;
+	struct buf *body = &c->reply.body;
 	size_t room = c->http->o.max_reply;
 	long status = 0;
+	bool stripped;
 
 	n *= size;
-	if (n > room - c->got) {
+	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	stripped = c->request.strip && status == 200;
+	if (n > most(c, stripped) - c->got) {
 		c->too_long = true;
 		return 0;
 	}
 	c->got += n;
+	if (stripped) {
+		strip_feed(c->request.strip, p, n, body);
+		c->too_long = body->len > room;
+		return c->too_long ? 0 : n;
+	}
 	/* of what went wrong a person reads the beginning; a page of any length takes no more memory */
-	if (curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 300 &&
-	    room > HTTP_ERROR_TEXT)
+	if (status >= 300 && room > HTTP_ERROR_TEXT)
 		room = HTTP_ERROR_TEXT;
-	room -= c->reply.body.len;
-	buf_add(&c->reply.body, p, n < room ? n : room);
+	room -= body->len;
+	buf_add(body, p, n < room ? n : room);
 	return n;
 }
 

@@ -14,6 +14,7 @@
 #include "../../src/alloc.h"
 #include "../../src/clock.h"
 #include "../../src/http.h"
+#include "../../src/strip.h"
 #include "tap.h"
 
 /* The server's side */
@@ -337,6 +338,82 @@ static void test_losses(void)
 	ok(r.end == HTTP_ANSWERED && r.status == 500 && r.got_bytes == 80000 && r.body.len == HTTP_ERROR_TEXT,
 	   "the text of an error is an answer, and only its beginning is kept");
 	reply_release(&r);
+	serve_end();
+}
+
+/* An array of 2,000 elements, 210 kB, of which 40 kB are left without the vectors. */
+static void answer_vectors(int fd, const char *status, const char *name)
+{
+	static const char piece[] = "0.123456789,0.123456789,0.123456789,0.123456789,"
+				    "0.123456789,0.123456789,0.123456789";
+	char *head = xasprintf("HTTP/1.1 %s\r\nConnection: close\r\n\r\n[", status);
+
+	say(fd, head);
+	free(head);
+	for (int i = 0; i < 2000; i++) {
+		char *one = xasprintf("%s{\"%s\":[%s],\"id\":%d}", i ? "," : "", name, piece, i % 10);
+
+		say(fd, one);
+		free(one);
+	}
+	say(fd, "]");
+	drain(fd);
+}
+
+static void vectors(int lfd)
+{
+	struct seen s;
+	int fd;
+
+	while ((fd = accept_one(lfd)) >= 0) {
+		if (!read_request(fd, &s))
+			close(fd);
+		else if (has(&s, "POST /endless"))
+			for (;;)
+				say(fd, "HTTP/1.1 200 OK\r\n\r\n[{\"vector\":[1,1,1,1,1,1,1,1");
+		else
+			answer_vectors(fd, has(&s, "POST /error") ? "500 x" : "200 OK",
+				       has(&s, "POST /other") ? "sector" : "vector");
+	}
+}
+
+static struct request stripped(const char *path, size_t bytes)
+{
+	static const char *const names[] = { "vector", NULL };
+	struct request r = request("POST", path, NULL);
+
+	r.strip = strip_new(names);
+	while (r.body.len < bytes)
+		buf_addc(&r.body, ' ');
+	return r;
+}
+
+static void test_stripped(void)
+{
+	struct request unused = stripped("/", 0);
+	struct reply r;
+
+	serve(vectors);
+	once(stripped("/", 40000), &r);
+	ok(r.end == HTTP_ANSWERED && r.got_bytes > 200000 && r.body.len < 100000 &&
+	   !strncmp(r.body.data, "[{\"vector\":7,\"id\":0},{\"vector\":7,\"id\":1}", 40) &&
+	   !strcmp(r.body.data + r.body.len - 20, "{\"vector\":7,\"id\":9}]"),
+	   "what nobody reads is not held, and does not count");
+	reply_release(&r);
+	once(stripped("/", 1000), &r);
+	ok(r.end == HTTP_LOST && strstr(r.error, "reply too long"), "but no more comes than was sent");
+	reply_release(&r);
+	once(stripped("/other", 40000), &r);
+	ok(r.end == HTTP_LOST && strstr(r.error, "reply too long"), "and what is held has its cap");
+	reply_release(&r);
+	once(stripped("/error", 40000), &r);
+	ok(r.end == HTTP_LOST, "only a 200 is stripped");
+	reply_release(&r);
+	once(stripped("/endless", 40000), &r);
+	ok(r.end == HTTP_LOST && strstr(r.error, "reply too long"), "an answer without end is ended");
+	reply_release(&r);
+	request_release(&unused);
+	ok(!unused.strip, "a request that was not sent frees it");
 	serve_end();
 }
 
@@ -955,6 +1032,7 @@ int main(void)
 	test_text();
 	test_methods();
 	test_losses();
+	test_stripped();
 	test_timeout();
 	test_not_sent();
 	test_tls();
