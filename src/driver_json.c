@@ -45,6 +45,36 @@ void vector_numbers(struct buf *b, const float *v, size_t n)
 	buf_addc(b, ']');
 }
 
+void object_props(struct buf *b, bool *first, const struct object *o, bool nulls)
+{
+	for (size_t i = 0; i < OBJECT_PROPS; i++) {
+		const struct prop *p = &o->props[i];
+
+		if (!p->name || (p->type == PROP_NULL && !nulls))
+			continue;
+		json_name(b, first, p->name);
+		switch (p->type) {
+		case PROP_NULL: buf_add(b, "null", 4); break;
+		case PROP_STR: json_str(b, p->s, p->n); break;
+		case PROP_INT: buf_addf(b, "%lld", (long long)p->i); break;
+		case PROP_BOOL: buf_adds(b, p->i ? "true" : "false"); break;
+		}
+	}
+}
+
+size_t object_props_size(const struct object *o)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < OBJECT_PROPS; i++) {
+		const struct prop *p = &o->props[i];
+
+		if (p->name)
+			n += strlen(p->name) + 4 + (p->type == PROP_STR ? json_str_size(p->s, p->n) : 20);
+	}
+	return n;
+}
+
 void ask_verdict(struct ask *a, const struct verdict *v)
 {
 	a->verdict = *v;
@@ -152,6 +182,15 @@ char *answer_words(const struct reply *r)
 	return xasprintf("HTTP %ld without a text", r->status);
 }
 
+void answer_unclear(struct verdict *v, const struct reply *r, const char *store)
+{
+	autofree char *s = answer_words(r);
+
+	v->scope = VERDICT_UNKNOWN;
+	v->kept_nothing = false;
+	verdict_say(v, "not an answer of %s's: %s", store, s);
+}
+
 bool answer_came(struct verdict *v, const struct reply *r)
 {
 	if (r->end == HTTP_NOT_SENT) {
@@ -163,4 +202,68 @@ bool answer_came(struct verdict *v, const struct reply *r)
 		verdict_say(v, "%s", r->error);
 	}
 	return r->end == HTTP_ANSWERED;
+}
+
+bool ask_has(const struct ask *a, const char *id)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (!strcmp(a->objects[i].id, id))
+			return true;
+	return false;
+}
+
+/* Owned.  NULL for what is no string, and for one with a NUL inside: it was not stored from here. */
+static char *whole_string(json_object *m)
+{
+	const char *s = json_object_is_type(m, json_type_string) ? json_object_get_string(m) : NULL;
+	size_t n = s ? (size_t)json_object_get_string_len(m) : 0;
+
+	return s && strlen(s) == n && utf8_check(s, n) == n ? xstrdup(s) : NULL;
+}
+
+static char *string_of(json_object *o, const char *name)
+{
+	return whole_string(answer_member(o, name, json_type_string));
+}
+
+void found_take(struct found *f, const char *id, size_t idlen, json_object *props)
+{
+	json_object *chunk = answer_member(props, "chunk_index", json_type_int);
+	int64_t index = chunk ? json_object_get_int64(chunk) : -1;
+	autofree char *digest = string_of(props, "sync_digest");
+
+	*f = (struct found){ 0 };
+	if (idlen < sizeof(f->id) && strlen(id) == idlen)
+		memcpy(f->id, id, idlen);
+	f->repo = string_of(props, "repository");
+	f->path = string_of(props, "file_path");
+	if (!f->repo || !f->path || index < 0 || index > UINT32_MAX ||
+	    idlen != sizeof(f->id) - 1) {
+		free(f->repo);
+		free(f->path);
+		f->repo = f->path = NULL;
+		return;
+	}
+	f->chunk = (uint32_t)index;
+	if (digest && strlen(digest) < sizeof(f->digest))
+		memcpy(f->digest, digest, strlen(digest));
+}
+
+static int64_t line_of(json_object *props, const char *name)
+{
+	json_object *m = answer_member(props, name, json_type_int);
+	int64_t n = m ? json_object_get_int64(m) : 0;
+
+	return n > 0 ? n : 0;
+}
+
+void hit_take(struct hit *h, json_object *id, json_object *props, json_object *text,
+	      json_object *distance)
+{
+	*h = (struct hit){ 0 };
+	found_take(&h->found, json_object_get_string(id), (size_t)json_object_get_string_len(id), props);
+	h->distance = json_object_get_double(distance);
+	h->start_line = line_of(props, "start_line");
+	h->end_line = line_of(props, "end_line");
+	h->text = whole_string(text);
 }

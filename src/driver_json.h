@@ -18,6 +18,11 @@ void vector_base64(struct buf *b, const float *v, size_t n);
 /* The same as a JSON array. */
 void vector_numbers(struct buf *b, const float *v, size_t n);
 
+/* The properties of an object as the members of a JSON object: open yet, so that more can follow, and
+ * *first as json_name() has it.  nulls: those that are absent too. */
+void object_props(struct buf *b, bool *first, const struct object *o, bool nulls);
+size_t object_props_size(const struct object *o);	/* at most what it appends */
+
 /* The ask's own verdict and that of each object. */
 void ask_verdict(struct ask *a, const struct verdict *v);
 /* Sets v's text, made printable. */
@@ -33,5 +38,15 @@ json_object *answer_member(json_object *o, const char *name, json_type type);
 const char *answer_string(json_object *o, const char *const *names);
 /* The server's own words: message, error, or the body as plain text.  Owned. */
 char *answer_words(const struct reply *r);
+/* VERDICT_UNKNOWN: this is no answer that the store (by its name) would give. */
+void answer_unclear(struct verdict *v, const struct reply *r, const char *store);
+
+bool ask_has(const struct ask *a, const char *id);	/* one of its objects has that id */
+/* A stored object from its id (of idlen bytes) and its properties.  Where it was made by others it has
+ * neither repo nor path; an id that is longer than ours is left out, since it cannot be. */
+void found_take(struct found *f, const char *id, size_t idlen, json_object *props);
+/* The same with what a search tells besides.  id is a string, distance a number; text may be anything. */
+void hit_take(struct hit *h, json_object *id, json_object *props, json_object *text,
+	      json_object *distance);
 
 #endif

@@ -103,40 +103,13 @@ static void add_ids(struct buf *b, const struct ask *a)
 	buf_addc(b, ']');
 }
 
-static void add_props(struct buf *b, const struct object *o)
-{
-	bool first = true;
-
-	buf_addc(b, '{');
-	for (size_t i = 0; i < OBJECT_PROPS; i++) {
-		const struct prop *p = &o->props[i];
-
-		if (!p->name)
-			continue;
-		json_name(b, &first, p->name);
-		switch (p->type) {
-		case PROP_NULL: buf_add(b, "null", 4); break;
-		case PROP_STR: json_str(b, p->s, p->n); break;
-		case PROP_INT: buf_addf(b, "%lld", (long long)p->i); break;
-		case PROP_BOOL: buf_adds(b, p->i ? "true" : "false"); break;
-		}
-	}
-	buf_addc(b, '}');
-}
-
 /* The names of the four columns stand once in a request: the room left for numbers covers them. */
 static size_t object_bytes(const struct store *s, const struct object *o)
 {
 	size_t n = sizeof(o->id) + 8 + json_str_size(o->text, o->text_len);
 
 	n += s->base64 ? (o->dim * 4 + 2) / 3 * 4 + 2 : o->dim * 16 + 2;
-	for (size_t i = 0; i < OBJECT_PROPS; i++) {
-		const struct prop *p = &o->props[i];
-
-		if (p->name)
-			n += strlen(p->name) + 4 + (p->type == PROP_STR ? json_str_size(p->s, p->n) : 20);
-	}
-	return n;
+	return n + object_props_size(o);
 }
 
 static size_t upsert_size(const struct store *s, const struct ask *a)
@@ -176,9 +149,11 @@ static void build_upsert(const struct store *s, const struct ask *a, struct buf 
 	}
 	buf_adds(b, "],\"metadatas\":[");
 	for (size_t i = 0; i < a->n; i++) {
-		if (i)
-			buf_addc(b, ',');
-		add_props(b, a->objects[i].object);
+		bool first = true;
+
+		buf_adds(b, i ? ",{" : "{");
+		object_props(b, &first, a->objects[i].object, true);
+		buf_addc(b, '}');
 	}
 	buf_adds(b, "]}");
 }
@@ -276,15 +251,6 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 
 /* Verdicts */
 
-static void unclear(struct verdict *v, const struct reply *r)
-{
-	autofree char *s = answer_words(r);
-
-	v->scope = VERDICT_UNKNOWN;
-	v->kept_nothing = false;
-	verdict_say(v, "not an answer of Chroma's: %s", s);
-}
-
 /* 4xx: a request is refused whole, before anything is stored. */
 static void judge_refused(struct verdict *v, const struct ask *a, const char *text)
 {
@@ -337,7 +303,7 @@ static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const
 
 	if (a->step == STEP_FIRST) {
 		if (!answer_member(o, "nanosecond heartbeat", json_type_int)) {
-			unclear(v, r);
+			answer_unclear(v, r, "Chroma's");
 			return;
 		}
 		a->step = STEP_SECOND;
@@ -374,7 +340,7 @@ static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
 	json_object *dim = answer_member(o, "dimension", json_type_int);
 
 	if (!id || !json_object_get_string_len(id)) {
-		unclear(v, r);
+		answer_unclear(v, r, "Chroma's");
 		return;
 	}
 	if (strcmp(metric(o), METRIC)) {
@@ -442,58 +408,11 @@ static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 	auto_json json_object *o = answer_json(r);
 
 	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0) {
-		unclear(v, r);
+		answer_unclear(v, r, "Chroma's");
 		return;
 	}
 	a->count = (uint64_t)json_object_get_int64(o);
 	v->scope = VERDICT_OK;
-}
-
-/* Owned.  NULL for what is no string, and for one with a NUL inside: it was not stored from here. */
-static char *whole_string(json_object *m)
-{
-	const char *s = json_object_is_type(m, json_type_string) ? json_object_get_string(m) : NULL;
-	size_t n = s ? (size_t)json_object_get_string_len(m) : 0;
-
-	return s && strlen(s) == n && utf8_check(s, n) == n ? xstrdup(s) : NULL;
-}
-
-static char *string_of(json_object *o, const char *name)
-{
-	return whole_string(answer_member(o, name, json_type_string));
-}
-
-/* An object that was made by others has neither repo nor path; an id that is longer than ours is
- * left out, since it cannot be. */
-static void take_found(struct found *f, const char *id, size_t idlen, json_object *meta)
-{
-	json_object *chunk = answer_member(meta, "chunk_index", json_type_int);
-	int64_t index = chunk ? json_object_get_int64(chunk) : -1;
-	autofree char *digest = string_of(meta, "sync_digest");
-
-	*f = (struct found){ 0 };
-	if (idlen < sizeof(f->id) && strlen(id) == idlen)
-		memcpy(f->id, id, idlen);
-	f->repo = string_of(meta, "repository");
-	f->path = string_of(meta, "file_path");
-	if (!f->repo || !f->path || index < 0 || index > UINT32_MAX ||
-	    idlen != sizeof(f->id) - 1) {
-		free(f->repo);
-		free(f->path);
-		f->repo = f->path = NULL;
-		return;
-	}
-	f->chunk = (uint32_t)index;
-	if (digest && strlen(digest) < sizeof(f->digest))
-		memcpy(f->digest, digest, strlen(digest));
-}
-
-static bool asked_for(const struct ask *a, const char *id)
-{
-	for (size_t i = 0; i < a->n; i++)
-		if (!strcmp(a->objects[i].id, id))
-			return true;
-	return false;
 }
 
 static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
@@ -504,12 +423,12 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 	size_t n = ids ? json_object_array_length(ids) : 0;
 
 	if (!ids || !metas || json_object_array_length(metas) != n) {
-		unclear(v, r);
+		answer_unclear(v, r, "Chroma's");
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!json_object_is_type(json_object_array_get_idx(ids, i), json_type_string)) {
-			unclear(v, r);
+			answer_unclear(v, r, "Chroma's");
 			return;
 		}
 	a->found = xrealloc(a->found, (a->nfound + n) * sizeof(*a->found));
@@ -517,9 +436,9 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 		json_object *id = json_object_array_get_idx(ids, i);
 
 		/* Chroma answers in its own order, and leaves out what it does not have. */
-		if (a->kind == ASK_FETCH && !asked_for(a, json_object_get_string(id)))
+		if (a->kind == ASK_FETCH && !ask_has(a, json_object_get_string(id)))
 			continue;
-		take_found(&a->found[a->nfound++], json_object_get_string(id),
+		found_take(&a->found[a->nfound++], json_object_get_string(id),
 			   (size_t)json_object_get_string_len(id),
 			   json_object_array_get_idx(metas, i));
 	}
@@ -528,25 +447,6 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 		a->end = n < PAGE;
 	}
 	v->scope = VERDICT_OK;
-}
-
-static int64_t line_of(json_object *meta, const char *name)
-{
-	json_object *m = answer_member(meta, name, json_type_int);
-	int64_t n = m ? json_object_get_int64(m) : 0;
-
-	return n > 0 ? n : 0;
-}
-
-static void take_hit(struct hit *h, json_object *id, json_object *meta, json_object *text,
-		     json_object *distance)
-{
-	*h = (struct hit){ 0 };
-	take_found(&h->found, json_object_get_string(id), (size_t)json_object_get_string_len(id), meta);
-	h->distance = json_object_get_double(distance);
-	h->start_line = line_of(meta, "start_line");
-	h->end_line = line_of(meta, "end_line");
-	h->text = whole_string(text);
 }
 
 /* The column of that name for the one vector that was asked about: an array of n, or NULL. */
@@ -589,12 +489,12 @@ static void judge_search(struct verdict *v, struct ask *a, const struct reply *r
 	if (!ids || !metas || !texts || !distances || n > a->limit ||
 	    !all_of_type(ids, json_type_string, json_type_string) ||
 	    !all_of_type(distances, json_type_double, json_type_int)) {
-		unclear(v, r);
+		answer_unclear(v, r, "Chroma's");
 		return;
 	}
 	a->hits = xcalloc(n, sizeof(*a->hits));
 	for (size_t i = 0; i < n; i++)
-		take_hit(&a->hits[i], json_object_array_get_idx(ids, i), json_object_array_get_idx(metas, i),
+		hit_take(&a->hits[i], json_object_array_get_idx(ids, i), json_object_array_get_idx(metas, i),
 			 json_object_array_get_idx(texts, i), json_object_array_get_idx(distances, i));
 	a->nhits = n;
 	v->scope = VERDICT_OK;
@@ -609,7 +509,7 @@ static void judge_write(struct verdict *v, const struct reply *r)
 	if (json_object_is_type(o, json_type_object) && !answer_string(o, error))
 		v->scope = VERDICT_OK;
 	else
-		unclear(v, r);
+		answer_unclear(v, r, "Chroma's");
 }
 
 static void judge_good(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
