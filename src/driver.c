@@ -1,25 +1,6 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "driver.h"
-
-static const struct driver *const drivers[] = {
-	&drv_chroma,
-	NULL
-};
-
-const struct driver *const *driver_all(void)
-{
-	return drivers;
-}
-
-const struct driver *driver_find(const char *name)
-{
-	for (const struct driver *const *d = drivers; *d; d++)
-		if (!strcmp((*d)->name, name))
-			return *d;
-	return NULL;
-}
 
 void store_release(struct store *s)
 {
