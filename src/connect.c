@@ -31,7 +31,10 @@ static char *default_store(const struct options *o)
 		return xstrdup(o->store);
 	if (weaviate == NULL || weaviate[0] == '\0')
 		weaviate = getenv("WEAVIATE_URL");
-	return weaviate != NULL && weaviate[0] != '\0' ? xasprintf("weaviate:%s", weaviate) : NULL;
+	if (weaviate == NULL || weaviate[0] == '\0')
+		return NULL;
+	/* Weaviate's cloud names its clusters without a scheme */
+	return xasprintf("weaviate:%s%s", strstr(weaviate, "://") == NULL ? "https://" : "", weaviate);
 }
 
 bool connection_has_store(const struct options *o)

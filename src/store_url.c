@@ -208,6 +208,9 @@ static int parse_store(struct store_url *u, struct host *h, const char *s, char 
 	lower(u->driver);
 	if (parse_rest(u, h, authority, &segments, &port, why) < 0)
 		return -1;
+	if (segments != 0 && strcmp(u->driver, "chroma") != 0)
+		return refuse(why, xasprintf("a %s's URL ends after the port, not with '%s'", u->driver,
+					     u->path));
 	if (segments != 0 && segments != 2)
 		return refuse(why, xasprintf("a store's URL ends after the port or with "
 					     "/TENANT/DATABASE, not with '%s'", u->path));

@@ -79,6 +79,7 @@ static const struct {
 	{ "chroma:http://h:80/t/a%4", "path" },
 	{ "chroma:http://h:80/t/a%zz", "path" },
 	{ "chroma:http://h:80/t/a%ff", "path" },
+	{ "weaviate:http://h:80/v1", "a weaviate's URL ends after the port" },
 	{ "chroma:http://h:80/t/a b", "blanks" },
 	{ "chroma:http://h:80\r\nX: y", "control" },
 	{ "chroma:http://h\\@x:80", "backslashes" },
