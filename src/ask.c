@@ -47,7 +47,9 @@ static int final_status(const struct store *s, const struct verdict *v, const ch
 	case VERDICT_OK:
 		return 0;
 	case VERDICT_AUTH:
-		log_err("cannot %s: the %s refuses access: %s; give a valid key by %s", what, role, why,
+		log_err("cannot %s: the %s refuses access: %s%s%s", what, role, why,
+			strstr(why, "remove the key") != NULL ? "" : "; give a valid key by ",
+			strstr(why, "remove the key") != NULL ? "" :
 			s->collection != NULL ? "--api-key-file" : "--embed-key-file");
 		return 77;
 	case VERDICT_UNKNOWN:

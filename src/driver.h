@@ -145,7 +145,7 @@ struct driver {
 	void (*judge)(struct store *s, struct ask *a, const struct reply *r);
 };
 
-extern const struct driver drv_chroma;
+extern const struct driver drv_chroma, drv_weaviate;
 extern const struct driver drv_openai;	/* an embedding server: no store, not in the table */
 
 const struct driver *driver_find(const char *name);	/* NULL if unknown */

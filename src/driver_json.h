@@ -10,6 +10,8 @@
 #include "cleanup.h"
 #include "driver.h"
 
+#define NO_ID "00000000-0000-5000-8000-000000000000"	/* no UUIDv5 of ours: deletes nothing */
+
 void cleanup_json(json_object **o);
 #define auto_json __attribute__((cleanup(cleanup_json)))
 

@@ -4,6 +4,7 @@
 
 static const struct driver *const drivers[] = {
 	&drv_chroma,
+	&drv_weaviate,
 	NULL
 };
 

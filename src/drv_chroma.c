@@ -19,7 +19,6 @@
 
 #define METRIC "cosine"
 #define PAGE 1000
-#define TOUCH_ID "00000000-0000-5000-8000-000000000000"	/* no UUIDv5 of ours */
 
 enum { STEP_FIRST, STEP_SECOND, STEP_END };
 
@@ -188,7 +187,7 @@ static void build_records(const struct store *s, const struct ask *a, struct req
 		break;
 	case ASK_TOUCH:
 		r->url = url_by_id(s, "delete");
-		buf_adds(&r->body, "{\"ids\":[\"" TOUCH_ID "\"]}");
+		buf_adds(&r->body, "{\"ids\":[\"" NO_ID "\"]}");
 		break;
 	case ASK_LIST:
 		r->url = url_by_id(s, "get");
