@@ -174,9 +174,9 @@ char *answer_words(const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
 	const char *s = told(o);
-	char *words = s ? squeeze(s, strlen(s)) : squeeze(r->body.data, r->body.len);
+	char *words = s ? squeeze(s, strlen(s)) : r->body.len ? squeeze(r->body.data, r->body.len) : NULL;
 
-	if (*words)
+	if (words && *words)
 		return words;
 	free(words);
 	return xasprintf("HTTP %ld without a text", r->status);

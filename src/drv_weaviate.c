@@ -46,6 +46,7 @@ enum {
 enum { UPSERT_REMOVE, UPSERT_WRITE, UPSERT_CHECK };	/* cursor: the next object to remove */
 enum { DELETE_BATCH, DELETE_SINGLE };			/* cursor: rounds; the next object */
 enum { FETCH_GET, FETCH_CHECK };			/* cursor: the next object */
+enum { TOUCH_WRITE, TOUCH_SHARDS };
 
 /* Names */
 
@@ -450,7 +451,12 @@ static int build_records(const struct store *s, struct ask *a, struct request *r
 	case ASK_UPSERT: return build_upsert(s, a, r);
 	case ASK_DELETE: return build_delete(s, a, r);
 	case ASK_FETCH: return build_fetch(s, a, r);
-	case ASK_TOUCH: build_batch_delete(s, a, r); break;
+	case ASK_TOUCH:
+		if (a->step == TOUCH_WRITE)
+			build_batch_delete(s, a, r);
+		else
+			call(r, "GET", url_class(s, "/shards"));
+		break;
 	case ASK_LIST: build_list(s, a, r); break;
 	case ASK_SEARCH: build_search(s, a, r); break;
 	default:
@@ -953,15 +959,20 @@ static void judge_batch_delete(struct verdict *v, const struct store *s, struct 
 	int64_t matches = number_of(results, "matches"), done = number_of(results, "successful");
 	bool again = next_again(a, 0) < a->n;
 
-	if (matches < 0 || done < 0 || done > matches || a->cursor > a->n)
+	if (matches < 0 || done < 0 || done > matches || a->cursor > a->n) {
 		unclear(v, r);
-	else if (done == matches)
+	} else if (done == matches) {
 		v->scope = VERDICT_OK;
-	else if (done > 0 && a->kind == ASK_DELETE && !r->resent) {
+	} else if (done > 0 && a->kind == ASK_DELETE && !r->resent) {
 		a->cursor++;
 		return;
-	} else
+	} else {
 		judge_not_deleted(v, s, results);
+	}
+	if (a->kind == ASK_TOUCH && v->scope == VERDICT_OK && !known_by_name(s)) {
+		a->step = TOUCH_SHARDS;
+		return;
+	}
 	if (v->scope != VERDICT_OK || !again) {
 		end_with(a, v);
 		return;
@@ -1313,9 +1324,9 @@ static void judge_probe(struct store *s, struct ask *a, const struct reply *r)
 		  ? OPEN_PROBE_REMOVE : OPEN_CREATE;
 }
 
-static void judge_shards(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
+/* The name that comes first, whatever their order; "" if there is none.  Borrowed. */
+static const char *first_shard(json_object *o)
 {
-	auto_json json_object *o = answer_json(r);
 	const char *first = "";
 
 	for (size_t i = 0; json_object_is_type(o, json_type_array) && i < json_object_array_length(o); i++) {
@@ -1324,6 +1335,37 @@ static void judge_shards(struct verdict *v, struct store *s, struct ask *a, cons
 		if (*name && (!*first || strcmp(name, first) < 0))
 			first = name;
 	}
+	return first;
+}
+
+/* A write that changes nothing succeeds on a read-only shard too, and where auto-schema has made a class
+ * of the same name anew: the shards tell. */
+static void judge_touched(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = answer_json(r);
+	const char *first = first_shard(o);
+
+	if (!*first) {
+		unclear(v, r);
+	} else if (strcmp(first, s->collection_id)) {
+		v->scope = VERDICT_RUN;
+		verdict_say(v, "collection '%s' was deleted and made anew since it was opened", s->collection);
+	} else {
+		v->scope = VERDICT_OK;
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			if (!strcmp(text_of(json_object_array_get_idx(o, i), "status"), "READONLY")) {
+				v->scope = VERDICT_STORE;
+				verdict_say(v, "a shard of collection '%s' is read-only", s->collection);
+			}
+	}
+	end_with(a, v);
+}
+
+static void judge_shards(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = answer_json(r);
+	const char *first = first_shard(o);
+
 	if (!*first) {
 		unclear(v, r);
 		end_with(a, v);
@@ -1494,8 +1536,13 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 		else
 			judge_upsert_check(v, s, a, r);
 		break;
-	case ASK_DELETE:
-	case ASK_TOUCH: judge_batch_delete(v, s, a, r); break;
+	case ASK_DELETE: judge_batch_delete(v, s, a, r); break;
+	case ASK_TOUCH:
+		if (a->step == TOUCH_WRITE)
+			judge_batch_delete(v, s, a, r);
+		else
+			judge_touched(v, s, a, r);
+		break;
 	case ASK_COUNT: judge_count(v, s, a, r); break;
 	case ASK_LIST: judge_list(v, s, a, r); break;
 	case ASK_FETCH:

@@ -5,6 +5,7 @@
 
 #define URL "http://localhost:8080/v1/"
 #define SHARD "ttBsLSzgNonZ"
+#define SHARDS "[{\"name\":\"zz\",\"status\":\"READY\"},{\"name\":\"" SHARD "\",\"status\":\"READY\"}]"
 
 static void set_up(void)
 {
@@ -615,15 +616,47 @@ static void test_not_deleted(void)
 
 static void test_touch(void)
 {
+	static const struct turn named[] = {
+		{ "DELETE", "batch/objects", NULL, 200, DELETED("0", "0") },
+	};
 	static const struct turn turns[] = {
 		{ "DELETE", "batch/objects", DELETE_IDS("\"00000000-0000-5000-8000-000000000000\""), 200,
 		  DELETED("0", "0") },
+		{ "GET", "schema/Code/shards", "", 200, SHARDS },
+	};
+	static const struct {
+		long status;
+		const char *body;
+		enum verdict_scope scope;
+		const char *says;
+	} rows[] = {
+		{ 200, "[{\"name\":\"" SHARD "\",\"status\":\"READY\"},{\"name\":\"zz\",\"status\":\"READONLY\"}]",
+		  VERDICT_STORE, "read-only" },
+		{ 200, "[{\"name\":\"another\",\"status\":\"READY\"}]", VERDICT_RUN, "made anew" },
+		{ 404, "{\"error\":[{\"message\":\"non-existing index for Code\"}]}", VERDICT_OPENING, "" },
+		{ 200, "[]", VERDICT_UNKNOWN, "" }, { 200, "", VERDICT_UNKNOWN, "" }, { 503, "", VERDICT_STORE, "" },
 	};
 	struct ask a;
 
 	begin(&a, ASK_TOUCH, 0);
 	PLAY(&a, turns, "touch");
 	ok(verdict_is(&a.verdict, VERDICT_OK, false), "touched");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(&a, ASK_TOUCH, 0);
+		next(&a);
+		reply(&a, 200, DELETED("0", "0"));
+		next(&a);
+		reply(&a, rows[i].status, rows[i].body);
+		ok(a.verdict.scope == rows[i].scope && strstr(a.verdict.text, rows[i].says), "touch, shards %zu: %s", i,
+		   a.verdict.text);
+		want_end(&a, "touch");
+	}
+	free(store.collection_id);
+	store.collection_id = xstrdup("Code");
+	begin(&a, ASK_TOUCH, 0);
+	PLAY(&a, named, "touch, shards unknown");
+	ok(verdict_is(&a.verdict, VERDICT_OK, false), "touched without a look at the shards");
+	set_up();
 	for (size_t i = 0; i < COUNT(table); i++) {
 		begin(&a, ASK_TOUCH, 0);
 		next(&a);
@@ -707,6 +740,7 @@ static void test_list(void)
 	memcpy(a.after, ID0, sizeof(ID0));
 	PLAY(&a, more, "the next page");
 	ok(a.verdict.scope == VERDICT_OK && !a.nfound && a.end && !strcmp(a.after, ID0), "is empty");
+	ask_release(&a);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		begin(&a, ASK_LIST, 0);
 		reply(&a, 200, bad[i]);
@@ -884,7 +918,6 @@ static void test_search(void)
 #define COSINE "\"vectorIndexConfig\":{\"distance\":\"cosine\"}"
 #define CLASS(vectoriser, props) "{\"class\":\"Code\",\"vectorizer\":\"" vectoriser "\"," COSINE \
 				 ",\"properties\":[" props "]}"
-#define SHARDS "[{\"name\":\"zz\",\"status\":\"READY\"},{\"name\":\"" SHARD "\",\"status\":\"READY\"}]"
 #define SAMPLE "{\"query\":\"{Get{Code(limit:10){_additional{vector}}}}\"}"
 #define PROBE "{\"class\":\"Code_linesync_probe\",\"description\":\"made by linesync to learn the default " \
 	      "vectoriser; can be deleted\"}"
