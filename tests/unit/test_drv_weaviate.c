@@ -998,6 +998,11 @@ static void test_open(void)
 		{ "GET", "schema/Code/shards", "", 403, "" },
 		{ "POST", "graphql", SAMPLE, 200, GET("") },
 	};
+	static const struct turn ghost[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", NULL, 422, "{\"error\":[{\"message\":\"class name Code already exists\"}]}" },
+		{ "GET", "schema/Code", "", 404, "" },
+	};
 	static const struct turn property[] = {
 		{ "GET", "schema/Code", "", 200, CLASS("text2vec-ollama", PROPS_BEHIND_PATH) },
 		{ "POST", "schema/Code/properties", PROP("file_path", "text", ",\"tokenization\":\"field\","
@@ -1019,6 +1024,9 @@ static void test_open(void)
 	PLAY(&a, race, "made by another meanwhile");
 	ok(verdict_is(&a.verdict, VERDICT_OK, false) && store.existed && !strcmp(store.collection_id, "Code"),
 	   "its name stands for it where shards may not be read");
+	begin_open(&a, true);
+	PLAY(&a, ghost, "there and not there");
+	ok(a.verdict.scope == VERDICT_RUN, "is not asked for without end");
 	begin_open(&a, true);
 	PLAY(&a, property, "made by hand");
 	ok(opened(&a, true, 0, "text2vec-ollama"), "a property that it lacks is added");
@@ -1118,8 +1126,17 @@ static void test_half(void)
 		{ "GET", "schema/Code", "", 200, CLASS("none", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
 	};
+	static const struct turn unknown[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", NULL, 422, no },
+		{ "GET", "schema/Code", "", 200, CLASS("none", PROPS) },
+		{ "GET", "schema/Code/shards", "", 403, "" },
+	};
 	struct ask a;
 
+	begin_open(&a, true);
+	PLAY(&a, unknown, "created, and its shards may not be read");
+	ok(verdict_is(&a.verdict, VERDICT_RUN, true), "is left alone");
 	begin_open(&a, true);
 	PLAY(&a, half, "half created");
 	ok(verdict_is(&a.verdict, VERDICT_RUN, true) && strstr(a.verdict.text, "create index: init shard: bad"),

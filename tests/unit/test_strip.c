@@ -46,7 +46,8 @@ static const struct {
 	{ "[{\"properties\":{]}]", "[{\"properties\":]}]" },
 	{ "[{\"vector\":,\"id\":1}]", NULL }, { "[{\"vector\":}]", NULL }, { "[{\"vector\":]", NULL },
 	{ "[{\"vector\"[1,2]:[3]}]", NULL },
-	{ "[{\"vector\",:[1,2]}]", NULL },
+	{ "[{\"vector\",:[1,2]}]", NULL }, { "[{\"vector\"}:[1,2]]", NULL },
+	{ "[{\"a\":\"vector\":[1,2]}]", NULL }, { "[[1,\"vector\":[1,2]]]", NULL },
 	{ "[{\"vector\":[1,2]]", "[{\"vector\":2]" },
 };
 
