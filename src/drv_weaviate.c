@@ -544,7 +544,8 @@ static void judge_read_only(struct verdict *v, const struct store *s, const char
 static bool judge_trouble(struct verdict *v, const struct store *s, const char *text)
 {
 	static const char *const no_class[] = {
-		"not present in schema", "failed to get class", "auto-schema: create collection", NULL
+		"not present in schema", "failed to get class", "auto-schema: create collection",
+		"no graphql provider present", NULL	/* where there is no class at all */
 	};
 	static const char *const no_index[] = { "non-existing index", "could not find index", NULL };
 	static const char *const cut_off[] = { "context canceled", "context deadline exceeded", NULL };
@@ -1219,8 +1220,9 @@ static bool property_fits(struct verdict *v, const struct store *s, const struct
 		return false;
 	}
 	if (want->tokens == WHOLE && strcmp(text_of(p, "tokenization"), "field")) {
-		verdict_say(v, "property '%s' of collection '%s' has the tokenization '%s', not 'field'; name "
-			    "another collection", want->name, s->collection, text_of(p, "tokenization"));
+		verdict_say(v, "property '%s' of collection '%s' has the tokenization '%s', not 'field'; "
+			    "name another collection", want->name, s->collection,
+			    text_of(p, "tokenization"));
 		return false;
 	}
 	return true;
@@ -1254,8 +1256,8 @@ static bool class_fits(struct verdict *v, const struct store *s, json_object *cl
 		verdict_say(v, "collection '%s' has tenants, which linesync does not know; name another",
 			    s->collection);
 	else if (named && json_object_object_length(named))
-		verdict_say(v, "collection '%s' has named vectors, which linesync does not know; name another",
-			    s->collection);
+		verdict_say(v, "collection '%s' has named vectors, which linesync does not know; name "
+			    "another", s->collection);
 	else if (is_true(index, "skip"))
 		verdict_say(v, "collection '%s' has no vector index (skip); name another", s->collection);
 	else if (strcmp(metric, METRIC))
@@ -1349,7 +1351,8 @@ static void judge_touched(struct verdict *v, const struct store *s, struct ask *
 		unclear(v, r);
 	} else if (strcmp(first, s->collection_id)) {
 		v->scope = VERDICT_RUN;
-		verdict_say(v, "collection '%s' was deleted and made anew since it was opened", s->collection);
+		verdict_say(v, "collection '%s' was deleted and made anew since it was opened",
+			    s->collection);
 	} else {
 		v->scope = VERDICT_OK;
 		for (size_t i = 0; i < json_object_array_length(o); i++)
