@@ -9,6 +9,7 @@ start_chroma
 # the sources alone: no build, no history
 mkdir sources
 for d in README.md src man scripts tests; do cp -r "$abs_top_srcdir/$d" sources/; done
+rm -rf sources/tests/fuzz/corpus
 
 found() { # found pieces|whole SHARE,...: at least these of each kind of query
 	python3 "$abs_top_srcdir/tests/bench/find" -u "$chroma_url" -d 1024 -k "$1" -a "$2" sources
