@@ -23,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "mock"))
 import chroma  # noqa: E402
 import server as mock_server  # noqa: E402
+import weaviate  # noqa: E402
 
 COLLECTION = "Code"
 FOREIGN = ("CHROMA_", "WEAVIATE_", "WCD_", "QDRANT_", "OPENAI_", "LINESYNC_", "STATE_DIRECTORY",
@@ -126,31 +127,26 @@ class Watched:
             self.on_applied(call.log["n"], call)
         return answer
 
-    def perform_later(self, call, ms):
+    def perform_later(self, call, ms, done=None):
         with self.lock:
             entry = [self.versions(call), time.monotonic(), None]
             self.arriving.append(entry)
-        generation = self.generation
-        with self.lock:
-            self.pending += 1
 
-        def late():
-            with self.lock:
-                if generation == self.generation:
-                    self.perform(call)
-                    self.pending -= 1
-                    entry[2] = time.monotonic()
-        timer = threading.Timer(ms / 1000, late)
-        timer.daemon = True
-        timer.start()
+        def arrived():
+            entry[2] = time.monotonic()
+        super().perform_later(call, ms, arrived)
 
 
 class WatchedChroma(Watched, chroma.Store):
     pass
 
 
-STORES = {"chroma": chroma}
-WATCHED = {"chroma": WatchedChroma}
+class WatchedWeaviate(Watched, weaviate.Store):
+    pass
+
+
+STORES = {"chroma": chroma, "weaviate": weaviate}
+WATCHED = {"chroma": WatchedChroma, "weaviate": WatchedWeaviate}
 
 
 class Ended:

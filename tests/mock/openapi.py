@@ -5,7 +5,6 @@ What running servers do beyond their description stands in the mock's SEEN, each
 it is written down.  The schemas are judged by jsonschema (Debian: python3-jsonschema); without it a Contract cannot be had
 (ImportError)."""
 
-import copy
 import json
 
 from server import Raw, template_re
@@ -20,15 +19,19 @@ class Seen:
     places where that is written down.
 
     statuses     {status: place} of any request
-    answers      {(kind, status): place}; the body is not judged
+    answers      {(kind, status): place}; the body is not judged.  {(kind, status, ""): place}: no body
     members      {(kind, status, path of the member): place}; a member that may have any value
+    nulls        {(kind, status, path of the member): place}; one that may be null
     shapes       {frozenset of the members of an object: place}; an answer of any status but 2xx
     null_values  {name of a definition: place}; the values of this map may be null in a request"""
 
-    def __init__(self, statuses, answers, members=(), shapes=(), null_values=()):
-        self.statuses, self.answers = statuses, answers
-        self.members, self.shapes = dict(members), dict(shapes)
+    def __init__(self, statuses, answers, members=(), nulls=(), shapes=(), null_values=()):
+        self.statuses, self.answers, self.shapes = statuses, answers, shapes
         self.null_values = null_values
+        self.paths = {}    # (kind, status): [(path, whether only a null is allowed)]
+        for listed, null in ((members, False), (nulls, True)):
+            for kind, status, path in listed:
+                self.paths.setdefault((kind, status), []).append((path.split("/"), null))
 
 
 def reduced(value):
@@ -182,7 +185,7 @@ class Contract:
 
     def judge_body(self, kind, status, schema, body):
         if body is None:
-            if schema and status < 300:
+            if schema and status < 300 and (kind, status, "") not in self.seen.answers:
                 yield "%d to %s: no body" % (status, kind)
             return
         if isinstance(body, Raw):
@@ -199,25 +202,23 @@ class Contract:
 
     def without_seen(self, kind, status, body):
         """body without the members that were seen to be otherwise than described."""
-        paths = [p.split("/") for k, s, p in self.seen.members if (k, s) == (kind, status)]
-        if paths:
-            body = copy.copy(body) if isinstance(body, list) else dict(body)
-        for path in paths:
-            body = without(body, path)
+        for path, null in self.seen.paths.get((kind, status), ()):
+            body = without(body, path, null)
         return body
 
 
-def without(value, path):
-    """value without the member at this path; "*": in each element of a list."""
+def without(value, path, null):
+    """value without the member at this path, if it is null or need not be; "*": in each element of a
+    list."""
     if path[0] == "*" and isinstance(value, list):
-        return [without(v, path[1:]) for v in value]
+        return [without(v, path[1:], null) for v in value]
     if not isinstance(value, dict) or path[0] not in value:
         return value
     out = dict(value)
-    if len(path) == 1:
+    if len(path) > 1:
+        out[path[0]] = without(out[path[0]], path[1:], null)
+    elif not null or out[path[0]] is None:
         del out[path[0]]
-    else:
-        out[path[0]] = without(out[path[0]], path[1:])
     return out
 
 

@@ -12,7 +12,8 @@ The control plane is below /_mock/ and is neither logged nor scripted nor checke
                             headers (keys left out), authorized, ids, paths, digests (file_path and
                             sync_digest of an upsert), applied (null: not yet or never),
                             status (null: none was sent), fault (what the script did, or null), end
-    GET  /_mock/stats       requests by kind, connections, in_flight, most_in_flight, pending
+    GET  /_mock/stats       requests by kind, connections, in_flight, most_in_flight, pending, and how
+                            often it was down and is back
     POST /_mock/script      replace the script: a list of rules, see below; GET shows it with hits
     GET  /_mock/violations  a list of {"n","side": "request"|"answer"|"mock","text"}
     POST /_mock/down        {"ms": N}: close the port and every connection for N ms
@@ -155,7 +156,7 @@ class Call:
         self.in_flight = None
         self.life = None            # of the store; a later one has forgotten this request
         self.begun = self.over = 0  # by the store's clock
-        self.do = {}
+        self.do, self.match = {}, {}    # of the rule that acts
         self.json = None
         self.json_error = None
         self.ids, self.paths, self.repos, self.digests, self.documents = [], [], [], [], []
@@ -229,6 +230,7 @@ class Store:
     upserts = {"upsert"}       # kinds of requests that store objects
     deletes = {"delete"}       # that delete those that they name
     reads = {"get"}            # that look at objects
+    instead = {"status", "refuse_objects", "raw", "hang"}    # deeds that do not do what is asked for
     max_body = 1 << 40         # bytes; a longer request is answered with 413
     contract_name = None       # the file with its description
 
@@ -350,7 +352,7 @@ class Store:
                     rule.hits += 1
             if acting:
                 call.log["fault"] = acting.spec.get("name", acting.do)
-                call.do = acting.do
+                call.do, call.match = acting.do, acting.match
         if self.contract and call.whole:
             self.blame(call, "request", self.contract.judge_request(call))
         return call.do
@@ -394,7 +396,8 @@ class Store:
             call.log["applied"] = False
             return a
 
-    def perform_later(self, call, ms):
+    def perform_later(self, call, ms, done=lambda: None):
+        """Does it in so many ms, then calls done; neither if the store was reset or killed."""
         generation = self.generation
 
         def late():
@@ -402,6 +405,7 @@ class Store:
                 if generation == self.generation:
                     if self.alive(call):
                         self.perform(call)
+                        done()
                     self.pending -= 1
         with self.lock:
             self.pending += 1
@@ -554,7 +558,7 @@ class Connection:
             else:
                 call.log["applied"] = False
             self.cut(call, do)
-        instead = "status" in do or "refuse_objects" in do or "raw" in do or "hang" in do
+        instead = store.instead & set(do)
         answer = None
         if not instead or do.get("apply"):
             answer = store.perform(call)
@@ -575,9 +579,9 @@ class Connection:
             self.sock.sendall(do["raw"].encode())
             call.log["end"] = "raw"
             raise Gone
-        if "status" in do or "refuse_objects" in do:
+        if instead:
             answer = store.scripted_answer(do)
-        self.finish(call, answer, do, instead)
+        self.finish(call, answer, do, {"status", "refuse_objects"} & instead)
         if do.get("close_after") or "close_after_ms" in do:
             time.sleep(do.get("close_after_ms", 0) / 1000)
             return False
@@ -603,11 +607,11 @@ class Connection:
                     break
         raise Gone
 
-    def finish(self, call, answer, do, instead=False):
+    def finish(self, call, answer, do, scripted=()):
         call.log["status"] = answer.status
         if self.store.contract and not do.get("unlisted"):
             self.store.blame(call, "answer",
-                             self.store.contract.judge_answer(call, answer, instead))
+                             self.store.contract.judge_answer(call, answer, bool(scripted)))
         call.log["end"] = "answered"
         if not do.get("slow_bytes"):
             self.store.finish(call)    # before the client can ask what is in flight
@@ -685,7 +689,7 @@ def control(server, method, target, body):
                 return Answer(200, {"requests": store.asked, "kinds": dict(store.kinds),
                                     "connections": store.connections, "in_flight": store.in_flight,
                                     "most_in_flight": store.most_in_flight,
-                                    "pending": store.pending})
+                                    "pending": store.pending, "restarts": server.restarts})
         elif what == ("POST", "script"):
             if not isinstance(given, list):
                 raise ValueError("a script is a list of rules")
@@ -709,6 +713,7 @@ class Server:
         self.connections = set()
         self.lock = threading.Lock()
         self.down_s = None
+        self.restarts = 0
         self.ended = False
         self.wake_r, self.wake_w = socket.socketpair()
         self.listen(port)
@@ -728,7 +733,6 @@ class Server:
     def kill(self, ms):
         """Ends and comes back as a process that was killed does."""
         self.store.kill()
-        self.cut_all()
         self.down(ms)
 
     def end(self, *_):
@@ -767,6 +771,7 @@ class Server:
         self.cut_all()
         time.sleep(wait)
         self.listen(self.port)
+        self.restarts += 1
 
     def cut_all(self):
         with self.lock:

@@ -103,8 +103,8 @@ class Server:
 
 
 class Mock(Server):
-    def __init__(self, *options):
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "chroma.py"), *options],
+    def __init__(self, *options, program="chroma.py"):
+        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, program), *options],
                                         stdout=subprocess.PIPE, text=True)
         super().__init__("http://127.0.0.1:" + self.process.stdout.readline().strip())
         self.panel = Server("http://127.0.0.1:%d" % self.port)
@@ -644,12 +644,12 @@ def scripted(mock):
     check(mock.control("GET", "dump"), {}, "reset drops them")
 
 
-def contract_file():
+def contract_file(name):
     try:
         import jsonschema  # noqa: F401 (is it there?)
     except ImportError:
         return None
-    return server.contract_path("chroma.openapi.json")
+    return server.contract_path(name)
 
 
 def contract(mock):
@@ -692,7 +692,7 @@ def endings():
 
 def main():
     real = Server(os.environ["CHROMA_URL"]) if os.environ.get("CHROMA_URL") else None
-    described = contract_file()
+    described = contract_file("chroma.openapi.json")
     mock = Mock(*(["--contract", described] if described else []))
     try:
         converse(mock, real, SCRIPT)
