@@ -135,6 +135,7 @@ need() {
 }
 
 done_testing() {
+	judge_mock
 	printf '1..%d\n' "$tap_count"
 	finished=1
 	[ $tap_failed = 0 ]
@@ -262,7 +263,7 @@ start_mock() {
 	local port_option=(--port 0) a
 	for a; do [ "$a" != --port ] || port_option=(); done
 	rm -f "$scratch/mock.out"
-	python3 "$abs_top_srcdir/tests/mock/chroma.py" ${port_option[@]+"${port_option[@]}"} "$@" \
+	python3 "$abs_top_srcdir/tests/mock/chroma.py" --contract ${port_option[@]+"${port_option[@]}"} "$@" \
 		>"$scratch/mock.out" 2>>"$scratch/mock.err" </dev/null &
 	mock_pid=$!
 	started "$mock_pid"
@@ -276,7 +277,19 @@ start_mock() {
 	export LINESYNC_STORE=chroma:$mock_url
 }
 
-stop_mock() { end_pid "$mock_pid"; }
+stop_mock() { judge_mock; end_pid "$mock_pid"; }
+
+# judge_mock: a test, if there is a mock and the store's description: was all as that says?
+judge_mock() {
+	[ -n "${mock_url-}" ] && alive "$mock_pid" || return 0
+	local name='requests and answers are as the store describes them'
+	if grep -q 'nothing is checked' "$scratch/mock.err"; then
+		skip "$name" "$(head -n 1 "$scratch/mock.err")"
+	else
+		is "$(python3 -c 'import sys, urllib.request as u
+print(u.urlopen(sys.argv[1] + "/_mock/violations").read().decode()[:1000])' "$mock_url")" '[]' "$name"
+	fi
+}
 
 # start_chroma [NAME [PORT]]: starts a real Chroma with its data in $scratch/NAME (chroma); sets
 # chroma_dir, chroma_url, and LINESYNC_STORE.  May be called again after stop_chroma.  Where none can

@@ -319,7 +319,7 @@ class Mocked(Worker):
 
     def __init__(self, name):
         self.mock = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "..", "mock", "chroma.py")],
+            [sys.executable, os.path.join(HERE, "..", "mock", "chroma.py"), "--contract"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         super().__init__(name, "http://127.0.0.1:%d" % int(self.mock.stdout.readline()))
         self.late_ms = LATE_MS
@@ -365,7 +365,10 @@ class Mocked(Worker):
             os.chmod(self.state, 0o600)
 
     def stored(self):
-        """{document: digest of its text}; every id is looked at."""
+        """{document: digest of its text}; every id is looked at, and what the store made of requests."""
+        undescribed = self.control("GET", "violations")
+        if undescribed:
+            raise Wrong("not as the store describes it: %s" % undescribed[:3])
         docs = {}
         dump = self.control("GET", "dump")
         for i, r in dump.get(COLLECTION, {"records": {}})["records"].items():

@@ -6,7 +6,8 @@
 Listens on 127.0.0.1 only and prints its port on the first line of standard output.  It ends on
 SIGTERM or SIGINT, and when its parent dies (--stay: not then).  With --contract every request and
 every answer is checked against the OpenAPI description of the store (openapi.py); without a file it
-looks for chroma.openapi.json in $LINESYNC_CONTRACTS, then in ../shared/contracts beside the project.
+looks for chroma.openapi.json in $LINESYNC_CONTRACTS, then in ../shared/contracts beside the project, and
+without it checks nothing.
 --token KEY answers 401 to requests whose x-chroma-token is another.  server.py says how it is steered.
 
 What it answers follows a real server (1.5.9); test_mock.py holds it to that.  Kept: one merging

@@ -6,7 +6,8 @@
 Listens on 127.0.0.1 only and prints its port on the first line of standard output.  It ends on
 SIGTERM or SIGINT, and when its parent dies (--stay: not then).  With --contract every request and
 every answer is checked against the Swagger description of the store (openapi.py); without a file it
-looks for weaviate.openapi.json in $LINESYNC_CONTRACTS, then in ../shared/contracts beside the project.
+looks for weaviate.openapi.json in $LINESYNC_CONTRACTS, then in ../shared/contracts beside the project, and
+without it checks nothing.
 --token KEY answers 401 to requests without that key.  server.py says how it is steered.
 
 Three things are kept apart for each object, as a real one keeps them: what is stored (GET, HEAD, the
