@@ -236,6 +236,12 @@ class World:
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
 
+    def kill_store(self):
+        """What a SIGKILL of the server does, and a new start."""
+        self.store.kill()
+        self.stop_store()
+        self.start_store()
+
     def script(self, *rules):
         self.store.set_rules(rules)
 
@@ -504,7 +510,7 @@ def open_terminal():
         raise Skipped("no terminal can be had: %s" % e) from e
 
 
-def run_tests(tests):
+def run_tests(tests, store="chroma"):
     """The end of a file of tests: functions that take a new World, all of them, or those that the
     command line names.  -v shows what linesync says.  Returns the exit status."""
     names = [a for a in sys.argv[1:] if a != "-v"]
@@ -513,7 +519,7 @@ def run_tests(tests):
         if names and t.__name__ not in names:
             continue
         report.note(t.__name__)
-        w = World(verbose)
+        w = World(verbose, store)
         try:
             t(w)
         except Skipped as e:

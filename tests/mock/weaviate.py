@@ -1170,7 +1170,7 @@ class Store(server.Store):
     doings = {"partly", "fail_objects", "no_vector", "read_only", "say"}
     upserts = {"upsert", "object_create", "put"}
     deletes = {"delete", "object_delete"}
-    reads = {"get", "head", "find", "query"}
+    reads = {"get", "head", "query"}
 
     def __init__(self, contract, token):
         self.max_results = 10000            # QUERY_MAXIMUM_RESULTS
