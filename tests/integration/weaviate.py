@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""weaviate.py [-v] [NAME...] - what the user is promised of a Weaviate, on the mock that keeps apart what
+is stored, what a filter matches and what a search finds.  NAMEs: only these."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import Steered, delete, put, record, report, run_tests, weaviate  # noqa: E402
+
+UPSERT = {"kind": "upsert"}
+PATHS = ["d%d" % n for n in range(6)]
+same, test = report.same, report.test
+
+
+def lines(text, paths=PATHS):
+    return [put(p, "%s %s" % (text, p)) for p in paths]
+
+
+def holds(w, text, what, paths=PATHS):
+    """A test: the store has these documents, filters match and searches find all of it."""
+    same((w.documents(), w.store.not_filtered(), w.store.not_indexed()),
+         ({("R", p): "%s %s" % (text, p) for p in paths}, [], []), what)
+
+
+def prepared(w):
+    ended = w.sync([*lines("old"), record("P0")])
+    same((ended.rc, w.position("R")), (0, "P0"), "prepared")
+
+
+def make_class(w, name="Code", **more):
+    c = weaviate.Class(weaviate.described({"class": name, **more}, "none"))
+    with w.store.lock:
+        w.store.classes[name] = c
+    return c
+
+
+# ---- what was cut off is found again ----
+
+
+# how an attempt ends, and how far it came
+CUTS = [("no answer", {"apply_then_drop": True, "partly": {"indexed": 0}}),
+        ("no answer, half of it done", {"apply_then_drop": True, "partly": {
+            "stored": 4, "filtered": 3, "indexed": 1}}),
+        ("no answer, and no filter knows of it", {"apply_then_drop": True, "partly": {"filtered": 0}}),
+        ("half an answer", {"partial": 200, "partly": {"indexed": 2}}),
+        ("an answer in vain", {"raw": "HTTP/1.1 200 OK\r\n", "apply": True, "partly": {"indexed": 0}}),
+        ("the server is killed", {"kill": {"ms": 50}, "partly": {"stored": 5, "filtered": 2, "indexed": 1}}),
+        ("a proxy's 504", {"status": 504, "apply": True, "partly": {"indexed": 0}}),
+        ("502", {"status": 502, "apply": True, "partly": {"indexed": 3}}),
+        ("500", {"status": 500, "apply": True, "partly": {"indexed": 0}}),
+        ("503", {"status": 503, "apply": True, "partly": {"indexed": 0}}),
+        ("an empty answer", {"status": 200, "body": "", "apply": True, "partly": {"indexed": 0}}),
+        ("an answer that is no list", {"status": 200, "body": {}, "apply": True, "partly": {"indexed": 0}}),
+        ("some failed, and are stored", {"partly": {
+            "indexed": 2, "message": "insert to vector index: not enough memory"}}),
+        ("a full disk", {"fail_objects": {"stored": True, "message":
+                                          "put object: write segment.wal: no space left on device"}})]
+
+
+def cut_off(w):
+    prepared(w)
+    for n, (name, do) in enumerate(CUTS):
+        w.script({"match": UPSERT, "times": 1, "do": do})
+        text = "new%d" % n
+        ended = w.sync([*lines(text), record("P%d" % (n + 1))], "--connections", "1")
+        same((ended.rc, ended.statuses(6), w.position("R")), (0, ["completed"] * 6, "P%d" % (n + 1)), name)
+        holds(w, text, name + ": stored and found")
+
+
+def cut_repeats(w):
+    """The repeat is cut off as well, at each of its requests."""
+    prepared(w)
+    for n, kind in enumerate(("object_delete", "upsert", "query")):
+        w.script({"match": UPSERT, "times": 1, "do": {"apply_then_drop": True, "partly": {"indexed": 0}}},
+                 {"match": {"kind": kind, "after": kind == "upsert"}, "times": 2,
+                  "do": {"apply_then_drop": True, "partly": {"indexed": 0}}})
+        text = "new%d" % n
+        ended = w.sync(lines(text), "--connections", "1")
+        same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), "%s of the repeat is cut too" % kind)
+        holds(w, text, "stored and found")
+
+
+def late_arrival(w):
+    """The lost attempt arrives after the delete of the repeat and before its upsert, which then says
+    SUCCESS and is not indexed."""
+    prepared(w)
+    lost, deleted = [], []
+
+    def arrive(_n, call):
+        if call.kind == "object_delete":
+            deleted.append(call)
+        if call.kind == "upsert" and not lost:
+            lost.append(call)
+        elif call.kind == "upsert" and deleted and not lost[0].do.get("partly"):
+            lost[0].do = {"partly": {"indexed": 1}}
+            w.store.perform(lost[0])
+    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "rst": True}})
+    ended = w.sync(lines("new"), "--connections", "1", on_request=arrive)
+    same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), "a late arrival within the repeat")
+    holds(w, "new", "stored and found")
+
+
+def in_doubt(w):
+    prepared(w)
+    w.script({"match": UPSERT, "times": 1, "do": {"partly": {"filtered": 2, "indexed": 1}}})
+    killed = w.sync([*lines("new"), record("P1")], kill_applied=1)
+    same((killed.rc, len(w.store.not_indexed())), (137, 5), "linesync is killed in a batch")
+    w.settle()
+    other = w.sync([put("other", "new other"), record("P2")], "--no-retry")
+    same((w.position("R"), other.status(1)), ("P0", "completed"), "another input does not settle it")
+    test(set(PATHS) - w.touched("R") <= {"d0"}, "what no search finds counts as changed",
+         w.touched("R"))
+    ended = w.sync([*lines("new"), record("P3")])
+    same((ended.rc, w.position("R")), (0, "P3"), "fed again: done")
+    holds(w, "new", "stored and found", [*PATHS, "other"])
+
+
+def read_back(w):
+    """What was stored, found and never acknowledged is done without being sent again."""
+    prepared(w)
+    killed = w.sync(lines("new"), kill_applied=1)
+    same(killed.rc, 137, "linesync is killed after a whole batch")
+    w.settle()
+    w.store.clear_log()
+    ended = w.sync([put("other", "new other")], "--no-retry")
+    same((ended.rc, [p for e in w.store.log for p in e["paths"]]), (0, ["other"]),
+         "it is read back, not sent again")
+    same(sorted(w.touched("R")), sorted([*PATHS, "other"]), "it counts as changed since the position")
+    holds(w, "new", "stored and found", [*PATHS, "other"])
+
+
+def deletes_in_doubt(w):
+    """A batch delete does not see what no filter matches."""
+    w.script({"match": UPSERT, "times": 1, "do": {"partly": {"filtered": 0}}})
+    killed = w.sync(lines("new"), kill_applied=1)
+    same((killed.rc, len(w.store.not_filtered())), (137, 6), "linesync is killed in a batch")
+    w.settle()
+    ended = w.sync([delete(p) for p in PATHS])
+    same((ended.rc, ended.statuses(6), w.documents()), (0, ["completed"] * 6, {}), "deleted all the same")
+    w.script()
+    prepared(w)
+    w.script({"match": {"kind": "delete"}, "times": 1, "do": {"apply_then_drop": True}})
+    ended = w.sync([delete(p) for p in PATHS[:3]], "--connections", "1")
+    same((ended.rc, ended.statuses(3), sorted(p for _, p in w.documents())),
+         (0, ["completed"] * 3, PATHS[3:]), "a delete whose answer was lost")
+
+
+# ---- what an answer says ----
+
+
+def read_only(w):
+    prepared(w)
+    w.script({"match": UPSERT, "times": 2, "do": {"read_only": "resource pressure"}})
+    ended = w.sync(lines("new"))
+    same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), "one says read-only: all are sent again")
+    holds(w, "new", "stored and found")
+    w.script({"match": {"kind": "delete|object_delete"}, "times": 2,
+              "do": {"read_only": "resource pressure"}})
+    ended = w.sync([delete("d0"), delete("d1")], "--connections", "1")
+    same(ended.rc, 0, "read-only for deletes")
+    holds(w, "new", "which are done afterwards", PATHS[2:])
+    c = w.store.classes["Code"]
+    c.read_only = "manually set by user"
+    ended = w.sync(lines("newer"), "--give-up", "100ms")
+    same((ended.rc in (75, 78), [s for s in ended.statuses(6) if s]), (True, []),
+         "set by a user: it stops, with nobody charged")
+    test("READY" in ended.err, "and says how to open it", ended.err)
+    c.read_only = None
+    ended = w.sync(lines("newer"))
+    same(ended.rc, 0, "opened: the same command resumes")
+    holds(w, "newer", "stored and found")
+
+
+def refused_objects(w):
+    prepared(w)
+    w.script({"match": {"kind": "upsert", "path": "d2"}, "do": {"fail_objects": {
+        "message": "invalid text property 'content' on class 'Code': not a string"}}})
+    ended = w.sync(lines("new"))
+    same((ended.rc, ended.statuses(6)), (1, ["completed"] * 2 + ["failed"] + ["completed"] * 3),
+         "an object that is refused fails alone")
+    e = ended.of(3)["error"]
+    same((e["code"], "invalid text property" in e["message"]), ("store-rejected", True), "in the store's words")
+    same((w.documents()["R", "d2"], len(w.store.log[-1]["ids"])), ("old d2", 1), "the old one stays")
+    w.script()
+    ended = w.sync([])
+    same((ended.rc, w.documents()["R", "d2"]), (0, "new d2"), "and it is tried again")
+    holds(w, "new", "stored and found")
+
+
+def no_body(w):
+    prepared(w)
+    w.script({"match": {"kind": "upsert", "content": "new d4"}, "do": {"say": "panic"}})
+    ended = w.sync(lines("new"), "--max-retries", "2")
+    same((ended.rc, ended.statuses(6)), (1, ["completed"] * 4 + ["failed", "completed"]),
+         "a 200 without a body is no success: only the object that it belongs to fails")
+    same({p: t for (_, p), t in w.documents().items() if p != "d4"},
+         {p: "new " + p for p in PATHS if p != "d4"}, "the others are stored")
+    same(w.store.not_indexed(), [], "and found")
+
+
+def slow_or_small(w):
+    """400 'i/o timeout' and 'not enough memory' are no refusals."""
+    prepared(w)
+    for say in ("io-timeout", "no-memory"):
+        w.script({"match": {"kind": "upsert", "min_objects": 3}, "do": {"say": say}})
+        ended = w.sync(lines(say), "--connections", "1")
+        same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), say + ": sent again, smaller")
+        holds(w, say, "stored and found")
+
+
+def quota(w):
+    prepared(w)
+    w.script({"match": UPSERT, "do": {"say": "quota"}})
+    ended = w.sync(lines("new"))
+    same((ended.rc, ended.results), (78, []), "no room by contract: it stops, with nobody charged")
+    test("limit reached" in ended.err, "in the store's words", ended.err)
+
+
+# ---- what lasts ----
+
+
+def lasts(w):
+    """After exit 0 a kill of the server takes nothing."""
+    for n, options in enumerate(((), ("--batch-size", "1"), ("--connections", "1"),
+                                 ("--batch-size", "2", "--connections", "2"), ("--flush-ms", "1"))):
+        text = "v%d" % n
+        ended = w.sync(lines(text), *options)
+        w.kill_store()
+        same(ended.rc, 0, "a run with %s" % " ".join(options or ["nothing special"]))
+        holds(w, text, "the server is killed, and all is found")
+
+
+def printed_lasts(w):
+    """What was printed lasts: the server is killed after some results, and the run goes on."""
+    for stop in (1, 3, 5):
+        run = Steered(w, "--batch-size", "1", "--connections", "1", "--flush-ms", "1")
+        text = "s%d" % stop
+        run.feed(*lines(text))
+        run.wait_results(stop)
+        done = [r["path"] for r in map(weaviate.json.loads, run.out.decode().split("\n")[:stop])]
+        w.kill_store()
+        with w.store.lock:
+            found = {p["file_path"] for i, p, t, _ in w.store.objects()
+                     if i not in w.store.not_indexed() and t.startswith(text)}
+        same([p for p in done if p not in found], [], "killed after %d results: those are found" % stop)
+        ended = run.end()
+        same((ended.rc, sorted(w.documents())), (0, [("R", p) for p in PATHS]), "the run goes on")
+
+
+def cut_witness(w):
+    """The later write itself gets no answer."""
+    w.script({"match": {"kind": "delete"}, "times": 2, "do": {"apply_then_drop": True}})
+    ended = w.sync(lines("new"))
+    w.kill_store()
+    same(ended.rc, 0, "the smallest write is cut off twice")
+    holds(w, "new", "the server is killed after the end, and all is found")
+
+
+# ---- deletes ----
+
+
+def many_deletes(w):
+    many = ["m%d" % n for n in range(35)]
+    w.sync(lines("old", [*many, "d5"]))
+    w.store.max_results = 10
+    ended = w.sync([delete(p) for p in many])
+    w.store.max_results = 10000
+    same((ended.rc, ended.statuses(35), w.documents()), (0, ["completed"] * 35, {("R", "d5"): "old d5"}),
+         "a store that deletes ten at a time is asked until all are gone")
+    w.sync(lines("new"))
+    first = w.objects()["R", "d0"]["id"]
+    w.script({"match": {"kind": "delete", "id": first}, "times": 1,
+              "do": {"fail_objects": {"message": "context deadline exceeded"}}})
+    ended = w.sync([delete("d0"), delete("d1")], "--connections", "1")
+    same((ended.rc, ended.statuses(2), sorted(p for _, p in w.documents())),
+         (0, ["completed"] * 2, PATHS[2:]), "one that failed is deleted later")
+    ended = w.sync([delete("never"), delete("d0")])
+    same((ended.rc, ended.status(1), ended.status(2)), (0, "completed", "skipped:unchanged"),
+         "what is not there counts as deleted")
+
+
+# ---- collections ----
+
+
+def names(w):
+    state = ("--state", os.path.join(w.dir, "named"))
+    ended = w.sync(lines("x"), "--collection", "myCode", *state)
+    same((ended.rc, list(w.store.classes)), (0, ["MyCode"]), "a small first letter is raised")
+    test("MyCode" in ended.err, "which is said", ended.err)
+    ended = w.sync(lines("x"), "--collection", "MyCode", *state)
+    same((ended.rc, ended.statuses(6)), (0, ["skipped:unchanged"] * 6), "it is the same collection")
+    ended = w.sync(lines("x"), "--collection", "my-code", "--state", os.path.join(w.dir, "another"))
+    same((ended.rc, "My_code" in ended.err, list(w.store.classes)), (64, True, ["MyCode"]),
+         "a name that cannot be is refused, with one that can")
+
+
+def described(w):
+    prepared(w)
+    config = w.store.classes["Code"].config
+    tokens = {p["name"]: p.get("tokenization") for p in config["properties"]}
+    same((config["vectorizer"], config["vectorIndexConfig"]["distance"], tokens["file_path"],
+          tokens["repository"]), ("none", "cosine", "field", "field"), "the class is made explicitly")
+    test(not any("auto-schema" in str(p.get("description")) for p in config["properties"]),
+         "and nothing is left to auto-schema", config["properties"])
+
+
+def unfit(w):
+    w.store.auto_schema = True
+    c = make_class(w, "Auto", description=weaviate.generated())
+    c.add_property(weaviate.guessed_property("file_path", "a"))
+    make_class(w, "Euclid", vectorIndexConfig={"distance": "l2-squared"})
+    for name, word in (("Auto", "auto-schema"), ("Euclid", "l2-squared")):
+        ended = w.sync(lines("x"), "--collection", name, "--state", os.path.join(w.dir, name))
+        same((ended.rc, ended.results, w.store.classes[name].objects), (78, [], {}), "refused: " + name)
+        test(word in ended.err, "it says why", ended.err)
+    ended = w.sync(lines("x"), "--no-create")
+    same((ended.rc, "Code" in w.store.classes), (78, False), "--no-create makes none")
+    prepared(w)
+    ended = w.sync(lines("new"), "--embed", "hash:16", "--state", os.path.join(w.dir, "16"))
+    same((ended.rc, ended.results), (78, []), "another length of vectors: 78")
+    holds(w, "old", "and nothing is stored")
+
+
+def vanished(w):
+    prepared(w)
+    w.store.classes.clear()
+    ended = w.sync(lines("new"))
+    same((ended.rc, ended.results, w.store.classes), (78, [], {}), "a class that is gone: 78")
+    same(w.ask("forget", "--all")[0], 0, "forgotten")
+    ended = w.sync([*lines("new"), record("P1")])
+    same((ended.rc, w.position("R")), (0, "P1"), "then everything is fed again")
+    holds(w, "new", "stored and found")
+
+
+def keys(w):
+    w.store.token = "secret"
+    ended = w.sync(lines("x"))
+    same((ended.rc, ended.results), (77, []), "without the key: 77")
+    w.env["WEAVIATE_API_KEY"] = "secret"
+    ended = w.sync(lines("x"))
+    same(ended.rc, 0, "with it")
+    w.store.token = None
+    ended = w.sync(lines("y"))
+    same((ended.rc, ended.results), (77, []), "a key that the server does not know of: 77")
+    test("key" in ended.err, "it says what to do", ended.err)
+
+
+TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
+         slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
+         vanished, keys]
+
+if __name__ == "__main__":
+    sys.exit(run_tests(TESTS, "weaviate"))
