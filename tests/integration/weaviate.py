@@ -4,6 +4,7 @@ is stored, what a filter matches and what a search finds.  NAMEs: only these."""
 
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import Steered, delete, put, record, report, run_tests, weaviate  # noqa: E402
@@ -248,6 +249,45 @@ def printed_lasts(w):
         same((ended.rc, sorted(w.documents())), (0, [("R", p) for p in PATHS]), "the run goes on")
 
 
+def killed_between(w):
+    """The server is killed after an answer and is back before the next request, which cannot know."""
+    for n in range(3):
+        text = "k%d" % n
+        w.store.clear_log()
+        run = Steered(w, "--batch-size", "1", "--connections", "1", "--flush-ms", "1h")
+        run.feed(put("d0", text + " d0"))
+        while not any(e["kind"] == "upsert" and e["status"] for e in list(w.store.log)):
+            time.sleep(0.002)
+        w.kill_store()
+        ended = run.end(*lines(text, PATHS[1:]))
+        same(ended.rc, 0, "killed after an answer, and the run goes on")
+        holds(w, text, "all is found in the end")
+
+
+def no_witness(w):
+    """A proxy that drops every DELETE with a body."""
+    w.script({"match": {"kind": "delete"}, "do": {"drop": True}})
+    w.store.clear_log()
+    ended = w.sync(lines("new"), "--give-up", "200ms", limit=10)
+    same((ended.rc, [r for r in ended.results if r["status"] == "completed"]), (75, []),
+         "without any later answer nothing is done, and it gives up")
+    test(len(w.store.log) < 200, "without storming the store", len(w.store.log))
+
+
+def vanishes(w):
+    """A class that is deleted meanwhile comes back by auto-schema, without what it held."""
+    seen = []
+
+    def vanish(_n, call):
+        if call.kind == "upsert":
+            seen.append(call)
+            if len(seen) == 2:
+                w.store.classes.pop("Code")
+    ended = w.sync([*lines("new"), record("P1")], "--batch-size", "2", "--connections", "1",
+                   on_request=vanish)
+    test(ended.rc != 0 and w.position("R") is None, "that is no success", ended.rc, w.documents())
+
+
 def cut_witness(w):
     """The later write itself gets no answer."""
     w.script({"match": {"kind": "delete"}, "times": 2, "do": {"apply_then_drop": True}})
@@ -348,7 +388,7 @@ def keys(w):
 
 TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
          slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
-         vanished, keys]
+         vanished, keys, killed_between, no_witness, vanishes]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, "weaviate"))
