@@ -71,6 +71,7 @@ class Store:
         self.folder = folder
         self.reader = None
         self.url = self.script("start", folder)
+        self.port = int(self.url.rsplit(":", 1)[1])
 
     @classmethod
     def script(cls, *args):
@@ -92,6 +93,14 @@ class Store:
         if self.reader:
             self.reader.close()
         self.script("stop", self.folder)
+
+    def kill(self):
+        with open(os.path.join(self.folder, "pid"), encoding="ascii") as f:
+            os.kill(int(f.read()), signal.SIGKILL)
+
+    def restart(self):
+        """It was killed: again, on its data, at its port."""
+        self.script("start", self.folder, str(self.port))
 
     def records(self, name):
         """Its own client reads."""
@@ -649,6 +658,7 @@ def main(store, *more, alone=False):
         return 0
     if alone and not netns.isolate():
         report.note("in the machine's own network: some ports are open on all addresses")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     p = Place(store)
     try:
         for step in (*STEPS, *more):
