@@ -158,6 +158,7 @@ class Chroma(Store):
 class Weaviate(Store):
     name = "weaviate"
     settings = {"LINESYNC_LATE": "1"}
+    MOST = 10000        # objects that a search gives
     foreign = ["00000000-0000-4000-8000-00000000000a"]
     other_metric = "l2-squared"
 
@@ -193,21 +194,28 @@ class Weaviate(Store):
             out.update((o["id"], o.get("vector")) for o in page)
             after = page[-1]["id"]
 
+    def search(self, name, vector, limit, where=""):
+        """The ids of the nearest objects."""
+        got = call("POST", self.url + "/v1/graphql", {"query": """{ Get { %s(limit: %d,
+            nearVector: {vector: %s}%s) { _additional { id } } } }""" % (name, limit, vector, where)})
+        if "errors" in got:
+            raise RuntimeError(got["errors"])
+        return {o["_additional"]["id"] for o in got["data"]["Get"][name]}
+
     def unfindable(self, name):
-        """Of ids that a filter names a search returns those that the vector index holds."""
+        """Both of those that the vector index does not hold, and of those that it holds unlinked: a
+        search among ids that a filter names finds these, any other one does not."""
         vectors = self.stored(name)
-        ids, lost = sorted(vectors), []
+        ids = sorted(vectors)
+        if not ids:
+            return []
+        any_vector = vectors[ids[0]] or [0] * DIMENSION
+        found = set()
         for n in range(0, len(ids), 200):
-            part = ids[n:n + 200]
-            got = call("POST", self.url + "/v1/graphql", {"query": """{ Get { %s(limit: %d,
-                nearVector: {vector: %s}, where: {path: ["id"], operator: ContainsAny, valueText: %s})
-                { _additional { id } } } }""" % (name, len(part), vectors[part[0]] or [0] * DIMENSION,
-                                                 json.dumps(part))})
-            if "errors" in got:
-                raise RuntimeError(got["errors"])
-            found = {o["_additional"]["id"] for o in got["data"]["Get"][name]}
-            lost += [i for i in part if i not in found]
-        return lost
+            found |= self.search(name, any_vector, 200, """, where: {path: ["id"],
+                operator: ContainsAny, valueText: %s}""" % json.dumps(ids[n:n + 200]))
+        # a search for so many walks the whole graph
+        return sorted(set(ids) - (found & self.search(name, any_vector, self.MOST)))
 
 
 # ---- what should be there ----

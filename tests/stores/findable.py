@@ -5,8 +5,9 @@ Weaviate can keep an object that no search finds: where a request ends early, or
 have written the object and not indexed it, and sending it once more says SUCCESS and leaves it so.  Here
 linesync is killed, its connection is cut, and the server is killed and started again on its data: in a
 batch (at any part of the time that one takes), between two batches, and at the end.  After the next run
-of the same input, and already after one that ended well, the index must hold every object: asked for by
-nearVector with a filter that names their ids.
+of the same input, and already after one that ended well, every object must be found: by nearVector with a
+filter that names its id, and by a nearVector for as many as there are.  (A request that ended early can
+leave an object in the index without links; only the second one misses it.)
 
 Each collection is filled once under attack, and changed once under attack.  Where there is no server this
 is skipped."""
@@ -75,7 +76,7 @@ class Place:
                          (n, n * 1000 + self.turn)}) for n, path in enumerate(PATHS)]
 
     def lost(self):
-        """What is wrong with the collection: ids missing or too many, ids that are not in the index."""
+        """What is wrong with the collection: ids missing or too many, ids that a search misses."""
         want = {object_id(self.collection(), "R", path) for path in PATHS}
         return sorted(want ^ set(self.store.stored(self.collection()))), \
             self.store.unfindable(self.collection())
@@ -149,7 +150,7 @@ def judge(p, name, ended):
     """A run that must have ended well, and what is in the store now."""
     missing, hidden = p.lost()
     report.test((ended.rc, missing, hidden) == (0, [], []), name,
-                "status %d; %d missing or too many, %d of %d not in the index" %
+                "status %d; %d missing or too many, %d of %d not found" %
                 (ended.rc, len(missing), len(hidden), DOCUMENTS), ended.err)
 
 
