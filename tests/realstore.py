@@ -203,19 +203,21 @@ class Weaviate(Store):
         return {o["_additional"]["id"] for o in got["data"]["Get"][name]}
 
     def unfindable(self, name):
-        """Both of those that the vector index does not hold, and of those that it holds unlinked: a
-        search among ids that a filter names finds these, any other one does not."""
+        """Of ids that a filter names, a search returns those that the vector index holds."""
         vectors = self.stored(name)
-        ids = sorted(vectors)
-        if not ids:
-            return []
-        any_vector = vectors[ids[0]] or [0] * DIMENSION
-        found = set()
+        ids, found = sorted(vectors), set()
         for n in range(0, len(ids), 200):
-            found |= self.search(name, any_vector, 200, """, where: {path: ["id"],
+            found |= self.search(name, vectors[ids[0]] or [0] * DIMENSION, 200, """, where: {path: ["id"],
                 operator: ContainsAny, valueText: %s}""" % json.dumps(ids[n:n + 200]))
-        # a search for so many walks the whole graph
-        return sorted(set(ids) - (found & self.search(name, any_vector, self.MOST)))
+        return [i for i in ids if i not in found]
+
+    def unreachable(self, name):
+        """A search for as many as there are walks the whole graph.  It misses what the index holds
+        without links, which a filter finds.  (With vectors that lie close together it also misses some
+        where nothing went wrong: the graph is pruned.)"""
+        vectors = self.stored(name)
+        found = self.search(name, next(iter(vectors.values())), self.MOST) if vectors else set()
+        return sorted(set(vectors) - found)
 
 
 # ---- what should be there ----

@@ -7,7 +7,8 @@ linesync is killed, its connection is cut, and the server is killed and started 
 batch (at any part of the time that one takes), between two batches, and at the end.  After the next run
 of the same input, and already after one that ended well, every object must be found: by nearVector with a
 filter that names its id, and by a nearVector for as many as there are.  (A request that ended early can
-leave an object in the index without links; only the second one misses it.)
+leave an object in the index without links; only the second one misses it.  The vectors are random ones,
+because a graph of vectors that lie close together has such objects in any case.)
 
 Each collection is filled once under attack, and changed once under attack.  Where there is no server this
 is skipped."""
@@ -26,18 +27,18 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import netns  # noqa: E402
 from cutproxy import Proxy  # noqa: E402
-from harness import FOREIGN, NoEnd, Steered, as_line, program, report  # noqa: E402
+from harness import FOREIGN, NoEnd, Steered, as_line, feed, program, report  # noqa: E402
 from realstore import Weaviate, call, object_id  # noqa: E402
 
 DOCUMENTS = 400
+DIMENSION = 64
 BATCHES = 50, 100, 200          # objects in each
 VICTIMS = "linesync", "connection", "server"
 MOMENTS = "batch", "between", "end"
 ROUNDS, ALL_ROUNDS = 8, 25      # of each victim at each moment
 PAUSE_S = {"between": 0.03, "end": 0.005}   # so long after an answer, at most
 LIMIT_S = 120                   # for one linesync
-OPTIONS = ["--late", "1", "--retry-wait", "50ms", "--retry-max-wait", "500ms", "--give-up", "60",
-           "--embed", "hash:64"]
+OPTIONS = ["--late", "1", "--retry-wait", "50ms", "--retry-max-wait", "500ms", "--give-up", "60"]
 
 
 class Place:
@@ -72,14 +73,18 @@ class Place:
         self.turn += 1
         if self.turn and self.turn % 2 == 0:
             call("DELETE", "%s/v1/schema/Find%d" % (self.store.url, self.turn // 2 - 1))
-        return [as_line({"repo": "R", "path": path, "content": "int number_%d(void)\n{\n\treturn %d;\n}\n" %
-                         (n, n * 1000 + self.turn)}) for n, path in enumerate(PATHS)]
+        return [as_line({"repo": "R", "path": path, "content": "version %d of %s\n" % (self.turn, path),
+                         "vector": [round(self.random.gauss(0, 1), 4) for _ in range(DIMENSION)]})
+                for path in PATHS]
 
     def lost(self):
-        """What is wrong with the collection: ids missing or too many, ids that a search misses."""
-        want = {object_id(self.collection(), "R", path) for path in PATHS}
-        return sorted(want ^ set(self.store.stored(self.collection()))), \
-            self.store.unfindable(self.collection())
+        """What is wrong with the collection: numbers of objects that are missing or too many, that are
+        not in the index, and that have no link in it."""
+        name = self.collection()
+        want = {object_id(name, "R", path) for path in PATHS}
+        unfindable = self.store.unfindable(name)
+        return (len(want ^ set(self.store.stored(name))), len(unfindable),
+                len(set(self.store.unreachable(name)) - set(unfindable)))
 
     def revive(self):
         """The server was killed: again, on its data, at its port."""
@@ -148,10 +153,10 @@ class Strike:
 
 def judge(p, name, ended):
     """A run that must have ended well, and what is in the store now."""
-    missing, hidden = p.lost()
-    report.test((ended.rc, missing, hidden) == (0, [], []), name,
-                "status %d; %d missing or too many, %d of %d not found" %
-                (ended.rc, len(missing), len(hidden), DOCUMENTS), ended.err)
+    lost = p.lost()
+    report.test((ended.rc, lost) == (0, (0, 0, 0)), name,
+                "status %d; of %d objects %d are missing or too many, %d not in the index, %d in it without "
+                "a link" % (ended.rc, DOCUMENTS, *lost), ended.err)
 
 
 def attack(p, victim, moment):
@@ -160,8 +165,8 @@ def attack(p, victim, moment):
     p.proxy.watch(s.on_sent, s.on_answered)
     child = Steered(p, *s.options)
     s.child = child.child
-    child.feed(*lines)
-    child.child.stdin.close()
+    feeder = threading.Thread(target=feed, args=(child.child.stdin, lines, None))
+    feeder.start()
     if s.at_exit:
         ended = child.ended(LIMIT_S)
         s.strike()
@@ -172,13 +177,14 @@ def attack(p, victim, moment):
         if s.struck.is_set() and victim == "server":
             p.revive()
         ended = child.ended(LIMIT_S)
+    feeder.join()
     p.proxy.watch()
     p.missed += not s.struck.is_set()
     if ended.signal:
         time.sleep(0.2)         # what the server still does
-        hidden = len(p.lost()[1])
-        p.hidden += hidden > 0
-        report.note("left %d that no search found" % hidden)
+        lost = p.lost()
+        p.hidden += lost[1:] != (0, 0)
+        report.note("%s: left %d out of the index, %d in it without a link" % (s, *lost[1:]))
     else:
         judge(p, "%s: all is found" % s, ended)
     again = Steered(p, *s.options).end(*lines, limit=LIMIT_S)

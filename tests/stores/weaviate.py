@@ -3,6 +3,7 @@
 own client: see realstore.py.  Where either cannot be installed this is skipped."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -39,7 +40,11 @@ def names(p):
          "metadata is stored as one text")
     ended = p.sync(line, "--collection", "my-code")
     same((ended.rc in (64, 78), ended.results), (True, []), "a name that the server refuses stops it")
-    test("my-code" in ended.err, "and is named", ended.err)
+    would_do = re.search("'([A-Z][A-Za-z0-9_]*)' would do", ended.err)
+    test(would_do, "and says which would do", ended.err)
+    if would_do:
+        same((p.sync(line, "--collection", would_do[1]).rc, len(p.store.records(would_do[1]))), (0, 1),
+             "which it does")
 
 
 def made_by_auto_schema(p):
