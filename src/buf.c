@@ -34,9 +34,11 @@ void buf_reserve(struct buf *b, size_t more)
 	need = b->len + more + 1;
 	if (need <= b->len)		/* overflow: no allocator can serve that */
 		need = SIZE_MAX;
-	cap = b->cap > 0 ? b->cap : BUF_FIRST;
+	cap = b->len > 0 ? b->cap : need;	/* the first time: who reserves knows how much comes */
 	while (cap < need)
 		cap = cap <= SIZE_MAX / 2 ? cap * 2 : need;
+	if (cap < BUF_FIRST)
+		cap = BUF_FIRST;
 	b->data = xrealloc(b->data, cap);
 	b->cap = cap;
 	b->data[b->len] = '\0';
