@@ -70,6 +70,7 @@ static const char *const known[] = {
 /* A record by field: each value as it stands in the line, where null, absent and (but for content)
  * "" have no p. */
 struct record {
+	const char *line;
 	struct span v[F_COUNT];
 	const struct field_name *bad_type;	/* the first field of a wrong type, or NULL */
 	const char *bad_type_at;
@@ -654,6 +655,8 @@ static int take_content(struct change *c, struct record *r)
 	if (v) {
 		c->source = CONTENT_TEXT;
 		c->text = unescaped(v, &c->text_len);
+		c->written_at = (size_t)(v->p + 1 - r->line);
+		c->written_len = v->n - 2;
 		return 0;
 	}
 	v = value(r, F_CONTENT_BASE64);
@@ -840,6 +843,7 @@ static int parse_record(struct change *c, const char *line, size_t n, bool cut,
 		return bad_json(c, &f);
 	}
 	memset(&r, 0, sizeof(r));
+	r.line = line;
 	sort_fields(c, &r, json_skip_blanks(line, line + n) + 1, line + n);
 	if (take_record(c, &r, o) == 0)
 		return 0;

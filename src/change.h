@@ -46,6 +46,7 @@ struct change {
 	bool content_null;	/* content was there and null */
 	char *text;		/* owned; content, decoded bytes, or the reference; NUL-terminated */
 	size_t text_len;
+	size_t written_at, written_len;	/* CONTENT_TEXT: where content stands in the line, between its quotes */
 	char *content_hash;	/* owned; 64 lower-case hex digits, or NULL */
 	bool has_size, has_line_count, is_truncated, skip_index, content_error, uncommitted;
 	int64_t size, line_count;

@@ -176,6 +176,7 @@ static void add_upsert(struct pipeline *p, struct work *w, struct change *c, str
 			   sizeof *t->pieces;
 	}
 	free(objects);
+	work_cut_payload(w, c->written_at, c->written_len);
 }
 
 void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip)

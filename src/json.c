@@ -487,6 +487,14 @@ static size_t put_escape(char *to, unsigned char c)
 	return 6;
 }
 
+/* The first byte from p on that json_str() escapes, or end. */
+static const unsigned char *find_escaped(const unsigned char *p, const unsigned char *end)
+{
+	for (p = find_byte(p, end, true); p < end && *p == 0xc2 && p[1] >= 0xa0;)
+		p = find_byte(p + 2, end, true);
+	return p;
+}
+
 /* Appends n bytes of valid UTF-8, escaped; the buffer is without its NUL meanwhile. */
 static void add_escaped(struct buf *out, const unsigned char *p, size_t n)
 {
@@ -494,9 +502,7 @@ static void add_escaped(struct buf *out, const unsigned char *p, size_t n)
 	size_t len;
 
 	while (p < end) {
-		run = p;
-		for (p = find_byte(p, end, true); p < end && *p == 0xc2 && p[1] >= 0xa0;)
-			p = find_byte(p + 2, end, true);
+		p = find_escaped(run = p, end);
 		len = (size_t)(p - run);
 		if (out->cap - out->len < len + 7)
 			buf_reserve(out, len + 7);
@@ -544,6 +550,30 @@ size_t json_str_size(const char *s, size_t n)
 		size += put_escape(escape, *p++) - 1;
 	}
 	return size;
+}
+
+bool json_str_is(const char *written, size_t size, const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s, *end = p + n, *run;
+	const char *written_end = written + size;
+	char escape[6];
+	size_t len;
+
+	while (p < end) {
+		p = find_escaped(run = p, end);
+		len = (size_t)(p - run);
+		if (len > (size_t)(written_end - written) || memcmp(written, run, len) != 0)
+			return false;
+		written += len;
+		if (p == end)
+			break;
+		p += *p == 0xc2;
+		len = put_escape(escape, *p++);
+		if (len > (size_t)(written_end - written) || memcmp(written, escape, len) != 0)
+			return false;
+		written += len;
+	}
+	return written == written_end;
 }
 
 void json_printed(struct buf *out, const char *value)

@@ -42,6 +42,8 @@ void json_unescape(struct buf *out, const char *s, size_t n);
 void json_str(struct buf *out, const char *s, size_t n);
 void json_cstr(struct buf *out, const char *s);		/* s NULL: null */
 size_t json_str_size(const char *s, size_t n);		/* what json_str() appends; s is valid UTF-8 */
+/* True if that is, between its quotes, exactly the `size` bytes at written. */
+bool json_str_is(const char *written, size_t size, const char *s, size_t n);
 /* Appends a value that json_check() has passed as it is, but for what json_str() escapes. */
 void json_printed(struct buf *out, const char *value);
 

@@ -66,6 +66,11 @@ void work_enter(struct pipeline *p, struct work *w);	/* counts in the window fro
 void work_leave(struct pipeline *p, struct work *w);	/* settled: freed after the next commit */
 void work_free(struct work *w);
 void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed any more */
+/* Cuts the text that the line's one object holds out of the payload, if it stands there between `at` and
+ * at + len as json_str() writes it: the window would hold it twice. */
+void work_cut_payload(struct work *w, size_t at, size_t len);
+/* The line as it came, appended to *out: nothing if it was too long to keep. */
+void work_payload(const struct work *w, struct buf *out);
 
 /* ---- task.c ---- */
 

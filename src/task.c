@@ -142,7 +142,8 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 	f.default_repo = w->default_repo;
 	f.namespace = w->namespace;
 	if (f.path[0] == '\0' || !state_failure_get(p->state, f.repo, f.path, &other)) {
-		state_failure_put(p->state, &f, repo_known, w->payload, w->payload_len);
+		work_payload(w, &payload);
+		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);
 		return;
 	}
 	hold = state_later(p->state, f.hold, other.hold) ? other.hold : f.hold;
@@ -152,7 +153,8 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 		state_failure_put(p->state, &other, true, payload.data, payload.len);
 	} else {
 		f.hold = hold;
-		state_failure_put(p->state, &f, repo_known, w->payload, w->payload_len);
+		work_payload(w, &payload);
+		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);
 	}
 	failure_release(&other);
 }
@@ -252,9 +254,9 @@ static void settle_half(struct pipeline *p, struct task *t)
 	struct work *w = t->work;
 
 	t->phase = TASK_SETTLED;
-	work_drop_pieces(t);
 	if (t->status == STATUS_FAILED)
 		task_put_failure(p, w, t, true);
+	work_drop_pieces(t);	/* after that: the payload may want their text */
 	for (struct task *s = t->superseded, *also; s != NULL; s = also) {
 		also = s->also;
 		s->status = STATUS_SUPERSEDED;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "json.h"
 #include "pipeline_p.h"
 
 #define WORK_OVERHEAD 512	/* bytes that a line takes beside its texts, about */
@@ -126,6 +127,32 @@ void work_free(struct work *w)
 	free(w->default_repo);
 	free(w->namespace);
 	free(w);
+}
+
+void work_cut_payload(struct work *w, size_t at, size_t len)
+{
+	const struct object *o = w->half[0].npieces == 1 ? w->half[0].pieces[0].object : NULL;
+
+	/* the other half of a rename may fail when the object is gone */
+	if (w->payload == NULL || w->op == OP_RENAME || o == NULL || len == 0 ||
+	    !json_str_is(w->payload + at, len, o->text, o->text_len))
+		return;
+	w->payload_len -= len;
+	memmove(w->payload + at, w->payload + at + len, w->payload_len - at);
+	w->payload = xrealloc(w->payload, w->payload_len);
+	w->text_at = at;
+}
+
+void work_payload(const struct work *w, struct buf *out)
+{
+	const struct object *o = w->text_at > 0 ? w->half[0].pieces[0].object : NULL;
+
+	buf_reserve(out, w->payload_len + (w->text_at > 0 ? o->text_len + 2 : 0));
+	buf_add(out, w->payload, w->text_at > 0 ? w->text_at - 1 : w->payload_len);
+	if (w->text_at > 0) {
+		json_str(out, o->text, o->text_len);
+		buf_add(out, w->payload + w->text_at + 1, w->payload_len - w->text_at - 1);
+	}
 }
 
 void work_enter(struct pipeline *p, struct work *w)

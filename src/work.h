@@ -80,8 +80,9 @@ struct work {
 	int halves, open;
 	uint32_t retries_before;	/* of a retried failure */
 	uint32_t objects;
-	char *payload;			/* owned; the line as it came, up to 64 KiB */
+	char *payload;			/* owned; the line as it came, up to 64 KiB: see work_payload() */
 	size_t payload_len;
+	size_t text_at;			/* where the text of half[0].object was cut out of payload; 0: it is whole */
 	char *root, *folder, *default_repo, *namespace;	/* owned; for a failure's record */
 	uint8_t format;
 	bool has_offset;		/* of the byte where a bad line is wrong */

@@ -225,8 +225,17 @@ static void test_string_writer(void)
 		json_str(&b, cases[i].text, cases[i].n);
 		ok(b.len == strlen(cases[i].want) && strcmp(b.data, cases[i].want) == 0,
 		   "string case %zu: %s", i, b.data);
-		if (utf8_check(cases[i].text, cases[i].n) == cases[i].n)
-			ok(json_str_size(cases[i].text, cases[i].n) == b.len, "and its length");
+		if (utf8_check(cases[i].text, cases[i].n) != cases[i].n)
+			continue;
+		ok(json_str_size(cases[i].text, cases[i].n) == b.len, "and its length");
+		ok(json_str_is(b.data + 1, b.len - 2, cases[i].text, cases[i].n), "known as its own");
+		ok(!json_str_is(b.data + 1, b.len - 1, cases[i].text, cases[i].n), "not with more behind it");
+		for (size_t k = 1; k + 1 < b.len; k++) {
+			ok(!json_str_is(b.data + 1, k - 1, cases[i].text, cases[i].n), "cut at %zu", k);
+			b.data[k] ^= 1;
+			ok(!json_str_is(b.data + 1, b.len - 2, cases[i].text, cases[i].n), "another at %zu", k);
+			b.data[k] ^= 1;
+		}
 	}
 }
 
