@@ -939,6 +939,18 @@ bool lane_starved(const struct lane *l)
 	return l->in_flight < connections_now(l);
 }
 
+size_t lane_waiting(const struct lane *l)
+{
+	size_t n = 0;
+
+	for (int k = 0; k < LANE_KINDS; k++)
+		if (l->open[k] != NULL)
+			n += l->open[k]->items.bytes;
+	for (const struct batch *b = l->ready; b != NULL; b = b->next)
+		n += b->items.bytes;
+	return n;
+}
+
 const struct lane_figures *lane_figures(const struct lane *l)
 {
 	return &l->figures;

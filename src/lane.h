@@ -99,6 +99,7 @@ bool lane_busy(const struct lane *l);	/* requests in flight */
 bool lane_empty(const struct lane *l);	/* holds no item */
 bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
 bool lane_starved(const struct lane *l);	/* nothing closed that may go: flushing would help */
+size_t lane_waiting(const struct lane *l);	/* bytes of items that are in no request yet */
 const struct lane_figures *lane_figures(const struct lane *l);
 
 /* 0, or the exit status with which the run must stop (75, 77, 78), the reason logged once. */

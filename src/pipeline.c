@@ -153,9 +153,15 @@ static void settle_and_send(struct pipeline *p, bool no_more)
 
 /* ---- the loop ---- */
 
+/* While every connection is busy, a part of the next request is enough to have ready. */
+static bool ahead_enough(const struct pipeline *p)
+{
+	return !lane_starved(p->lane) && lane_waiting(p->lane) >= p->max_ahead;
+}
+
 static bool room(const struct pipeline *p)
 {
-	return p->window_bytes < p->max_bytes && p->window_works < p->max_works &&
+	return p->window_bytes < p->max_bytes && p->window_works < p->max_works && !ahead_enough(p) &&
 	       !output_full(p->parts.output) && !lane_away(p->lane) &&
 	       (p->embed_lane == NULL || !lane_away(p->embed_lane));
 }
@@ -665,6 +671,7 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	/* in flight, one that fills, and one that was answered and waits for the next write */
 	batches = (size_t)lo.connections + 1 + d->lasts_after_next;
 	p->max_bytes = batches * lo.batch_bytes;
+	p->max_ahead = lo.batch_bytes / 4;
 	p->max_works = batches * lo.batch_size + 64;
 	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
 	clock_format(clock_unix_s(), p->synced_at);

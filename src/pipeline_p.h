@@ -29,6 +29,7 @@ struct pipeline {
 	int64_t oldest_fresh;		/* since when the first of them waits */
 	size_t window_bytes, window_works;	/* in use */
 	size_t max_bytes, max_works;
+	size_t max_ahead;		/* bytes of objects that wait while every connection is busy */
 	uint32_t ord;			/* of the last line taken */
 	bool matching;			/* lines are compared with those of the run being resumed */
 	uint32_t recorded;		/* how many lines that run has */
