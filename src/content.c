@@ -46,11 +46,18 @@ struct place {
 	bool linked;		/* folder is NULL because a symbolic link stands in its place */
 };
 
+struct places {
+	struct place **at;	/* owned; sorted by repo; room for ROOTS_KEPT or NULL */
+	size_t n;
+};
+
+/* Places are kept in two generations, so that memory does not grow with the number of repositories: when
+ * the young one is full, it becomes the old one, and what no line has asked for since the last time goes. */
 struct roots {
 	const struct content_options *o;
 	struct root *root;	/* ROOT; the list goes on with those of presets */
-	struct place **places;	/* owned; sorted by repo */
-	size_t nplaces;
+	bool has_git;		/* ROOT does */
+	struct places young, old;
 	struct place *last;	/* lines of one repository come together */
 	struct place preset;
 	bool has_preset;
@@ -158,6 +165,13 @@ static char *absolute(const char *path)
 	return all;
 }
 
+static bool holds_git(int dir)
+{
+	struct stat st;
+
+	return fstatat(dir, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static struct root *root_open(const char *path)
 {
 	struct root *root = xcalloc(1, sizeof(*root));
@@ -193,6 +207,7 @@ struct roots *roots_new(const struct content_options *o)
 	r = xcalloc(1, sizeof(*r));
 	r->o = o;
 	r->root = root;
+	r->has_git = holds_git(root->fd);
 	return r;
 }
 
@@ -204,19 +219,29 @@ static void forget_preset(struct roots *r)
 	r->has_preset = false;
 }
 
+static void place_free(struct place *p)
+{
+	free(p->repo);
+	free(p->folder);
+	free(p);
+}
+
+static void places_release(struct places *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		place_free(g->at[i]);
+	free(g->at);
+	*g = (struct places){ NULL, 0 };
+}
+
 void roots_free(struct roots *r)
 {
 	struct root *root, *next;
-	size_t i;
 
 	if (!r)
 		return;
-	for (i = 0; i < r->nplaces; i++) {
-		free(r->places[i]->repo);
-		free(r->places[i]->folder);
-		free(r->places[i]);
-	}
-	free(r->places);
+	places_release(&r->young);
+	places_release(&r->old);
 	for (root = r->root; root; root = next) {
 		next = root->next;
 		root_free(root);
@@ -283,13 +308,6 @@ static char *join(struct buf *rel, const char *folder, const char *path)
 	return rel->data;
 }
 
-static bool holds_git(int dir)
-{
-	struct stat st;
-
-	return fstatat(dir, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 /* A repository's name as a path below ROOT: "a/../.." would leave it. */
 static bool is_plain_path(const char *name)
 {
@@ -343,7 +361,7 @@ static struct place *place_choose(struct roots *r, const char *repo)
 
 	if (fd >= 0 && holds_git(fd))
 		folder = name;
-	else if (holds_git(r->root->fd))
+	else if (r->has_git)
 		folder = "";
 	else if (fd >= 0)
 		folder = name;
@@ -357,37 +375,70 @@ static struct place *place_choose(struct roots *r, const char *repo)
 	return p;
 }
 
-static void place_insert(struct roots *r, size_t at, struct place *p)
+/* Where repo is or belongs; true if it is there. */
+static bool places_find(const struct places *g, const char *repo, size_t *at)
 {
-	/* The array doubles whenever its length is a power of two. */
-	if ((r->nplaces & (r->nplaces - 1)) == 0)
-		r->places = xrealloc(r->places, (r->nplaces ? 2 * r->nplaces : 1) * sizeof(p));
-	memmove(r->places + at + 1, r->places + at, (r->nplaces - at) * sizeof(p));
-	r->places[at] = p;
-	r->nplaces++;
-}
-
-static struct place *place_of(struct roots *r, const char *repo)
-{
-	size_t low = 0, high = r->nplaces, middle;
+	size_t low = 0, high = g->n, middle;
 	int order;
 
-	if (r->has_preset && strcmp(r->preset.repo, repo) == 0)
-		return &r->preset;
-	if (r->last && strcmp(r->last->repo, repo) == 0)
-		return r->last;
 	while (low < high) {
 		middle = low + (high - low) / 2;
-		order = strcmp(repo, r->places[middle]->repo);
-		if (order == 0)
-			return r->last = r->places[middle];
+		order = strcmp(repo, g->at[middle]->repo);
+		if (order == 0) {
+			*at = middle;
+			return true;
+		}
 		if (order < 0)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	r->last = place_choose(r, repo);
-	place_insert(r, low, r->last);
+	*at = low;
+	return false;
+}
+
+static struct place *places_take(struct places *g, size_t at)
+{
+	struct place *p = g->at[at];
+
+	g->n--;
+	memmove(g->at + at, g->at + at + 1, (g->n - at) * sizeof(p));
+	return p;
+}
+
+static void keep_place(struct roots *r, struct place *p)
+{
+	struct places *g = &r->young;
+	size_t at;
+
+	if (g->n == ROOTS_KEPT) {
+		places_release(&r->old);
+		r->old = *g;
+		*g = (struct places){ NULL, 0 };
+	}
+	if (!g->at)
+		g->at = xmalloc(ROOTS_KEPT * sizeof(*g->at));
+	places_find(g, p->repo, &at);
+	memmove(g->at + at + 1, g->at + at, (g->n - at) * sizeof(p));
+	g->at[at] = p;
+	g->n++;
+}
+
+static struct place *place_of(struct roots *r, const char *repo)
+{
+	size_t at;
+
+	if (r->has_preset && strcmp(r->preset.repo, repo) == 0)
+		return &r->preset;
+	if (r->last && strcmp(r->last->repo, repo) == 0)
+		return r->last;
+	if (places_find(&r->young, repo, &at))
+		return r->last = r->young.at[at];
+	if (places_find(&r->old, repo, &at))
+		r->last = places_take(&r->old, at);
+	else
+		r->last = place_choose(r, repo);
+	keep_place(r, r->last);
 	return r->last;
 }
 

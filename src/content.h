@@ -13,6 +13,10 @@
 #include "change.h"
 #include "digest.h"
 
+/* So many repositories at least keep the folder that was chosen for them; one that was not asked for
+ * while others, so many, were is looked up again. */
+#define ROOTS_KEPT 4096
+
 struct roots;			/* ROOT and the folder chosen for each repository in this run */
 
 struct content_options {
@@ -28,7 +32,8 @@ struct roots *roots_new(const struct content_options *o);
 void roots_free(struct roots *r);
 
 /* The folder chosen for repo (spec section 2, Files): relative to ROOT ("" is ROOT itself), or NULL
- * if there is none.  Chosen once and kept.  Borrowed, lives as long as r. */
+ * if there is none.  Chosen once and kept, see ROOTS_KEPT.  Borrowed until the next call for another
+ * repository. */
 const char *roots_folder(struct roots *r, const char *repo);
 /* For the next content_load() only: looks for the files of repo in folder below root (absolute), as
  * was chosen when a failed line was first read, so that a retry reads the same file.  Other lines of

@@ -458,6 +458,34 @@ static void test_folders(void)
 	reopen(NULL, NULL);
 }
 
+static void ask_others(int n, int first)
+{
+	for (int i = first; i < first + n; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "other%d", i);
+		roots_folder(roots, name);
+	}
+}
+
+/* The root holds .git: a repository without a folder of its own is the root. */
+static void test_kept_folders(void)
+{
+	bool kept = true;
+
+	roots_folder(roots, "late");
+	puts_file("late/.git/HEAD", "x");
+	ask_others(ROOTS_KEPT - 1, 0);
+	ok(folder_is("late", ""), "chosen once, with as many others between as are kept");
+	for (int i = 0; i < 5; i++) {
+		ask_others(ROOTS_KEPT - 1, i * ROOTS_KEPT);
+		kept &= folder_is("late", "");
+	}
+	ok(kept, "kept as long as it is asked for");
+	ask_others(2 * ROOTS_KEPT, 0);
+	ok(folder_is("late", "late"), "looked up again when it was long forgotten");
+}
+
 static void test_preset(void)
 {
 	char other[PATH_MAX];
@@ -500,6 +528,7 @@ static void test_preset(void)
 		roots_folder(roots, name);
 	}
 	ok(folder_is("r7", "") && folder_is("A", "A"), "many repositories");
+	test_kept_folders();
 	co.root = "/nowhere/at/all";
 	ok(roots_new(&co) == NULL, "no root");
 	roots_free(NULL);
