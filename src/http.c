@@ -49,6 +49,7 @@ struct http {
 	unsigned n;
 	struct curl_slist *headers;		/* for GET */
 	struct curl_slist *body_headers;	/* for the others */
+	struct buf spare;		/* see http_spare() */
 	struct http_options o;		/* cacert and headers are not used after http_new() */
 	char *cacert;			/* owned or NULL */
 };
@@ -359,11 +360,22 @@ struct http *http_beside(struct http *first, const struct http_options *o)
 	return h;
 }
 
+void http_spare(struct http *h, struct buf *body)
+{
+	struct buf spare = h->spare;
+
+	h->spare = *body;
+	*body = spare;
+}
+
 static void conn_reset(struct conn *c)
 {
 	if (c->state == CONN_BUSY)
 		curl_multi_remove_handle(c->http->multi, c->easy);
 	if (c->state != CONN_FREE) {
+		if (c->request.body.cap > c->http->spare.cap)
+			http_spare(c->http, &c->request.body);
+		buf_reset(&c->http->spare);
 		request_release(&c->request);
 		reply_release(&c->reply);
 	}
@@ -396,6 +408,7 @@ void http_free(struct http *h)
 	leave(h);
 	curl_slist_free_all(h->headers);
 	curl_slist_free_all(h->body_headers);
+	buf_release(&h->spare);
 	free(h->cacert);
 	free(h->conns);
 	free(h);

@@ -70,6 +70,11 @@ void reply_release(struct reply *r);
 /* n bytes from outside into out[size], printable, NUL-terminated, cut to fit at a whole character. */
 void reply_text(char *out, size_t size, const void *p, size_t n);
 
+/* Exchanges *body, empty, with the memory of a body that has been sent, if any: for the next one, or to give
+ * it back.  A body is as large as what waits to be sent; memory that comes and goes with each of them
+ * costs page faults, or leaves holes that smaller things fill. */
+void http_spare(struct http *h, struct buf *body);
+
 /* Starts r, whose memory passes to h, under the caller's tag.  Returns 0, or -1 with nothing
  * started and r untouched if all connections are busy. */
 int http_start(struct http *h, struct request *r, void *tag);

@@ -419,7 +419,9 @@ static void step(struct lane *l, struct batch *b, const struct reply *last)
 {
 	struct request r = { 0 };
 
+	http_spare(l->http, &r.body);
 	if (l->store->driver->build(l->store, &b->ask, &r) == 0) {
+		http_spare(l->http, &r.body);
 		conclude(l, b, last);
 		return;
 	}
