@@ -146,12 +146,13 @@ static void release(struct skip *k, const char *repo)
 static void release_all(struct skip *k)
 {
 	struct walk at = { 0 };
+	struct repo_state r;
 
 	while (state_walk_repos(k->s, &at)) {
-		const struct repo_state *r = state_repo(k->s, at.repo);
-
-		if (r->held_commit[0] != '\0')
+		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) == 0 &&
+		    r.held_commit[0] != '\0')
 			release(k, at.repo);
+		repo_release(&r);
 	}
 	walk_release(&at);
 }

@@ -22,6 +22,7 @@
 #define PAYLOAD_MAX 65536
 #define PAYLOADS_MAX (512ull << 20)
 #define REPO_SLOTS 64
+#define REPO_BYTES 1024		/* that a repository's record takes in memory, about */
 
 struct repo_entry {		/* a repository's record in memory until the next commit */
 	struct repo_entry *next;
@@ -39,6 +40,7 @@ struct state {
 	bool has_run, write, changed;	/* changed: head or run need writing */
 	struct run_state run;
 	struct repo_entry *repos[REPO_SLOTS];
+	size_t nrepos;
 	struct buf key, value;		/* scratch */
 };
 
@@ -192,6 +194,7 @@ static void drop_repos(struct state *s)
 		}
 		s->repos[i] = NULL;
 	}
+	s->nrepos = 0;
 }
 
 void state_close(struct state *s)
@@ -225,11 +228,7 @@ static void write_repos(struct state *s)
 
 void state_commit(struct state *s)
 {
-	bool repos = false;
-
-	for (int i = 0; i < REPO_SLOTS; i++)
-		repos |= s->repos[i] != NULL;
-	if (!repos && !s->changed && statefile_dirty(s->file) == 0)
+	if (s->nrepos == 0 && !s->changed && statefile_dirty(s->file) == 0)
 		return;
 	write_repos(s);
 	if (s->has_run) {
@@ -248,7 +247,7 @@ void state_commit(struct state *s)
 
 size_t state_dirty(const struct state *s)
 {
-	return statefile_dirty(s->file);
+	return statefile_dirty(s->file) + s->nrepos * REPO_BYTES;
 }
 
 uint64_t state_commits(const struct state *s)
@@ -805,6 +804,7 @@ struct repo_state *state_repo(struct state *s, const char *repo)
 	repo_load(s, e);
 	e->next = s->repos[h];
 	s->repos[h] = e;
+	s->nrepos++;
 	return &e->state;
 }
 
@@ -1107,6 +1107,19 @@ static void forget_repo(struct state *s, const char *repo)
 	r->loose = loose;
 }
 
+static void forget_repos(struct state *s, const char *repo)
+{
+	struct walk at = { 0 };
+
+	while (state_walk_repos(s, &at)) {
+		if (repo == NULL || strcmp(at.repo, repo) == 0)
+			forget_repo(s, at.repo);
+		if (state_dirty(s) > STATE_DIRTY_MAX)
+			state_commit(s);
+	}
+	walk_release(&at);
+}
+
 static void close_last_run(struct state *s)
 {
 	uint32_t last = s->head.next_run - 1;
@@ -1140,12 +1153,9 @@ void state_unlearn(struct state *s, const char *repo)
 			state_commit(s);
 	}
 	walk_release(&at);
-	while (state_walk_repos(s, &at))
-		if (repo == NULL || strcmp(at.repo, repo) == 0)
-			forget_repo(s, at.repo);
+	forget_repos(s, repo);
 	s->changed = true;
 	state_commit(s);
-	walk_release(&at);
 }
 
 /* Forgotten repositories of which nothing is left: their records, as they were committed. */
@@ -1161,6 +1171,8 @@ static void drop_empty_repos(struct state *s, const char *repo)
 		if (r.present == 0 && r.failed == 0 && r.doubts == 0 && r.loose == 0)
 			tree_del(&s->tree, at.key.data, at.key.len);
 		repo_release(&r);
+		if (state_dirty(s) > STATE_DIRTY_MAX)
+			state_commit(s);
 	}
 	walk_release(&at);
 }
@@ -1169,16 +1181,11 @@ static void drop_empty_repos(struct state *s, const char *repo)
  * are about to be listed, never known ones that are not. */
 void state_forget(struct state *s, const char *repo)
 {
-	struct walk at = { 0 };
-
 	close_last_run(s);
 	s->head.collection_read = false;
 	s->changed = true;
-	while (state_walk_repos(s, &at))
-		if (repo == NULL || strcmp(at.repo, repo) == 0)
-			forget_repo(s, at.repo);
+	forget_repos(s, repo);
 	state_commit(s);
-	walk_release(&at);
 	forget_docs(s, repo);
 	forget_failures(s, repo);
 	if (repo == NULL) {
