@@ -518,3 +518,15 @@ bool changeset_touched(struct state *s, const char *repo, const struct doc_state
 		return true;
 	return !(d->flags & DOC_SAME) && d->last.run != 0 && place_compare(d->last, rs->position) > 0;
 }
+
+bool changeset_unclosed(struct state *s, const char *repo, const struct repo_state *rs)
+{
+	uint32_t cut = run_cut(state_run(s), rs->run);
+	uint32_t block = rs->block < cut ? rs->block : 0;
+
+	if (rs->commit[0] == '\0')
+		return false;
+	if (rs->last_ord > block && rs->last_ord < cut)
+		return true;
+	return rs->failed > 0 && state_failed_after(s, repo, block);
+}

@@ -50,6 +50,10 @@ void changeset_line(struct state *s, const char *repo, struct place_in_run at);
  * not-from-here and too-many-deletes do not). */
 void changeset_close_block(struct state *s, const char *repo, struct place_in_run at, bool closes);
 
+/* True if lines of a repository that has a position, rs, stand after its last record in the current run
+ * and have finished a document or failed. */
+bool changeset_unclosed(struct state *s, const char *repo, const struct repo_state *rs);
+
 /* True if the block that r closes names a document that was last finished by line last, or r itself
  * finished it. */
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last);

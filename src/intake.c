@@ -348,7 +348,6 @@ static void take_record(struct pipeline *p, struct change *c, const struct line 
 	*at = r;
 	g->nrecords++;
 	g->look = true;
-	g->lines_open = false;
 }
 
 static void take_not_a_change(struct pipeline *p, const struct line *line, enum reason reason)
@@ -460,8 +459,6 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 		w->again = again && old.status != STATUS_NONE;
 		w->before = again ? old.status : STATUS_NONE;
 		keep_payload(w, line->data, line->too_long ? 0 : line->n);
-		if (repo_known)
-			work_group(p, w->repo)->lines_open = true;
 		if (c->kind == CHANGE_BAD)
 			take_bad(p, w, c->error, &c->message, repo_known);
 		else if (c->kind == CHANGE_SKIP)

@@ -540,24 +540,18 @@ static void finish_in_flight(struct pipeline *p)
 	unmark_unsent(p);
 }
 
-static void count_unclosed(struct pipeline *p)
-{
-	for (int i = 0; i < GROUP_SLOTS; i++)
-		for (struct group *g = p->groups[i]; g != NULL; g = g->chain)
-			if (g->lines_open && state_repo(p->state, g->repo)->commit[0] != '\0')
-				p->end->unclosed++;
-}
-
-/* Those of earlier runs too: whoever looks at the exit status wants to know of them. */
-static void count_held(struct pipeline *p)
+/* Held changesets of earlier runs too: whoever looks at the exit status wants to know of them.  Reads
+ * what is committed. */
+static void count_repos(struct pipeline *p, bool whole)
 {
 	struct walk at = { 0 };
 	struct repo_state rs;
 
 	while (state_walk_repos(p->state, &at)) {
-		if (repo_decode(&rs, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    rs.held_commit[0] != '\0')
-			p->end->held++;
+		if (repo_decode(&rs, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		p->end->held += rs.held_commit[0] != '\0';
+		p->end->unclosed += whole && changeset_unclosed(p->state, at.repo, &rs);
 		repo_release(&rs);
 	}
 	walk_release(&at);
@@ -603,14 +597,12 @@ static void end_run(struct pipeline *p)
 	bool clean = p->end->counts[STATUS_FAILED] == 0 && p->end->counts[STATUS_HELD] == 0;
 	bool whole = !pipeline_must_stop(p);
 
-	if (whole) {
+	if (whole)
 		drop_unknown(p);
-		count_unclosed(p);
-	}
 	commit(p);
+	count_repos(p, whole);
 	drain_output(p);
 	whole = whole && !pipeline_must_stop(p);
-	count_held(p);
 	clean = clean && p->end->held == 0;
 	if (whole && clean)
 		state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
@@ -699,9 +691,7 @@ static void free_groups(struct pipeline *p)
 				free(r);
 			}
 			next = g->chain;
-			free(g->prior);
-			free(g->repo);
-			free(g);
+			work_group_free(g);
 		}
 }
 

@@ -58,6 +58,8 @@ struct pipeline {
 /* ---- work.c ---- */
 
 struct group *work_group(struct pipeline *p, const char *repo);
+bool work_group_idle(const struct group *g);	/* nothing needs it */
+void work_group_free(struct group *g);
 /* The document, with what the state knows of it; kept until work_doc_put() finds it unused. */
 struct doc *work_doc(struct pipeline *p, const char *repo, const char *path);
 struct doc *work_doc_find(struct pipeline *p, const char *repo, const char *path);

@@ -316,6 +316,11 @@ void records_judge(struct pipeline *p, bool last)
 			if (g->look || last)
 				judge_group(p, g, last);
 			g->look = false;
-			at = &g->chain;
+			if (!work_group_idle(g)) {
+				at = &g->chain;
+				continue;
+			}
+			*at = g->chain;
+			work_group_free(g);
 		}
 }

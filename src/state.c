@@ -962,6 +962,33 @@ void state_failure_del(struct state *s, const char *repo, const char *path)
 		failure_release(&old);
 }
 
+static bool is_after(const struct state *s, struct place_in_run at, uint32_t ord)
+{
+	return s->has_run && at.run == s->run.number && at.ord > ord;
+}
+
+bool state_failed_after(struct state *s, const char *repo, uint32_t ord)
+{
+	auto_buf struct buf from = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
+	struct walk at = { 0 };
+	struct failure f;
+	bool found;
+
+	/* of those without a document the key holds the place */
+	key_repo_line(&from, repo, (struct place_in_run){ s->run.number, ord });
+	found = tree_next(&s->tree, from.data, from.len, false, &key, &value) && key.len == from.len &&
+		memcmp(key.data, from.data, from.len - 8) == 0 &&
+		is_after(s, key_place(key.data + key.len - 8), ord);
+	while (!found && state_walk(s, 'f', repo, &at)) {
+		if (failure_decode(&f, (const uint8_t *)at.value.data, at.value.len) != 0)
+			continue;
+		found = is_after(s, f.line, ord);
+		failure_release(&f);
+	}
+	walk_release(&at);
+	return found;
+}
+
 bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f)
 {
 	auto_buf struct buf from = BUF_INIT, order = BUF_INIT;

@@ -160,6 +160,8 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 		       size_t n);
 bool state_failure_get(struct state *s, const char *repo, const char *path, struct failure *f);
 void state_failure_del(struct state *s, const char *repo, const char *path);
+/* True if a line of repo after ordinal ord of the current run has failed. */
+bool state_failed_after(struct state *s, const char *repo, uint32_t ord);
 
 /* Walks all failures in order of run and ordinal.  Start with a zeroed *at.  *f is released and
  * refilled by each call; after false it is released.  Failures may be deleted between calls. */

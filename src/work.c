@@ -34,6 +34,19 @@ struct group *work_group(struct pipeline *p, const char *repo)
 	return g;
 }
 
+bool work_group_idle(const struct group *g)
+{
+	return g->works == NULL && g->ndocs == 0 && g->records == NULL && !g->look && !g->release &&
+	       g->prior == NULL;
+}
+
+void work_group_free(struct group *g)
+{
+	free(g->prior);
+	free(g->repo);
+	free(g);
+}
+
 static struct doc **doc_slot(struct pipeline *p, const char *repo, const char *path)
 {
 	return &p->docs[hash_text(hash_text(2166136261u, repo) * 31, path) % DOC_SLOTS];
@@ -68,6 +81,7 @@ struct doc *work_doc(struct pipeline *p, const char *repo, const char *path)
 	d->repo = xstrdup(repo);
 	d->path = xstrdup(path);
 	d->group = work_group(p, repo);
+	d->group->ndocs++;
 	state_doc_get(p->state, repo, path, &d->known);
 	d->has_mark = state_mark_get(p->state, repo, path, &d->mark);
 	if (d->has_mark)	/* an earlier run's: its attempts end --late after this run began */
@@ -89,6 +103,7 @@ void work_doc_put(struct pipeline *p, struct doc *d)
 	while (*at != d)
 		at = &(*at)->chain;
 	*at = d->chain;
+	d->group->ndocs--;
 	free(d->repo);
 	free(d->path);
 	free(d);

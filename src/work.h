@@ -112,16 +112,18 @@ struct pending_record {
 	enum status before;
 };
 
-/* A repository with unsettled lines or undecided records. */
+/* A repository with unsettled lines or undecided records: records_judge() frees it once it has nothing
+ * that later lines could not find in the state, so that memory does not grow with the number of
+ * repositories. */
 struct group {
 	struct group *chain;
 	char *repo;			/* owned */
 	struct work *works;
+	size_t ndocs;			/* documents that point here */
 	struct pending_record *records;	/* in order */
 	size_t nrecords;
 	bool look;			/* something was settled since its records were judged */
 	bool release;			/* something may have freed a record held by an earlier run */
-	bool lines_open;		/* lines since its last record */
 	char *prior;			/* owned: the position before this run released a held record */
 	struct place_in_run prior_at;
 };

@@ -314,6 +314,14 @@ def unclosed(w):
          "are mentioned; those of one without are not", ended.err)
     ended = w.sync([put("a", "A"), record("P1"), put("b", "B", "NEW")], "-v")
     same(summary(ended)["rest"], "", "nor are lines that a record closed")
+    for name, failing in (("with a document", from_file("missing")),
+                          ("without", dict(repo="R", op="modify", path="c", size="x"))):
+        for lines, mentioned in (([failing], True),
+                                 ([failing, record("P2", since="P1")], False)):
+            ended = w.sync(lines)
+            test((ended.rc, "after the last changeset record of 1 repository" in ended.err) == (1, mentioned),
+                 "a failed line %s is open until a record follows" % name, ended.err)
+            w.sync([put("missing", "x"), put("c", "x"), record("P1")])
 
 
 def on_a_terminal(w):
