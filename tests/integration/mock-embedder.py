@@ -223,6 +223,7 @@ def trouble(mock):
 
 def strictness(mock):
     mock.store.clear_all()
+    mock.store.violations.clear()
     mock.embed()
     mock.embed(form="base64")
     same(mock.store.violations, [], "good requests")
