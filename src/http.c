@@ -555,12 +555,15 @@ static void conn_end(struct conn *c, CURLcode result)
 {
 	struct reply *r = &c->reply;
 	curl_off_t sent = 0;
+	long made = 0;
 
 	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &r->status);
+	curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &made);
 	curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
 	r->sent_bytes = (uint64_t)sent;
 	r->got_bytes = c->got;
 	r->ms = clock_ms() - c->started_ms;
+	r->fresh = made > 0;
 	r->resent = c->issued > 1;
 	if (answered(c, result)) {
 		r->end = HTTP_ANSWERED;

@@ -873,10 +873,22 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 	batch_free(b);
 }
 
-/* The store may have been killed and be back, without what it had acknowledged last. */
 static bool was_gone(const struct reply *r)
 {
 	return r->end != HTTP_ANSWERED || r->resent || (r->status >= 502 && r->status <= 504);
+}
+
+/* The store may have been killed and be back, without what it had acknowledged last.  It can be back
+ * before the next request, which then differs only in that it needs a new connection. */
+static void note_gone(struct lane *l, const struct batch *b, const struct reply *r)
+{
+	uint64_t gone = was_gone(r) ? l->sent : r->fresh ? b->serial - 1 : 0;
+
+	if (gone == 0 || !l->store->driver->lasts_after_next)
+		return;
+	if (gone > l->gone)
+		l->gone = gone;
+	send_again(l, &l->lasting);
 }
 
 void lane_turn(struct lane *l)
@@ -888,10 +900,7 @@ void lane_turn(struct lane *l)
 		struct batch *b = tag;
 
 		b->lost |= r.end == HTTP_LOST || r.resent;
-		if (l->store->driver->lasts_after_next && was_gone(&r)) {
-			l->gone = l->sent;
-			send_again(l, &l->lasting);
-		}
+		note_gone(l, b, &r);
 		l->store->driver->judge(l->store, &b->ask, &r);
 		step(l, b, &r);
 		reply_release(&r);

@@ -247,8 +247,15 @@ static void want_echo(struct request r, const char *want)
 static void test_methods(void)
 {
 	struct request big = post();
+	struct reply r;
 
 	serve(echo);
+	once(post(), &r);
+	ok(r.fresh, "the first one has a new connection");
+	reply_release(&r);
+	once(post(), &r);
+	ok(!r.fresh, "the next one has the same");
+	reply_release(&r);
 	want_echo(post(), "POST /p HTTP/1.1 type=1 expect=0 encoding=0 test=1 body=7 conn=1");
 	want_echo(request("GET", "/g", NULL),
 		  "GET /g HTTP/1.1 type=0 expect=0 encoding=0 test=1 body=0 conn=1");
@@ -715,7 +722,7 @@ static void test_died_idle(void)
 	reply_release(&r);
 	nap(50);
 	once(post(), &r);
-	ok(r.end == HTTP_ANSWERED && !r.resent, "one that died idle is seen before it is used");
+	ok(r.end == HTTP_ANSWERED && !r.resent && r.fresh, "one that died idle is seen before it is used");
 	reply_release(&r);
 	serve_end();
 }

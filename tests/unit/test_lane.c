@@ -18,7 +18,7 @@ static enum rule rules[ITEMS];
 /* What it makes of every request instead, where it is not VERDICT_OK. */
 static enum verdict_scope whole;
 static enum http_end end_with;
-static bool resent, resent_once, touch_fails, kept_nothing, lookup_fails;
+static bool resent, resent_once, fresh_once, touch_fails, kept_nothing, lookup_fails;
 static int kill_after = -1;	/* so many requests are answered, then the store is killed */
 static int steps;		/* requests of one ask */
 static long retry_after = -1, status = 200;
@@ -78,7 +78,8 @@ int http_next(struct http *h, void **tag, struct reply *reply)
 		kill_store();
 	reply->status = end_with == HTTP_ANSWERED ? status : 0;
 	reply->resent = resent || resent_once;
-	resent_once = false;
+	reply->fresh = fresh_once;
+	resent_once = fresh_once = false;
 	reply->retry_after_s = retry_after;
 	return 1;
 }
@@ -242,7 +243,7 @@ static void set_up(size_t batch_size)
 	memset(items, 0, sizeof(items));
 	whole = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
-	resent = resent_once = touch_fails = kept_nothing = lookup_fails = false;
+	resent = resent_once = fresh_once = touch_fails = kept_nothing = lookup_fails = false;
 	steps = 1;
 	retry_after = -1;
 	sent[0] = '\0';
@@ -1262,6 +1263,27 @@ static void test_lasting_gone(void)
 	ok(ends("ddd") && items[1].sent == 2, "they are sent again, too");
 }
 
+/* It is back before anything is asked of it: only the connection is another. */
+static void test_lasting_fresh(void)
+{
+	set_up_lasting(1, 2);
+	fresh_once = true;
+	add(0);
+	send_one();
+	answer(1);
+	ok(!items[0].again, "the first connection of all");
+	add(1);
+	send_one();
+	fresh_once = true;
+	answer(1);
+	ok(!ended[0] && items[0].again && !items[1].again, "what was acknowledged over another one is sent again");
+	for (int i = 0; i < 10; i++) {
+		run(100000);
+		lane_flush(lane);
+	}
+	ok(ends("dd") && items[0].sent == 2 && items[1].sent == 1, "and what came over the new one is not");
+}
+
 static void test_lasting_gateway(void)
 {
 	set_up_lasting(1, 1);
@@ -1538,6 +1560,7 @@ int main(void)
 	test_lasting_deletes();
 	test_lasting_away();
 	test_lasting_gone();
+	test_lasting_fresh();
 	test_lasting_gateway();
 	test_lasting_with_others();
 	test_lasting_collection();
