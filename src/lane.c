@@ -54,6 +54,8 @@ struct lane {
 	uint64_t gone;			/* lane.sent when the store was last not there to answer: what was
 					 * sent until then may have been answered before it went */
 	bool flushed;			/* nothing was added since lane_flush() */
+	unsigned touch_failures;	/* of the smallest write in a row, whatever else succeeds meanwhile */
+	int64_t touch_failed_since, touch_until;
 	int in_flight;
 	size_t held;			/* items in the lane */
 	unsigned failures_in_a_row;
@@ -326,7 +328,9 @@ static int64_t lasting_due(const struct lane *l)
 /* When the smallest write is to go, if nothing else may. */
 static int64_t touch_due(const struct lane *l)
 {
-	return wants_witness(l) || wants_probe(l) ? 0 : lasting_due(l);
+	int64_t due = wants_witness(l) || wants_probe(l) ? 0 : lasting_due(l);
+
+	return due < l->touch_until ? l->touch_until : due;
 }
 
 struct batch *lane_next(struct lane *l)
@@ -733,9 +737,36 @@ static bool is_batch_write(const struct lane_item *i)
 	return i->kind != LANE_DELETE || !i->again;
 }
 
+static void touch_succeeded(struct lane *l)
+{
+	l->touch_failures = 0;
+	l->touch_failed_since = l->touch_until = 0;
+}
+
+/* A server can take objects and not the smallest write: each object that is sent again meanwhile succeeds,
+ * and nothing is ever known to last. */
+static void touch_failed(struct lane *l, const struct verdict *v)
+{
+	int64_t now = clock_ms();
+
+	if (l->touch_failures++ == 0)
+		l->touch_failed_since = now;
+	else			/* the first time, the pause of all requests is enough */
+		l->touch_until = now + retry_wait_ms(l->touch_failures, l->o.retry_wait_ms,
+						     l->o.retry_max_wait_ms, clock_random());
+	if (l->stop != 0 || now - l->touch_failed_since < l->o.give_up_ms)
+		return;
+	log_err("the %s at '%s' takes objects, but not the small write after them that makes them last: %s; does "
+		"a proxy refuse DELETE? the same command resumes", role(l), l->store->url.base,
+		v->text[0] ? v->text : "no clear answer");
+	stop_with(l, 75);
+}
+
 /* A later write was answered: what was acknowledged before it was sent will last. */
 static void prove(struct lane *l, const struct batch *later)
 {
+	if (l->lasting.first != NULL && l->lasting.first->answered < later->serial)
+		touch_succeeded(l);
 	while (l->lasting.first != NULL && l->lasting.first->answered < later->serial)
 		finish(l, list_take(&l->lasting), LANE_DONE);
 }
@@ -830,6 +861,7 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 
 	if (v->scope == VERDICT_OK) {
 		succeeded(l);
+		touch_succeeded(l);
 		prove(l, b);
 		for (int k = 0; k < LANE_KINDS && b->blames; k++)
 			blame_aside(l, (enum lane_kind)k);
@@ -838,6 +870,7 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
 		check_give_up(l, v, false);
+		touch_failed(l, v);
 	}
 }
 

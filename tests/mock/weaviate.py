@@ -221,7 +221,7 @@ class Class:
         self.name = config["class"]
         self.broken = False      # half created
         self.read_only = None    # the reason
-        self.shard = uuid.uuid5(uuid.NAMESPACE_URL, self.name).hex[:12]
+        self.shard = uuid.uuid4().hex[:12]    # another one each time that it is made
         self.objects = {}        # id: Stored
         self.filter = {}         # number: the id as it was spelled, by which alone it is found
         self.index = {}          # number: vector
