@@ -189,3 +189,19 @@ uint32_t chunk_count(const char *text, size_t len, const struct chunking *how)
 		n++;
 	return n;
 }
+
+static uint32_t twice(uint32_t limit, uint32_t most)
+{
+	return limit > most / 2 ? most : 2 * limit;
+}
+
+uint32_t chunk_fit(struct chunking *how, const char *text, size_t len)
+{
+	uint32_t n;
+
+	while ((n = chunk_count(text, len, how)) > CHUNKS_MAX) {
+		how->lines = twice(how->lines, UINT32_MAX);
+		how->bytes = twice(how->bytes, CHUNK_BYTES_MAX);
+	}
+	return n;
+}

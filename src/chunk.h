@@ -60,4 +60,9 @@ bool chunk_next(struct chunk_walk *w, struct chunk *c);
 
 uint32_t chunk_count(const char *text, size_t len, const struct chunking *how);
 
+/* No document is cut into more: each chunk takes memory, and one of many short lines could take all. */
+#define CHUNKS_MAX 4096
+/* Doubles the limits until that many chunks are enough.  Returns how many there are. */
+uint32_t chunk_fit(struct chunking *how, const char *text, size_t len);
+
 #endif

@@ -249,18 +249,18 @@ struct object **objects_new(const char *collection, struct change *c, struct con
 			    const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at,
 			    const struct chunking *how, uint32_t *n)
 {
-	static const struct chunking whole;
+	struct chunking fit = { 0 };
 	struct object **all, *first = object_of_document(c, k, digest, synced_at);
 	struct chunk_walk w;
 	struct chunk chunk;
 	uint32_t i;
 
-	if (c->vector)
-		how = &whole;
-	*n = chunk_count(first->shared->text, k->len, how);
+	if (!c->vector)
+		fit = *how;
+	*n = chunk_fit(&fit, first->shared->text, k->len);
 	set_int(first, P_CHUNK_COUNT, *n);
 	all = xcalloc(*n, sizeof(*all));
-	chunk_begin(&w, first->shared->text, k->len, how);
+	chunk_begin(&w, first->shared->text, k->len, &fit);
 	for (i = 0; i < *n && chunk_next(&w, &chunk); i++) {
 		all[i] = first;
 		if (i > 0) {

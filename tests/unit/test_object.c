@@ -224,12 +224,38 @@ static void test_long_vector(void)
 	ok(memcmp(a, b, sizeof(a)) != 0, "a long vector to its end");
 }
 
+/* One of many short lines: as many chunks as are allowed, and nothing of it is missing. */
+static void test_many_lines(void)
+{
+	struct change line = { .repo = (char *)"R", .path = (char *)"a" };
+	struct chunking how = { 1, 0, 0 };
+	struct content lines = { .len = 2000000 };
+	struct object **all;
+	uint32_t n, i;
+	size_t sum = 0, at = 0;
+	uint8_t digest[SYNC_DIGEST_SIZE] = { 0 };
+
+	lines.text = xmalloc(lines.len + 1);
+	memset(lines.text, '\n', lines.len);
+	lines.text[lines.len] = '\0';
+	all = objects_new("Code", &line, &lines, digest, "2026-01-01T00:00:00Z", &how, &n);
+	for (i = 0; i < n; i++) {
+		at += all[i]->text == all[0]->text + sum;
+		sum += all[i]->text_len;
+	}
+	ok(n <= CHUNKS_MAX && n > CHUNKS_MAX / 2 && sum == 2000000 && at == n, "many short lines: %u chunks", n);
+	for (i = 0; i < n; i++)
+		object_free(all[i]);
+	free(all);
+}
+
 int main(void)
 {
 	test_ids();
 	test_full();
 	test_sparse();
 	test_chunks();
+	test_many_lines();
 	test_vector_is_whole();
 	test_settings();
 	test_digest();
