@@ -144,9 +144,16 @@ void work_free(struct work *w)
 	free(w);
 }
 
+static const struct object *only_object(const struct work *w)
+{
+	const struct task *t = &w->half[0];
+
+	return t->npieces == 1 ? t->pieces[0].object : NULL;
+}
+
 void work_cut_payload(struct work *w, size_t at, size_t len)
 {
-	const struct object *o = w->half[0].npieces == 1 ? w->half[0].pieces[0].object : NULL;
+	const struct object *o = only_object(w);
 
 	/* the other half of a rename may fail when the object is gone */
 	if (w->payload == NULL || w->op == OP_RENAME || o == NULL || len == 0 ||
@@ -160,8 +167,10 @@ void work_cut_payload(struct work *w, size_t at, size_t len)
 
 void work_payload(const struct work *w, struct buf *out)
 {
-	const struct object *o = w->text_at > 0 ? w->half[0].pieces[0].object : NULL;
+	const struct object *o = only_object(w);
 
+	if (w->text_at > 0 && o == NULL)	/* not expected: better none than another line */
+		return;
 	buf_reserve(out, w->payload_len + (w->text_at > 0 ? o->text_len + 2 : 0));
 	buf_add(out, w->payload, w->text_at > 0 ? w->text_at - 1 : w->payload_len);
 	if (w->text_at > 0) {

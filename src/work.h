@@ -82,7 +82,7 @@ struct work {
 	uint32_t objects;
 	char *payload;			/* owned; the line as it came, up to 64 KiB: see work_payload() */
 	size_t payload_len;
-	size_t text_at;			/* where the text of half[0].object was cut out of payload; 0: it is whole */
+	size_t text_at;			/* where the text of its object was cut out of payload; 0: it is whole */
 	char *root, *folder, *default_repo, *namespace;	/* owned; for a failure's record */
 	uint8_t format;
 	bool has_offset;		/* of the byte where a bad line is wrong */
