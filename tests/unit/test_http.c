@@ -757,6 +757,8 @@ static void test_two(void)
 {
 	struct request q1, q2, q3;
 	struct reply r;
+	struct buf spare = BUF_INIT;
+	const char *memory;
 	int tag1, tag2;
 
 	serve(second_first);
@@ -764,6 +766,8 @@ static void test_two(void)
 	q1 = request("POST", "/1", "{}");
 	q2 = request("POST", "/2", "{}");
 	q3 = request("POST", "/3", "{}");
+	buf_reserve(&q2.body, 1000);
+	memory = q2.body.data;
 	ok(http_busy(http) == 0, "idle");
 	ok(http_start(http, &q1, &tag1) == 0 && !q1.url, "one");
 	ok(http_start(http, &q2, &tag2) == 0, "two");
@@ -775,6 +779,10 @@ static void test_two(void)
 	ok(wait_next(&r) == &tag1 && body_is(&r, "1"), "then the first");
 	reply_release(&r);
 	ok(http_busy(http) == 0, "idle again");
+	http_spare(http, &spare);
+	ok(spare.data == memory && spare.len == 0, "the memory of the larger body is there for the next");
+	http_spare(http, &spare);
+	ok(!spare.data, "and can be given back");
 	ok(http_start(http, &q3, NULL) == 0, "now there is room");
 	serve_end();
 	ok(1, "freed with a request in flight");

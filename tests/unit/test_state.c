@@ -728,6 +728,41 @@ static void test_locked(void)
 	ok(state_open(&state, path, STORE, "Code", 0) == 0, "the holder was killed: free");
 }
 
+static void test_failed_after(void)
+{
+	fresh();
+	state_run_begin(state, "", "");
+	fail("A", "x", 1, 3, HALF_NEW, "a");
+	fail("AB", "", 1, 9, HALF_NEW, "b");
+	ok(state_failed_after(state, "A", 2) && !state_failed_after(state, "A", 3), "a failure of a document");
+	fail("A", "", 1, 5, HALF_NEW, "c");
+	ok(state_failed_after(state, "A", 4) && !state_failed_after(state, "A", 5), "one without document");
+	ok(!state_failed_after(state, "B", 0) && state_failed_after(state, "AB", 8), "each of its own repository");
+	state_run_begin(state, "", "");
+	ok(!state_failed_after(state, "A", 0), "not those of an earlier run");
+}
+
+/* What waits for a commit in memory is counted, however many repositories it is of. */
+static void test_many_repositories(void)
+{
+	const int many = 3 * STATE_DIRTY_MAX / 1024;
+	uint64_t commits;
+	char name[32];
+
+	fresh();
+	for (int i = 0; i < many; i++) {
+		snprintf(name, sizeof(name), "R%d", i);
+		repo_set_text(&state_repo(state, name)->commit, "c1");
+	}
+	ok(state_dirty(state) >= STATE_DIRTY_MAX, "records of repositories count");
+	state_commit(state);
+	ok(state_dirty(state) == 0, "until they are committed");
+	commits = state_commits(state);
+	state_forget(state, NULL);
+	ok(state_commits(state) - commits >= 3 && state_repo(state, name)->commit[0] == '\0',
+	   "many are forgotten in several commits");
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -745,6 +780,8 @@ int main(void)
 	test_lines_are_dropped();
 	test_runs();
 	test_branches();
+	test_failed_after();
+	test_many_repositories();
 	test_forget();
 	test_reader();
 	test_folders();
