@@ -348,7 +348,7 @@ class Model:
                 continue
             tree = self.tree_of(lines, i, before.get(line.repo))
             old = self.trees.get(line.name)
-            if old and tree and line.name in (self.position(line.repo), self.held(line.repo)):
+            if old is not None and tree is not None and line.name in (self.position(line.repo), self.held(line.repo)):
                 # files may have changed meanwhile
                 tree = {d: old.get(d, {None}) | tree.get(d, {None}) for d in set(old) | set(tree)}
             self.trees[line.name] = tree
