@@ -29,7 +29,7 @@ static int by_server(float **vector, struct embedder *e, const char *input, size
 		     const struct options *o)
 {
 	static const struct ask_patience once = { 0, 0, 0 };
-	struct connection c;
+	struct connection c = { 0 };
 	struct ask ready = { .kind = ASK_READY };
 	struct ask_object object = { .text = input, .len = n };
 	struct ask a = { .kind = ASK_EMBED, .objects = &object, .n = 1 };
