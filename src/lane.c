@@ -222,7 +222,7 @@ void lane_add(struct lane *l, struct lane_item *item)
 	struct batch *b = l->open[item->kind];
 
 	item->tries = item->sent = 0;
-	item->outage = item->tried_again = false;
+	item->outage = item->tried_again = item->unclear = false;
 	l->held++;
 	l->flushed = false;
 	if (must_wait(l, item)) {	/* others of its batch would wait with it */
@@ -719,7 +719,8 @@ static void look_up_again(struct lane *l, const struct batch *b, const struct ve
 static bool stops_run(struct lane *l, const struct verdict *v)
 {
 	if (v->scope == VERDICT_AUTH) {
-		log_err("the %s refuses access: %s; give a valid key by --api-key-file", role(l), v->text);
+		log_err("the %s refuses access: %s; give a valid key by %s", role(l), v->text,
+			l->store->collection != NULL ? "--api-key-file" : "--embed-key-file");
 		stop_with(l, 77);
 		return true;
 	}
