@@ -200,13 +200,16 @@ static void fill_result(struct pipeline *p, struct work *w, const struct task *t
 		run_release(&older);
 	}
 	for (int i = 0; i < w->halves; i++) {
-		r->retries += w->half[i].embed_retries;
-		if (w->half[i].sent > 0) {
-			r->sent = true;
-			r->retries += w->half[i].sent - 1;
+		const struct task *half = &w->half[i];
+
+		if (half->sent == 0 && half->embed_sent == 0)
+			continue;
+		r->sent = true;
+		r->retries += (half->sent > 0 ? half->sent - 1 : 0) +
+			      (half->embed_sent > 0 ? half->embed_sent - 1 : 0);
+		r->ms = clock_ms() - half->first_sent_ms;
+		if (half->sent > 0)
 			r->id = w->id[0] ? w->id : NULL;
-			r->ms = clock_ms() - w->half[i].first_sent_ms;
-		}
 	}
 }
 
@@ -397,6 +400,14 @@ static const struct piece *first_failed(const struct task *t)
 	return NULL;
 }
 
+static void note_sent(struct task *t, unsigned *most, const struct lane_item *i)
+{
+	if (i->sent > *most)
+		*most = i->sent;
+	if (t->first_sent_ms == 0 || i->first_sent_ms < t->first_sent_ms)
+		t->first_sent_ms = i->first_sent_ms;
+}
+
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end)
 {
 	struct pipeline *p = ctx;
@@ -405,10 +416,7 @@ void task_item_done(void *ctx, struct lane_item *i, enum lane_end end)
 	const struct piece *bad;
 
 	piece->end = end;
-	if (i->sent > t->sent)
-		t->sent = i->sent;
-	if (t->first_sent_ms == 0 || i->first_sent_ms < t->first_sent_ms)
-		t->first_sent_ms = i->first_sent_ms;
+	note_sent(t, &t->sent, i);
 	if (i->lost_until > t->doc->late_until)
 		t->doc->late_until = i->lost_until;
 	if (--t->flying > 0)
@@ -546,8 +554,7 @@ void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end)
 	free(piece->input);
 	piece->input = NULL;
 	i->text = NULL;
-	if (i->sent > t->embed_retries + 1)
-		t->embed_retries = i->sent - 1;
+	note_sent(t, &t->embed_sent, i);
 	if (--t->flying > 0)
 		return;
 	bad = first_failed(t);

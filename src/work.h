@@ -54,8 +54,8 @@ struct task {
 	bool trims;			/* stored; now what the document had beyond is deleted */
 	bool marked;			/* its document is marked "in flight" for it */
 	unsigned sent;			/* most requests that one piece was part of */
-	unsigned embed_retries;
-	int64_t first_sent_ms;
+	unsigned embed_sent;		/* the same, to the embedding server */
+	int64_t first_sent_ms;		/* to either */
 	enum status status;		/* once settled */
 	enum reason reason;
 	enum error_code error;
