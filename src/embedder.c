@@ -15,6 +15,8 @@
 
 /* Models read a few hundred words and ignore the rest; tests/bench/find says which size finds best. */
 #define CHUNK_BYTES_DEFAULT 1500
+#define MODEL_WITHOUT_SERVER \
+	"--embed-model and --embed-query-model are for an embedding server: --embed URL"
 
 void embedder_release(struct embedder *e)
 {
@@ -55,12 +57,15 @@ static int usage(const char *text)
 	return 64;
 }
 
+static bool names_model(const struct options *o)
+{
+	return o->embed_model != NULL || o->embed_query_model != NULL;
+}
+
 static int check_server_options(const struct options *o)
 {
-	bool url = o->embed != NULL && is_url(o->embed);
-
-	if (!url && o->embed != NULL && (o->embed_model != NULL || o->embed_query_model != NULL))
-		return usage("--embed-model and --embed-query-model are for an embedding server: --embed URL");
+	if (o->embed != NULL && !is_url(o->embed) && names_model(o))
+		return usage(MODEL_WITHOUT_SERVER);
 	if (o->embed != NULL && strcmp(o->embed, "store") == 0 &&
 	    (o->embed_path || o->embed_prefix != NULL || o->embed_query_prefix != NULL))
 		return usage("--embed store embeds the text as it is: --embed-path and --embed-prefix are not "
@@ -235,9 +240,24 @@ static int compare(const struct embedder *e, const struct state *state, const st
 	return 0;
 }
 
+/* Nothing has been embedded yet. */
+static int from_options(struct embedder *e, const struct options *o)
+{
+	if (o->embed == NULL && names_model(o))
+		return usage(MODEL_WITHOUT_SERVER);
+	e->kind = o->embed == NULL ? EMBED_HASH : is_url(o->embed) ? EMBED_URL :
+		  strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
+	if (o->embed != NULL && e->kind == EMBED_HASH)
+		parse_hash(o->embed, &e->dimension);
+	e->path = o->embed_path;
+	set_text(&e->prefix, o->embed_prefix);
+	set_text(&e->model, o->embed_model);
+	return 0;
+}
+
 int embedder_choose(struct embedder *e, struct state *state, const struct options *o)
 {
-	int status = 0;
+	int status;
 
 	memset(e, 0, sizeof *e);
 	if (state != NULL && state_head(state)->embedder[0] != '\0') {
@@ -245,13 +265,7 @@ int embedder_choose(struct embedder *e, struct state *state, const struct option
 		if (status == 0)
 			status = compare(e, state, o);
 	} else {
-		e->kind = o->embed == NULL ? EMBED_HASH : is_url(o->embed) ? EMBED_URL :
-			  strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
-		if (o->embed != NULL && e->kind == EMBED_HASH)
-			parse_hash(o->embed, &e->dimension);
-		e->path = o->embed_path;
-		set_text(&e->prefix, o->embed_prefix);
-		set_text(&e->model, o->embed_model);
+		status = from_options(e, o);
 	}
 	set_text(&e->url, o->embed != NULL && is_url(o->embed) ? o->embed : NULL);
 	set_text(&e->query_prefix, o->embed_query_prefix);
@@ -347,7 +361,7 @@ bool embedder_decide(struct embedder *e, struct state *state, const struct store
 
 char *embedder_settings(const struct embedder *e)
 {
-	return object_settings(e->name, &e->chunking);
+	return object_settings(e->name != NULL ? e->name : "", &e->chunking);
 }
 
 const char *embedder_input(const struct embedder *e, const char *path, const char *text, size_t *len,

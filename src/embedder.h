@@ -23,7 +23,7 @@ enum embed_kind {
 struct embedder {
 	enum embed_kind kind;
 	size_t dimension;	/* 0: not known before the first vector */
-	char *name;		/* owned: "hash-1:1024", "url:MODEL:384", "store:MODULE", "given:768", and
+	char *name;		/* owned; NULL before embedder_settle() on a new state: "hash-1:1024", "url:MODEL:384", "store:MODULE", "given:768", and
 				 * "path", "prefix=TEXT" behind it: who it is, in state and digests */
 	char *url, *model;	/* owned; EMBED_URL, else "" */
 	char *prefix;		/* owned; put before what is embedded, "" if nothing is */
@@ -38,10 +38,10 @@ struct embedder {
 int embedder_check_options(const struct options *o);
 
 /* What state and options say, as far as they do before the collection was opened: sets *e.
- * 0, or 78 with the reason logged.  state may be NULL. */
+ * 0, 64 or 78 with the reason logged.  state may be NULL. */
 int embedder_choose(struct embedder *e, struct state *state, const struct options *o);
 /* Now store is open, and server (EMBED_URL; else NULL) has said how long its vectors are: chooses where
- * neither state nor options did, and compares.  0, or 78 with the reason logged. */
+ * neither state nor options did, and compares.  0, 64 or 78 with the reason logged. */
 int embedder_settle(struct embedder *e, const struct state *state, const struct store *store,
 		    const struct store *server, const struct options *o);
 /* The first object decides, where nobody has: the vector that it brings (dim numbers; 0: none), or what
