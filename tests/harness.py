@@ -11,7 +11,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "mock"))
 import chroma  # noqa: E402
+import embedder  # noqa: E402
 import server as mock_server  # noqa: E402
 import weaviate  # noqa: E402
 
@@ -148,6 +148,10 @@ class WatchedWeaviate(Watched, weaviate.Store):
     pass
 
 
+class WatchedEmbedder(Watched, embedder.Store):
+    pass
+
+
 STORES = {"chroma": chroma, "weaviate": weaviate}
 WATCHED = {"chroma": WatchedChroma, "weaviate": WatchedWeaviate}
 
@@ -188,6 +192,21 @@ class NoEnd(Exception):
     """linesync ran into the limit of its time."""
 
 
+def serve(port, store):
+    """A server of a mock: (server, its thread)."""
+    server = mock_server.Server(port, store)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    return server, thread
+
+
+def stop_serving(server, thread):
+    """Closes its port; connections stay."""
+    server.end()
+    thread.join(5)
+    server.listener.close()
+
+
 class World:
     def __init__(self, verbose=False, store="chroma"):
         self.verbose = verbose
@@ -196,45 +215,58 @@ class World:
         os.mkdir(self.root)
         self.state = os.path.join(self.dir, "state.tdb")
         self.store = WATCHED[store](contract(store))
-        self.server = mock_server.Server(0, self.store)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
+        self.server, self.thread = serve(0, self.store)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)
                     and not k.lower().endswith("_proxy")}
         self.env.update(HOME=self.dir, LC_ALL="C.UTF-8", TZ="UTC",
                         LINESYNC_STORE="%s:http://127.0.0.1:%d" % (store, self.server.port),
                         LINESYNC_COLLECTION=COLLECTION, LINESYNC_STATE=self.state)
+        self.embedder = self.embed_server = None
         self.options = ["--late", "100ms", "--retry-wait", "5ms", "--retry-max-wait", "20ms",
                         "--give-up", "20s", "--flush-ms", "5", "--root", self.root,
                         "--embed", "hash:8"]
 
     def close(self):
-        self.server.end()
-        self.thread.join(5)
-        self.server.listener.close()
+        stop_serving(self.server, self.thread)
         shutil.rmtree(self.dir, ignore_errors=True)
-        if self.store.undescribed:
-            report.test(False, "requests and answers are as the store describes them",
-                        *self.store.undescribed[:5])
+        undescribed = self.store.undescribed
+        if self.embedder:
+            stop_serving(*self.embed_server)
+            undescribed = undescribed + self.embedder.undescribed
+        if undescribed:
+            report.test(False, "requests and answers are as the store describes them", *undescribed[:5])
+
+    # ---- the embedding server beside it ----
+
+    def add_embedder(self, *options):
+        """From now on vectors come from an embedding server, w.embedder; options: others to embed by."""
+        self.embedder = WatchedEmbedder(None)
+        self.start_embedder()
+        at = self.options.index("--embed")
+        self.options[at + 1:] = [self.embed_url(), *options]
+
+    def embed_url(self):
+        return "http://127.0.0.1:%d" % self.embed_server[0].port
+
+    def start_embedder(self, port=0):
+        self.embed_server = serve(port, self.embedder)
+
+    def stop_embedder(self):
+        """Closes its port and its connections; returns the port."""
+        stop_serving(*self.embed_server)
+        self.embed_server[0].cut_all()
+        return self.embed_server[0].port
 
     # ---- the store ----
 
     def stop_store(self):
         """Closes its port and its connections."""
-        self.server.end()
-        self.thread.join(5)
-        self.server.listener.close()
-        for c in list(self.server.connections):
-            try:
-                c.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        stop_serving(self.server, self.thread)
+        self.server.cut_all()
 
     def start_store(self):
         """Opens the port again."""
-        self.server = mock_server.Server(self.server.port, self.store)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
+        self.server, self.thread = serve(self.server.port, self.store)
 
     def kill_store(self):
         """What a SIGKILL of the server does, and a new start."""
@@ -262,12 +294,13 @@ class World:
     def hold_answers(self, *kinds):
         """From now on the store does requests of these kinds and answers once the gate is open."""
         gate = Gate()
+        self.store.on_applied = gate.hold(lambda call: call.kind in kinds)
+        return gate
 
-        def applied(_n, call):
-            if call.kind in kinds:
-                gate.arrived.set()
-                gate.opened.wait(60)
-        self.store.on_applied = applied
+    def hold_vectors(self, text=""):
+        """The same of the embedding server, for requests with this text in them."""
+        gate = Gate()
+        self.embedder.on_applied = gate.hold(lambda call: any(text in t for t in call.ids))
         return gate
 
     def documents(self):
@@ -411,6 +444,14 @@ class Gate:
     def __init__(self):
         self.arrived, self.opened = threading.Event(), threading.Event()
         self.open = self.opened.set
+
+    def hold(self, matches):
+        """What a mock is to call: waits here with the requests that match."""
+        def wait(_n, call):
+            if matches(call):
+                self.arrived.set()
+                self.opened.wait(60)
+        return wait
 
     def wait_arrived(self):
         if not self.arrived.wait(60):

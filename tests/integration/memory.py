@@ -94,6 +94,14 @@ def texts(w):
          "%d kB for short texts, %d kB for long ones, room for %d kB" % (first, second, room // 1024))
 
 
+def slow_embedder(w):
+    """What waits for an embedding server is bounded by the window too."""
+    w.add_embedder("--batch-bytes", "1m")
+    w.embedder.set_rules([{"do": {"delay_ms": 2}}])
+    lines = [put("f%04d" % i, ("%d" % i + "y" * 59 + "\n") * 2000) for i in range(90)]
+    grows_less(w, 3 * MB, lines[:30], lines)
+
+
 WRITTEN = [
     '{"repo":"R","op":"modify","path":"a","content":"x\\ny \\"q\\" \\\\ \\t/"}',
     '{"repo":"R","path":"b","content":"\\u000a\\/ \\u00e9"}',
@@ -158,5 +166,5 @@ def failed_again(w):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([repositories, closed_repositories, folders_of_repositories, texts, failed_lines,
-                        failed_delete, failed_again]))
+    sys.exit(run_tests([repositories, closed_repositories, folders_of_repositories, texts, slow_embedder,
+                        failed_lines, failed_delete, failed_again]))
