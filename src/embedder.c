@@ -158,7 +158,7 @@ static int from_state(struct embedder *e, struct state *state)
 	e->name = xstrdup(h->embedder);
 	e->kind = kind_of(h->embedder);
 	e->dimension = h->dimension;
-	if (read_how(e, h->embed_how) != 0) {
+	if (read_how(e, h->embed_how) != 0 || (e->kind == EMBED_URL && e->url[0] == '\0')) {
 		log_err("the state '%s' does not say how its vectors are made; run 'linesync forget --all "
 			"--state %s' and feed everything", state_path(state), state_path(state));
 		return 78;
