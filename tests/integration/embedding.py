@@ -115,6 +115,8 @@ def placed(w):
         ended = w.sync(lines)
         same((ended.rc, misplaced(w), sorted(texts(w, None)) == sorted(x["content"] for x in lines)),
              (0, [], True), "also with %s" % how)
+        if "close_after" not in how:
+            same({made(w)[x["content"]] for x in lines}, {1}, "and none is made twice")
 
 
 def given_vectors(w):
@@ -458,6 +460,8 @@ def keys(w):
             v for v in call.headers.values() if "k3y" in v))
         test("k3y" not in ended.err + ended.out.decode(), "it is not shown", ended.err)
         return ended
+    w.env = dict(env, LINESYNC_API_KEY="k3y-of-embedder", CHROMA_TOKEN="k3y-of-embedder")
+    same(w.sync([put("d", "A")]).rc, 77, "the store's key is not sent to it")
     for i, (why, extra, options) in enumerate((
             ("the file", {}, ["--embed-key-file", name]),
             ("systemd's", {"CREDENTIALS_DIRECTORY": os.path.join(w.dir, "credentials")}, []),
