@@ -283,7 +283,7 @@ static int64_t next_turn(struct pipeline *p)
 	/* what may not be sent is no reason to wake up */
 	if (!output_full(p->parts.output))
 		due = earliest(due, lane_due(p->lane));
-	if (p->embed_lane != NULL)
+	if (!output_full(p->parts.output) && p->embed_lane != NULL)
 		due = earliest(due, lane_due(p->embed_lane));
 	if (p->riders > 0)
 		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
@@ -317,7 +317,7 @@ static void run_loop(struct pipeline *p)
 		bool want_input = take_some(p), more;
 
 		lane_turn(p->lane);
-		embed_turn(p, pipeline_must_stop(p));
+		embed_turn(p, output_full(p->parts.output) || pipeline_must_stop(p));
 		task_late_turn(p);
 		records_judge(p, false);
 		if (flushing_helps(p))

@@ -444,6 +444,11 @@ def slow_reader(w):
     same(len(upserts(w)), n, "and all is stored")
 
 
+def slow_reader_of_embedded(w):
+    w.add_embedder("--embed-batch-size", "50")
+    slow_reader(w)
+
+
 def stuff(fd, data):
     """Writes what a pipe takes until it has taken nothing for a while: how much that was."""
     at, idle_since = 0, time.monotonic()
@@ -594,7 +599,7 @@ def bars(w):
 
 TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, in_backoff,
          before_the_first_line, waiting_for_the_lock, before_a_resumed_line, dry_run, ignored,
-         while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_stopped,
+         while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_of_embedded, slow_reader_stopped,
          slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, asked_for, bars]
 
 
