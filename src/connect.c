@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "cleanup.h"
 #include "connect.h"
 #include "log.h"
 #include "secret.h"
@@ -86,11 +87,22 @@ struct key_source {
 	const char *file, *credential, *variable;
 };
 
+/* 77, with the reason logged, if what is secret would travel in clear. */
+static int check_clear(const struct connection *c, const char *what, bool insecure_http)
+{
+	if (c->store.url.tls || c->store.url.loopback || insecure_http)
+		return 0;
+	log_err("%s would travel to '%s' in clear; use https, or allow it with --insecure-http", what,
+		c->store.url.base);
+	return 77;
+}
+
 static int find_key(struct connection *c, const struct key_source *from, bool insecure_http)
 {
 	const struct driver *d = c->store.driver;
 	const char *names[8] = { from->variable };
 	char *key;
+	int status;
 
 	for (int i = 0; i < 3 && d->key_names[i] != NULL; i++)
 		names[i + 1] = d->key_names[i];
@@ -98,15 +110,36 @@ static int find_key(struct connection *c, const struct key_source *from, bool in
 		return 77;
 	if (key == NULL)
 		return 0;
-	if (!c->store.url.tls && !c->store.url.loopback && !insecure_http) {
-		log_err("the key would travel to '%s' in clear; use https, or allow it with "
-			"--insecure-http", c->store.url.base);
-		secret_free(key);
-		return 77;
-	}
-	c->header = xasprintf("%s%s", d->key_header, key);
+	status = check_clear(c, "the key", insecure_http);
+	if (status == 0)
+		c->header = xasprintf("%s%s", d->key_header, key);
 	secret_free(key);
-	return 0;
+	return status;
+}
+
+/* Headers of the user's, such as the key of a vectoriser's provider. */
+static int find_headers(struct connection *c, const struct options *o)
+{
+	for (const char **file = o->store_header_files; file != NULL && *file != NULL; file++)
+		if (secret_headers(&c->more, *file, c->store.driver->key_header) != 0)
+			return 77;
+	return c->more != NULL ? check_clear(c, "the headers of --store-header-file", o->insecure_http) : 0;
+}
+
+/* NULL-terminated; the array is the caller's. */
+static const char **all_headers(const struct connection *c)
+{
+	size_t n = 0, more = 0;
+	const char **out;
+
+	while (c->more != NULL && c->more[more] != NULL)
+		more++;
+	out = xcalloc(more + 2, sizeof *out);
+	if (c->header != NULL)
+		out[n++] = c->header;
+	for (size_t i = 0; i < more; i++)
+		out[n++] = c->more[i];
+	return out;
 }
 
 /* beside: NULL, or connections whose waiting is shared. */
@@ -114,7 +147,7 @@ static int open_http(struct connection *c, uint64_t timeout_ms, uint64_t connect
 		     struct http *beside)
 {
 	const struct driver *d = c->store.driver;
-	const char *headers[2] = { c->header, NULL };
+	autofree const char **headers = all_headers(c);
 	struct http_options ho = {
 		.total_timeout_ms = timeout_ms ? (long)timeout_ms : d->timeout_ms,
 		.idle_s = d->idle_s,
@@ -134,6 +167,8 @@ int connection_open(struct connection *c, const struct options *o)
 	const struct key_source from = { o->api_key_file, "linesync-api-key", "LINESYNC_API_KEY" };
 	int status = find_key(c, &from, o->insecure_http);
 
+	if (status == 0)
+		status = find_headers(c, o);
 	return status != 0 ? status : open_http(c, o->timeout_ms, o->connections, o->cacert, NULL);
 }
 
@@ -172,6 +207,7 @@ void connection_release(struct connection *c)
 {
 	http_free(c->http);
 	secret_free(c->header);
+	secret_headers_free(c->more);
 	store_release(&c->store);
 	memset(c, 0, sizeof *c);
 }

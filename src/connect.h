@@ -11,6 +11,7 @@ struct connection {
 	struct store store;
 	struct http *http;	/* NULL until it is open */
 	char *header;		/* owned; carries the key */
+	char **more;		/* owned; --store-header-file: also sent with each request */
 };
 
 /* Whether a store is named, by --store or a variable. */
@@ -20,7 +21,7 @@ bool connection_has_store(const struct options *o);
  * the reason logged. */
 int connection_name(struct connection *c, const struct options *o, const char *store_text,
 		    const char *collection);
-/* Finds the key and sets up HTTP; no request is made yet.  0, 77 or 78 with the reason logged. */
+/* Finds the key and further headers and sets up HTTP; no request is made yet.  0, 77 or 78 with the reason logged. */
 int connection_open(struct connection *c, const struct options *o);
 /* The same for the embedding server at url, that of --embed or as the state has it; model may be NULL.
  * beside: the store's connections, whose waiting is shared and that are to be released later, or NULL.

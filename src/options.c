@@ -149,6 +149,8 @@ static const struct row rows[] = {
 	     "the folder for checkpoint files"),
 	TEXT("api-key-file", 0, KIND_FILE, WHERE, api_key_file, "FILE", "LINESYNC_API_KEY_FILE", STORED,
 	     "the key for the store; others must not be able to read it"),
+	TEXT("store-header-file", 0, KIND_LIST, WHERE, store_header_files, "FILE", "LINESYNC_STORE_HEADER_FILE",
+	     STORED, "'Name: value' lines to send with each request to the store, such as a provider's key"),
 	TEXT("embed-key-file", 0, KIND_FILE, WHERE, embed_key_file, "FILE", "LINESYNC_EMBED_KEY_FILE", SYNC | CHECK | SEARCH,
 	     "the key for the embedding server; others must not be able to read it"),
 	TEXT("cacert", 0, KIND_FILE, WHERE, cacert, "FILE", "LINESYNC_CACERT", STORED,
@@ -848,11 +850,17 @@ int options_parse(struct options *o, int argc, char **argv)
 	return result;
 }
 
+static void list_free(const char **list)
+{
+	for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+		free((char *)list[i]);
+	free(list);
+}
+
 void options_release(struct options *o)
 {
-	for (size_t i = 0; o->exclude != NULL && o->exclude[i] != NULL; i++)
-		free((char *)o->exclude[i]);
-	free(o->exclude);
+	list_free(o->exclude);
+	list_free(o->store_header_files);
 	free(o->args);
 	memset(o, 0, sizeof(*o));
 }

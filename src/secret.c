@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "secret.h"
 
 #define SECRET_MAX 4096
+#define HEADERS_MAX 16384
 
 static void wipe(void *p, size_t n)
 {
@@ -82,17 +84,30 @@ end:
 	return r;
 }
 
-static int from_file(char **out, const char *path)
+/* A descriptor, or -1 with the reason logged.  what: "key" or "header". */
+static int open_private(const char *path, const char *what)
 {
-	autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return log_err("cannot open key file '%s': %s", path, strerror(errno));
-	if (st.st_mode & (S_IRWXG | S_IRWXO))
-		return log_err("key file '%s' is open to others (mode %03o); run chmod 600 on it",
-			       path, (unsigned)(st.st_mode & 0777));
-	return take(out, fd, path);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		log_err("cannot open %s file '%s': %s", what, path, strerror(errno));
+	} else if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+		log_err("%s file '%s' is open to others (mode %03o); run chmod 600 on it", what, path,
+			(unsigned)(st.st_mode & 0777));
+	} else {
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static int from_file(char **out, const char *path)
+{
+	autofd int fd = open_private(path, "key");
+
+	return fd < 0 ? -1 : take(out, fd, path);
 }
 
 /* No look at the mode: the service manager grants access by ACL, which shows as group bits. */
@@ -137,4 +152,117 @@ int secret_find(char **out, const char *file, const char *credential, const char
 	if (from_credential(out, credential) < 0)
 		return -1;
 	return *out ? 0 : from_environment(out, names);
+}
+
+/* ---- headers ---- */
+
+/* The length of a header's name (RFC 9110), which ends at the colon; 0 if it has none. */
+static size_t name_length(const char *line, size_t n)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+	size_t i = 0;
+
+	while (i < n && ((line[i] >= 'a' && line[i] <= 'z') || (line[i] >= 'A' && line[i] <= 'Z') ||
+			 (line[i] >= '0' && line[i] <= '9') || (line[i] && strchr(others, line[i]))))
+		i++;
+	return i < n && line[i] == ':' ? i : 0;
+}
+
+static bool is_name(const char *line, size_t n, const char *name)
+{
+	return strncasecmp(line, name, n) == 0 && (name[n] == '\0' || name[n] == ':');
+}
+
+/* What frames the request, and belongs to one connection. */
+static bool is_reserved(const char *line, size_t n)
+{
+	static const char *const names[] = {
+		"Host", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "TE",
+		"Trailer", "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Upgrade",
+		"Expect", "Accept-Encoding", "HTTP2-Settings", NULL
+	};
+
+	for (size_t i = 0; names[i]; i++)
+		if (is_name(line, n, names[i]))
+			return true;
+	return false;
+}
+
+static void headers_add(char ***list, char *header)
+{
+	size_t n = 0;
+
+	while (*list && (*list)[n])
+		n++;
+	*list = xrealloc(*list, (n + 2) * sizeof(**list));
+	(*list)[n] = header;
+	(*list)[n + 1] = NULL;
+}
+
+/* One line of n bytes, which may be blank; a newline or NUL follows.  NULL, or what is wrong with it. */
+static const char *take_header(char ***list, const char *line, size_t n, const char *own)
+{
+	size_t name = name_length(line, n), at = name + 1;
+
+	if (strspn(line, " ") >= n)
+		return NULL;
+	if (!printable(line, n))
+		return "holds control characters";
+	if (name == 0)
+		return "is no header, as in 'Name: value'";
+	if (is_reserved(line, name))
+		return "names a header that linesync sets itself";
+	if (own && is_name(line, name, own))
+		return "names the header that carries the store's key; give that by --api-key-file";
+	while (at < n && line[at] == ' ')
+		at++;
+	while (n > at && line[n - 1] == ' ')
+		n--;
+	if (at == n)
+		return "names a header without a value";
+	headers_add(list, xasprintf("%.*s: %.*s", (int)name, line, (int)(n - at), line + at));
+	return NULL;
+}
+
+static int take_headers(char ***list, const char *text, const char *file, const char *own)
+{
+	for (int line = 1; *text; line++) {
+		size_t n = strcspn(text, "\n");
+		const char *why = take_header(list, text, n, own);
+
+		if (why)
+			return log_err("line %d of header file '%s' %s", line, file, why);
+		text += n + (text[n] == '\n');
+	}
+	return 0;
+}
+
+int secret_headers(char ***list, const char *file, const char *own)
+{
+	autofd int fd = open_private(file, "header");
+	char p[HEADERS_MAX + 1];
+	size_t n;
+	int r = -1;
+
+	if (fd < 0)
+		return -1;
+	if (read_all(fd, p, sizeof(p), &n) < 0) {
+		log_err("cannot read header file '%s': %s", file, strerror(errno));
+	} else if (n > HEADERS_MAX) {
+		log_err("header file '%s' is longer than %d bytes", file, HEADERS_MAX);
+	} else if (memchr(p, '\0', n)) {
+		log_err("header file '%s' holds control characters", file);
+	} else {
+		p[n] = '\0';
+		r = take_headers(list, p, file, own);
+	}
+	wipe(p, sizeof(p));
+	return r;
+}
+
+void secret_headers_free(char **list)
+{
+	for (char **h = list; h && *h; h++)
+		secret_free(*h);
+	free(list);
 }

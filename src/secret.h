@@ -1,4 +1,4 @@
-/* secret: keys from files and the environment, never from options. */
+/* secret: keys and headers from files and the environment, never from options. */
 #ifndef LINESYNC_SECRET_H
 #define LINESYNC_SECRET_H
 
@@ -8,5 +8,12 @@
  * is none.  Returns 0, or -1 with the reason logged. */
 int secret_find(char **out, const char *file, const char *credential, const char *const *names);
 void secret_free(char *s);	/* wipes, then frees; NULL is fine */
+
+/* Appends the headers of a file to *list, NULL-terminated and owned, NULL at first: lines "Name: value",
+ * blank ones aside.  The file is refused as a key's is, and if it is over 16 KiB, and so is a header that
+ * linesync sets itself, or that is own ("Authorization: "; NULL: none), which carries a key of its own.
+ * Returns 0, or -1 with the reason logged; no value is ever shown. */
+int secret_headers(char ***list, const char *file, const char *own);
+void secret_headers_free(char **list);	/* wipes; NULL is fine */
 
 #endif

@@ -118,6 +118,55 @@ static void test_clear_text(void)
 	ok(try("http://h:8080", NULL, NULL) == 0 && !c.header, "without a key there is nothing to hide");
 }
 
+/* connection_open() to a Weaviate at url, without letting it speak. */
+static int try_store(const char *url)
+{
+	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY), status;
+	char *store = xasprintf("weaviate:%s", url);
+
+	connection_release(&c);
+	dup2(null, STDERR_FILENO);
+	status = connection_name(&c, &o, store, "Code");
+	if (status == 0)
+		status = connection_open(&c, &o);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(null);
+	free(store);
+	return status;
+}
+
+static void test_headers(void)
+{
+	char first[64], second[64];
+	const char *files[] = { first, second, NULL };
+
+	put(first, "first", "X-Openai-Api-Key: k\n");
+	put(second, "second", "X-A: a\nX-B: b\n");
+	o.store_header_files = files;
+	unsetenv("LINESYNC_API_KEY");
+	ok(try_store("http://127.0.0.1:1") == 0 && !c.header && c.more && !strcmp(c.more[0], "X-Openai-Api-Key: k") &&
+	   !strcmp(c.more[1], "X-A: a") && !strcmp(c.more[2], "X-B: b") && !c.more[3], "headers of two files");
+	setenv("WEAVIATE_API_KEY", "key", 1);
+	ok(try_store("https://h") == 0 && !strcmp(c.header, "Authorization: Bearer key") && c.more && c.http,
+	   "beside the store's key");
+	unsetenv("WEAVIATE_API_KEY");
+	ok(try_store("http://h") == 77 && !c.http, "not in clear to another machine");
+	o.insecure_http = true;
+	ok(try_store("http://h") == 0, "but with --insecure-http");
+	o.insecure_http = false;
+	put(second, "second", "Authorization: Bearer x\n");
+	ok(try_store("https://h") == 77 && !c.http, "not what carries the key");
+	put(second, "second", "X-A: a\n");
+	chmod(second, 0644);
+	ok(try_store("https://h") == 77 && !c.http, "a file that others can read");
+	unlink(second);
+	ok(try_store("https://h") == 77, "a file that is not there");
+	o.store_header_files = NULL;
+	ok(try_store("http://h") == 0 && !c.more, "without any there is nothing to hide");
+	unlink(first);
+}
+
 int main(void)
 {
 	static const char *const variables[] = { "CREDENTIALS_DIRECTORY", "LINESYNC_API_KEY", "CHROMA_TOKEN",
@@ -131,6 +180,7 @@ int main(void)
 	test_beside();
 	test_keys();
 	test_clear_text();
+	test_headers();
 	connection_release(&c);
 	rmdir(dir);
 	return tap_done();

@@ -107,6 +107,83 @@ static void test_order(void)
 	secret_free(NULL);
 }
 
+static char **headers;
+
+static bool takes(const char *text, size_t n, mode_t mode)
+{
+	put("headers", text, n, mode);
+	return secret_headers(&headers, path, "Authorization: ") == 0;
+}
+
+static size_t counted(void)
+{
+	size_t n = 0;
+
+	while (headers && headers[n])
+		n++;
+	return n;
+}
+
+static void want_headers(const char *text, size_t want, const char *what)
+{
+	bool good = takes(text, strlen(text), 0600);
+
+	ok(want ? good && counted() == want : !good, "headers: %s", what);
+	secret_headers_free(headers);
+	headers = NULL;
+}
+
+static void test_headers(void)
+{
+	static const char *const reserved[] = {
+		"Host", "content-length", "CONTENT-TYPE", "Transfer-Encoding", "Connection", "Expect",
+		"Accept-Encoding", "Authorization", "authorization", "Proxy-Authorization", "Upgrade", "TE",
+	};
+	static char big[16386];
+	char line[64];
+
+	ok(takes("X-Openai-Api-Key:  a b: c \n\n   \nX-2:v", 37, 0600) && counted() == 2 &&
+	   !strcmp(headers[0], "X-Openai-Api-Key: a b: c") && !strcmp(headers[1], "X-2: v"),
+	   "headers: names and values, blanks around them left out");
+	ok(takes("X-3: w\n", 7, 0400) && counted() == 3 && !strcmp(headers[2], "X-3: w"),
+	   "headers: another file adds to them");
+	secret_headers_free(headers);
+	headers = NULL;
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		snprintf(line, sizeof(line), "%s: x\n", reserved[i]);
+		want_headers(line, 0, reserved[i]);
+	}
+	want_headers("X-Hosts: x\nHos: x\nAuthorization-2: x\n", 3, "names like them");
+	want_headers("no header\n", 0, "no colon");
+	want_headers(": x\n", 0, "no name");
+	want_headers(" X: x\n", 0, "a continued line");
+	want_headers("X Y: x\n", 0, "a blank in the name");
+	want_headers("X\xc3\xa4: x\n", 0, "a letter that no name has");
+	want_headers("X:\n", 0, "no value");
+	want_headers("X:  \n", 0, "a blank value");
+	want_headers("X: a\r\n", 0, "a carriage return");
+	want_headers("X: a\tb\n", 0, "a tab");
+	want_headers("X: a\nY\n", 0, "one bad line among good ones");
+	ok(!takes("X: a\0b\n", 7, 0600) && !takes("X: a\n\0", 6, 0600), "headers: NUL");
+	ok(!takes("X: a\n", 5, 0640) && !takes("X: a\n", 5, 0604) && !takes("X: a\n", 5, 0602),
+	   "headers: of a file that others can read or write");
+	memset(big, 'k', sizeof(big));
+	memcpy(big, "X: ", 3);
+	ok(takes(big, 16384, 0600) && !takes(big, 16385, 0600) && strlen(headers[0]) == 16384,
+	   "headers: at most 16 KiB");
+	secret_headers_free(headers);
+	headers = NULL;
+	snprintf(path, sizeof(path), "%s/none", dir);
+	ok(secret_headers(&headers, path, NULL) == -1 && secret_headers(&headers, dir, NULL) == -1 && !headers,
+	   "headers: no such file, a folder");
+	put("headers", "Authorization: x\n", 17, 0600);
+	ok(secret_headers(&headers, path, "x-chroma-token: ") == 0 && counted() == 1,
+	   "headers: the key's header is another store's");
+	secret_headers_free(headers);
+	headers = NULL;
+	unlink(path);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -117,6 +194,7 @@ int main(void)
 	test_files();
 	test_missing_file();
 	test_order();
+	test_headers();
 	snprintf(path, sizeof(path), "%s/key", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/cred", dir);
