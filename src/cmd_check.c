@@ -332,26 +332,65 @@ static int reach_server(struct check *k)
 	return status;
 }
 
-static void look_at_embedder(struct check *k)
+/* A search by text shows whether the provider of the collection's vectoriser answers. */
+static int try_vectoriser(struct check *k)
+{
+	struct ask a = { .kind = ASK_SEARCH, .text = "linesync", .limit = 1 };
+	int status = ask_store(k, &a, "let the collection's vectoriser embed a word");
+
+	ask_release(&a);
+	return status;
+}
+
+/* False: what the store's own vectoriser is, only the collection or the first sync tells. */
+static bool settle_embedder(struct check *k, int *status)
 {
 	const struct store *server = NULL;
 	struct embedder *e = &k->embedder;
+
+	*status = embedder_check_store(k->o, k->c.store.driver);
+	if (*status == 0)
+		*status = embedder_choose(e, k->s, k->o);
+	if (*status == 0 && e->kind == EMBED_STORE && k->collection != FOUND)
+		return false;
+	if (*status == 0 && e->kind == EMBED_URL) {
+		*status = reach_server(k);
+		server = &k->server.store;
+	}
+	if (*status == 0)
+		*status = embedder_settle(e, k->s, &k->c.store, server, k->o);
+	if (*status == 0 && e->kind == EMBED_STORE)
+		*status = try_vectoriser(k);
+	return true;
+}
+
+static const char *unless(const struct check *k)
+{
+	bool may_embed = k->collection != FOUND && k->c.store.driver->vectorises && k->c.store.embeds;
+
+	if (k->o->embed != NULL || k->embedder.decided || k->embedder.kind != EMBED_HASH)
+		return "";
+	return may_embed ? ", unless the server has a vectoriser for new collections, or the first record brings "
+			   "a vector" : ", unless the first record brings a vector";
+}
+
+static void look_at_embedder(struct check *k)
+{
+	bool settled;
 	int status;
 
 	if (k->s == NULL && !k->no_state)
 		return;
 	begin(k, ON_EMBEDDER);
-	status = embedder_choose(e, k->s, k->o);
-	if (status == 0 && e->kind == EMBED_URL) {
-		status = reach_server(k);
-		server = &k->server.store;
-	}
-	if (status == 0)
-		status = embedder_settle(e, k->s, &k->c.store, server, k->o);
-	if (end(k, ON_EMBEDDER, status))
-		buf_addf(good(k, ON_EMBEDDER), "%s%s", e->name,
-			 k->o->embed != NULL || e->decided || e->kind != EMBED_HASH ? "" :
-			 ", unless the first record brings a vector");
+	settled = settle_embedder(k, &status);
+	embedder_prepare(&k->embedder, &k->c.store, k->o);
+	if (!end(k, ON_EMBEDDER, status))
+		return;
+	if (settled)
+		buf_addf(good(k, ON_EMBEDDER), "%s%s", k->embedder.name, unless(k));
+	else if (k->collection == MISSING)
+		buf_adds(good(k, ON_EMBEDDER), "store: the first sync asks whether the server has a vectoriser for "
+			 "new collections");
 }
 
 /* ---- the report ---- */

@@ -194,6 +194,8 @@ static int prepare_and_run(struct sync *s)
 
 	if (status == 0)
 		status = embedder_check_options(s->o);
+	if (status == 0)
+		status = embedder_check_store(s->o, s->c.store.driver);
 	if (status == 0 && s->o->dry_run)
 		return dry_run(s);
 	if (status == 0)
@@ -204,8 +206,7 @@ static int prepare_and_run(struct sync *s)
 		status = connection_open(&s->c, s->o);
 	if (status == 0)
 		status = embedder_choose(&s->embedder, s->state, s->o);
-	s->c.store.embeds = s->embedder.kind == EMBED_STORE ||
-			    (s->o->embed == NULL && !s->embedder.decided);
+	embedder_prepare(&s->embedder, &s->c.store, s->o);
 	if (status == 0)
 		status = collection_open(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	if (status == 0)

@@ -96,6 +96,8 @@ struct ask {
 	const float *vector;		/* ASK_SEARCH: dim numbers, borrowed; NULL: the store embeds text */
 	size_t dim;
 	const char *text;
+	bool blames;			/* ASK_TOUCH: objects that failed are blamed if it succeeds: where the
+					 * store embeds, it must embed a text too */
 	const char *repo;		/* ASK_SEARCH: of this repository alone; NULL: of all */
 	size_t limit;			/* ASK_SEARCH: at most so many */
 	struct hit *hits;		/* owned by the ask: ask_release() */
@@ -115,6 +117,8 @@ struct store {
 	bool base64;			/* ASK_READY: it reads vectors as base64 of little-endian floats */
 	bool embeds;			/* set before ASK_OPEN: objects come without vectors, the store makes
 					 * them; a collection is made with its default vectoriser */
+	bool must_embed;		/* the same: without a vectoriser ASK_OPEN makes nothing and ends with
+					 * VERDICT_RUN */
 	char *vectoriser;		/* owned; ASK_OPEN: the collection's own, NULL if it has none */
 	char *model;			/* owned; an embedding server's model */
 };
@@ -126,6 +130,7 @@ struct driver {
 	const char *example;		/* "chroma:http://localhost:8000[/TENANT/DATABASE]" */
 	const char *key_names[3];	/* environment variables for its key, NULL-terminated */
 	const char *key_header;		/* "x-chroma-token: " */
+	bool vectorises;		/* its collections can have vectorisers of their own */
 	size_t batch_size, batch_bytes;
 	int connections;
 	long timeout_ms, idle_s;

@@ -25,6 +25,7 @@
 #define PAGE 1000
 #define SAMPLE 10		/* objects that are looked at for the length of a vector */
 #define NAME_MAX_LEN 255
+#define WITNESS_TEXT "linesync"	/* embedded to see whether the provider of a vectoriser answers */
 #define PROBE_WORDS "made by linesync to learn the default vectoriser; can be deleted"
 
 /* ask.step.  ask.cursor counts within some of them. */
@@ -46,7 +47,7 @@ enum {
 enum { UPSERT_REMOVE, UPSERT_WRITE, UPSERT_CHECK };	/* cursor: the next object to remove */
 enum { DELETE_BATCH, DELETE_SINGLE };			/* cursor: rounds; the next object */
 enum { FETCH_GET, FETCH_CHECK };			/* cursor: the next object */
-enum { TOUCH_WRITE, TOUCH_SHARDS };
+enum { TOUCH_WRITE, TOUCH_SHARDS, TOUCH_EMBED };
 
 /* Names */
 
@@ -408,6 +409,24 @@ static void build_list(const struct store *s, const struct ask *a, struct reques
 }
 
 /* A JSON string, as json_str() writes it, is a GraphQL string too. */
+static void add_near_text(struct buf *q, const char *text)
+{
+	buf_adds(q, "nearText:{concepts:[");
+	json_cstr(q, text);
+	buf_addc(q, ']');
+}
+
+/* No write is needed to make the provider embed. */
+static void build_witness(const struct store *s, struct request *r)
+{
+	auto_buf struct buf q = BUF_INIT;
+
+	buf_addf(&q, "{Get{%s(", s->collection);
+	add_near_text(&q, WITNESS_TEXT);
+	buf_adds(&q, "},limit:1){_additional{id}}}}");
+	send_query(s, r, &q);
+}
+
 static void build_search(const struct store *s, const struct ask *a, struct request *r)
 {
 	auto_buf struct buf q = BUF_INIT;
@@ -417,9 +436,7 @@ static void build_search(const struct store *s, const struct ask *a, struct requ
 		buf_adds(&q, "nearVector:{vector:");
 		vector_numbers(&q, a->vector, a->dim);
 	} else {
-		buf_adds(&q, "nearText:{concepts:[");
-		json_cstr(&q, a->text);
-		buf_addc(&q, ']');
+		add_near_text(&q, a->text);
 	}
 	buf_addf(&q, "},limit:%zu", a->limit);
 	if (a->repo) {
@@ -454,8 +471,10 @@ static int build_records(const struct store *s, struct ask *a, struct request *r
 	case ASK_TOUCH:
 		if (a->step == TOUCH_WRITE)
 			build_batch_delete(s, a, r);
-		else
+		else if (a->step == TOUCH_SHARDS)
 			call(r, "GET", url_class(s, "/shards"));
+		else
+			build_witness(s, r);
 		break;
 	case ASK_LIST: build_list(s, a, r); break;
 	case ASK_SEARCH: build_search(s, a, r); break;
@@ -484,7 +503,14 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 		.scope = VERDICT_RUN, .kept_nothing = true,
 		.text = "the collection has no vectoriser of its own"
 	};
-	bool mute = a->kind == ASK_SEARCH && !a->vector && !s->vectoriser;
+	static const struct verdict no_default = {
+		.scope = VERDICT_RUN, .kept_nothing = true,
+		.text = "the server has no vectoriser that a new collection would get (--embed store); name "
+			"another --embed"
+	};
+	bool mute = !s->vectoriser &&
+		    ((a->kind == ASK_SEARCH && !a->vector) ||
+		     (a->kind == ASK_OPEN && a->step == OPEN_CREATE && s->must_embed));
 
 	if (a->step == STEP_END)
 		return 0;
@@ -493,6 +519,8 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 		call(r, "GET", url_of(s, a->step == READY_PORT ? ".well-known/ready" : "meta"));
 		return 1;
 	case ASK_OPEN:
+		if (mute)
+			break;
 		build_open(s, a, r);
 		return 1;
 	case ASK_LOOKUP:
@@ -502,7 +530,7 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 		break;
 	}
 	if (!s->collection_id || mute) {
-		ask_verdict(a, mute ? &no_vectoriser : &unopened);
+		ask_verdict(a, mute && a->kind == ASK_OPEN ? &no_default : mute ? &no_vectoriser : &unopened);
 		a->step = STEP_END;
 		return 0;
 	}
@@ -625,6 +653,17 @@ static void judge_status(struct verdict *v, const struct store *s, const struct 
 		judge_refused(v, a);
 }
 
+/* The cause is what a message of Go's ends with. */
+static void say_end(struct verdict *v, const char *first, const char *text)
+{
+	size_t n = strlen(text), room = sizeof(v->text) - 8 - strlen(first);
+	const char *p = n > room ? text + n - room : text;
+
+	while (p > text && ((unsigned char)*p & 0xc0) == 0x80)
+		p++;
+	verdict_say(v, "%s%s%s", first, p > text ? "..." : "", p);
+}
+
 /* An object's verdict */
 
 /* The number behind the first "status", as in "failed with status: 429", or 0. */
@@ -643,20 +682,26 @@ static int provider_status(const char *text)
 }
 
 /* The vectoriser's provider failed: before anything was stored.  Its refusal of one text is told of
- * all that were sent to it together. */
+ * all that were sent to it together; so is what one text makes of it (500, no answer). */
 static bool judge_provider(struct verdict *v, const struct ask *a, const char *text)
 {
 	static const char *const words[] = {
 		"failed with status", "vectorization response", "send POST request",
 		"fewer vectors than requested", "no api key found", "panic occurred", NULL
 	};
+	static const char *const nobody[] = { "connection refused", "no such host", NULL };
 	int status = provider_status(text);
 
 	if (!says(text, words))
 		return false;
 	set(v, VERDICT_ATTEMPT, true);
-	if (strstr(text, "no api key found") || status == 401 || status == 403 || status == 404)
+	if (strstr(text, "no api key found") || status == 401 || status == 403) {
 		v->scope = VERDICT_RUN;
+		say_end(v, "the provider's key (--store-header-file): ", text);
+	} else if (status == 404)
+		v->scope = VERDICT_RUN;
+	else if (status == 429 || status == 503 || says(text, nobody))
+		v->scope = VERDICT_STORE;
 	else if (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429)
 		judge_refused(v, a);
 	return true;
@@ -842,21 +887,10 @@ static void judge_write(struct verdict *v, struct store *s, struct ask *a, const
 	summarise(a);
 }
 
-/* The cause is what a message of Go's ends with. */
-static void say_end(struct verdict *v, const char *text)
-{
-	size_t n = strlen(text), room = sizeof(v->text) - 8;
-	const char *p = n > room ? text + n - room : text;
-
-	while (p > text && ((unsigned char)*p & 0xc0) == 0x80)
-		p++;
-	verdict_say(v, "%s%s", p > text ? "..." : "", p);
-}
-
 /* data.Get.Code: the list that a query gives.  NULL, with the verdict set, if it gives none; wrong_shape
  * where the vectors that it compares have different lengths. */
-static json_object *query_list(struct verdict *v, const struct store *s, json_object *o,
-			       const char *verb, const struct reply *r)
+static json_object *query_list(struct verdict *v, const struct store *s, const struct ask *a,
+			       json_object *o, const char *verb, const struct reply *r)
 {
 	static const char *const message[] = { "message", NULL };
 	static const char *const wrong[] = {
@@ -875,11 +909,11 @@ static json_object *query_list(struct verdict *v, const struct store *s, json_ob
 		unclear(v, r);
 		return NULL;
 	}
-	say_end(v, text);
+	say_end(v, "", text);
 	v->wrong_shape = strstr(text, "lengths don't match") != NULL;
 	if (strstr(text, "Cannot query field") && strstr(text, "ObjectsObj\""))
 		v->scope = VERDICT_OPENING;
-	else if (!judge_trouble(v, s, text))
+	else if (!judge_provider(v, a, text) && !judge_trouble(v, s, text))
 		v->scope = says(text, wrong) ? VERDICT_RUN : VERDICT_ATTEMPT;
 	return NULL;
 }
@@ -903,7 +937,7 @@ static bool list_has(json_object *list, const char *id)
 static void judge_upsert_check(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Get", r);
+	json_object *list = query_list(v, s, a, o, "Get", r);
 	struct verdict lost = { .scope = VERDICT_ATTEMPT, .http = 200,
 				.text = "stored, but the index does not find it" };
 
@@ -951,6 +985,15 @@ static void judge_not_deleted(struct verdict *v, const struct store *s, json_obj
 		v->scope = VERDICT_ATTEMPT;
 }
 
+/* What there is to ask from this step on. */
+static void end_touch(struct verdict *v, const struct store *s, struct ask *a, int step)
+{
+	if (step == TOUCH_SHARDS || (a->blames && s->embeds && s->vectoriser))
+		a->step = step;
+	else
+		end_with(a, v);
+}
+
 /* At most 10,000 are deleted at once: the rest is asked for again while that helps. */
 static void judge_batch_delete(struct verdict *v, const struct store *s, struct ask *a,
 			       const struct reply *r)
@@ -970,8 +1013,8 @@ static void judge_batch_delete(struct verdict *v, const struct store *s, struct 
 	} else {
 		judge_not_deleted(v, s, results);
 	}
-	if (a->kind == ASK_TOUCH && v->scope == VERDICT_OK && !known_by_name(s)) {
-		a->step = TOUCH_SHARDS;
+	if (a->kind == ASK_TOUCH && v->scope == VERDICT_OK) {
+		end_touch(v, s, a, known_by_name(s) ? TOUCH_EMBED : TOUCH_SHARDS);
 		return;
 	}
 	if (v->scope != VERDICT_OK || !again) {
@@ -1024,7 +1067,7 @@ static void judge_ready_refused(struct verdict *v, const struct store *s, const 
 static void judge_count(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Aggregate", r);
+	json_object *list = query_list(v, s, a, o, "Aggregate", r);
 	json_object *first = list && json_object_array_length(list) ? json_object_array_get_idx(list, 0)
 								    : NULL;
 	int64_t n = number_of(answer_member(first, "meta", json_type_object), "count");
@@ -1054,7 +1097,7 @@ static bool in_order(json_object *list, const char *after)
 static void judge_list(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Get", r);
+	json_object *list = query_list(v, s, a, o, "Get", r);
 	size_t n = list ? json_object_array_length(list) : 0;
 
 	if (list && !in_order(list, a->after))
@@ -1108,7 +1151,7 @@ static void judge_fetch_check(struct verdict *v, const struct store *s, struct a
 			      const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Get", r);
+	json_object *list = query_list(v, s, a, o, "Get", r);
 
 	/* A vector of another length among them, and the index can be asked about none. */
 	for (size_t i = 0; (list || v->wrong_shape) && i < a->nfound; i++)
@@ -1156,7 +1199,7 @@ static void take_hits(struct ask *a, json_object *list)
 static void judge_search(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Get", r);
+	json_object *list = query_list(v, s, a, o, "Get", r);
 	bool good = list && json_object_array_length(list) <= a->limit;
 
 	for (size_t i = 0; good && i < json_object_array_length(list); i++)
@@ -1263,6 +1306,9 @@ static bool class_fits(struct verdict *v, const struct store *s, json_object *cl
 	else if (strcmp(metric, METRIC))
 		verdict_say(v, "collection '%s' has the metric '%s', not '%s'", s->collection,
 			    *metric ? metric : "unknown", METRIC);
+	else if (s->must_embed && !s->vectoriser)
+		verdict_say(v, "collection '%s' has no vectoriser of its own (--embed store); name another "
+			    "--embed, or another collection", s->collection);
 	else {
 		for (size_t i = 0; i < PROPERTIES; i++) {
 			json_object *p = property_of(class, properties[i].name);
@@ -1275,12 +1321,19 @@ static bool class_fits(struct verdict *v, const struct store *s, json_object *cl
 	return false;
 }
 
+static bool is_prefix(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+/* One that reads texts: others have no vector for a document. */
 static void take_vectoriser(struct store *s, json_object *class)
 {
 	const char *name = text_of(class, "vectorizer");
+	bool reads = is_prefix(name, "text2vec-") || is_prefix(name, "multi2vec-");
 
 	free(s->vectoriser);
-	s->vectoriser = *name && strcmp(name, "none") ? xstrdup(name) : NULL;
+	s->vectoriser = reads ? xstrdup(name) : NULL;
 }
 
 /* The class as it is: used, given a property that it lacks, or refused. */
@@ -1318,7 +1371,7 @@ static void judge_probe(struct store *s, struct ask *a, const struct reply *r)
 	auto_json json_object *o = answer_json(r);
 
 	take_vectoriser(s, o);
-	if (s->vectoriser && strncmp(s->vectoriser, "text2vec-", 9)) {
+	if (s->vectoriser && !is_prefix(s->vectoriser, "text2vec-")) {
 		free(s->vectoriser);
 		s->vectoriser = NULL;
 	}
@@ -1361,6 +1414,18 @@ static void judge_touched(struct verdict *v, const struct store *s, struct ask *
 				verdict_say(v, "a shard of collection '%s' is read-only", s->collection);
 			}
 	}
+	if (v->scope == VERDICT_OK)
+		end_touch(v, s, a, TOUCH_EMBED);
+	else
+		end_with(a, v);
+}
+
+static void judge_witness(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
+{
+	auto_json json_object *o = answer_json(r);
+
+	if (query_list(v, s, a, o, "Get", r))
+		v->scope = VERDICT_OK;
 	end_with(a, v);
 }
 
@@ -1387,7 +1452,7 @@ static void judge_shards(struct verdict *v, struct store *s, struct ask *a, cons
 static void judge_sample(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, o, "Get", r);
+	json_object *list = query_list(v, s, a, o, "Get", r);
 
 	for (size_t i = 0; list && !s->dimension && i < json_object_array_length(list); i++)
 		s->dimension = echoed_vector(answer_member(json_object_array_get_idx(list, i), "_additional",
@@ -1543,8 +1608,10 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 	case ASK_TOUCH:
 		if (a->step == TOUCH_WRITE)
 			judge_batch_delete(v, s, a, r);
-		else
+		else if (a->step == TOUCH_SHARDS)
 			judge_touched(v, s, a, r);
+		else
+			judge_witness(v, s, a, r);
 		break;
 	case ASK_COUNT: judge_count(v, s, a, r); break;
 	case ASK_LIST: judge_list(v, s, a, r); break;
@@ -1612,6 +1679,7 @@ const struct driver drv_weaviate = {
 	.example = "weaviate:http://localhost:8080",
 	.key_names = { "WEAVIATE_API_KEY", "WCD_API_KEY" },
 	.key_header = "Authorization: Bearer ",
+	.vectorises = true,
 	.batch_size = 100,
 	.batch_bytes = 4 << 20,
 	.connections = 2,

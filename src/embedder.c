@@ -62,22 +62,54 @@ static bool names_model(const struct options *o)
 	return o->embed_model != NULL || o->embed_query_model != NULL;
 }
 
+static bool is_text(const char *s)
+{
+	return s != NULL && s[0] != '\0';
+}
+
+/* Something is to stand before what is embedded, which a store cannot do. */
+static bool names_input(const struct options *o)
+{
+	return o->embed_path || is_text(o->embed_prefix) || is_text(o->embed_query_prefix);
+}
+
+static int check_store_options(const struct options *o)
+{
+	if (names_input(o))
+		return usage("the collection's own vectoriser (--embed store) embeds the text as it is: "
+			     "--embed-path, --embed-prefix and --embed-query-prefix are not for it");
+	if (names_model(o))
+		return usage(MODEL_WITHOUT_SERVER);
+	return 0;
+}
+
+static bool is_store(const char *embed)
+{
+	return embed != NULL && strcmp(embed, "store") == 0;
+}
+
 static int check_server_options(const struct options *o)
 {
+	if (is_store(o->embed))
+		return check_store_options(o);
 	if (o->embed != NULL && !is_url(o->embed) && names_model(o))
 		return usage(MODEL_WITHOUT_SERVER);
-	if (o->embed != NULL && strcmp(o->embed, "store") == 0 &&
-	    (o->embed_path || o->embed_prefix != NULL || o->embed_query_prefix != NULL))
-		return usage("--embed store embeds the text as it is: --embed-path and --embed-prefix are not "
-			     "for it");
 	return 0;
+}
+
+int embedder_check_store(const struct options *o, const struct driver *d)
+{
+	if (!is_store(o->embed) || d->vectorises)
+		return 0;
+	log_err("--embed store: a collection of '%s' has no vectoriser of its own; name another --embed", d->name);
+	return 78;
 }
 
 int embedder_check_options(const struct options *o)
 {
 	size_t dimension;
 
-	if (o->embed != NULL && !is_url(o->embed) && strcmp(o->embed, "store") != 0 &&
+	if (o->embed != NULL && !is_url(o->embed) && !is_store(o->embed) &&
 	    parse_hash(o->embed, &dimension) != 0) {
 		log_err("--embed '%s' is not known; there are 'hash', 'hash:DIM' with DIM from %d to %d, "
 			"'store', and the URL of an embedding server", o->embed, EMBED_HASH_MIN,
@@ -225,12 +257,14 @@ static int compare(const struct embedder *e, const struct state *state, const st
 	enum embed_kind kind = e->kind;
 
 	if (o->embed != NULL) {
-		kind = is_url(o->embed) ? EMBED_URL : strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
+		kind = is_url(o->embed) ? EMBED_URL : is_store(o->embed) ? EMBED_STORE : EMBED_HASH;
 		if (kind == EMBED_HASH)
 			parse_hash(o->embed, &dimension);
 	}
 	if (kind != e->kind || (dimension != 0 && dimension != e->dimension))
 		return refuse_other(e, state, "--embed", o->embed);
+	if (kind == EMBED_STORE)
+		return check_store_options(o);
 	if (o->embed_model != NULL && strcmp(o->embed_model, e->model) != 0)
 		return refuse_other(e, state, "--embed-model", o->embed_model);
 	if (o->embed_prefix != NULL && strcmp(o->embed_prefix, e->prefix) != 0)
@@ -246,7 +280,7 @@ static int from_options(struct embedder *e, const struct options *o)
 	if (o->embed == NULL && names_model(o))
 		return usage(MODEL_WITHOUT_SERVER);
 	e->kind = o->embed == NULL ? EMBED_HASH : is_url(o->embed) ? EMBED_URL :
-		  strcmp(o->embed, "store") == 0 ? EMBED_STORE : EMBED_HASH;
+		  is_store(o->embed) ? EMBED_STORE : EMBED_HASH;
 	if (o->embed != NULL && e->kind == EMBED_HASH)
 		parse_hash(o->embed, &e->dimension);
 	e->path = o->embed_path;
@@ -273,13 +307,19 @@ int embedder_choose(struct embedder *e, struct state *state, const struct option
 	return status != 0 ? status : take_chunking(e, o);
 }
 
+/* Where something is to stand before the text, a new collection gets no vectoriser unless it is named. */
+void embedder_prepare(const struct embedder *e, struct store *store, const struct options *o)
+{
+	store->must_embed = is_store(o->embed);
+	store->embeds = e->kind == EMBED_STORE || (o->embed == NULL && !e->decided && !names_input(o));
+}
+
 /* Nobody has named one: the collection's own vectoriser, if it has one. */
 static int settle_store(struct embedder *e, const struct store *store, const struct options *o)
 {
-	if (!e->decided && o->embed == NULL && store->vectoriser != NULL && !e->path &&
-	    e->prefix[0] == '\0') {
+	if (!e->decided && o->embed == NULL && store->vectoriser != NULL) {
 		e->kind = EMBED_STORE;
-		if (take_chunking(e, o) != 0)
+		if (check_store_options(o) != 0 || take_chunking(e, o) != 0)
 			return 64;
 	}
 	if (e->kind != EMBED_STORE)

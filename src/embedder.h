@@ -37,9 +37,15 @@ struct embedder {
  * anything is made. */
 int embedder_check_options(const struct options *o);
 
+/* Whether a store of this driver can do what --embed says: 0, or 78 with the reason logged.  Before
+ * anything is made. */
+int embedder_check_store(const struct options *o, const struct driver *d);
+
 /* What state and options say, as far as they do before the collection was opened: sets *e.
  * 0, 64 or 78 with the reason logged.  state may be NULL. */
 int embedder_choose(struct embedder *e, struct state *state, const struct options *o);
+/* What the collection is to be opened with: store->embeds, store->must_embed. */
+void embedder_prepare(const struct embedder *e, struct store *store, const struct options *o);
 /* Now store is open, and server (EMBED_URL; else NULL) has said how long its vectors are: chooses where
  * neither state nor options did, and compares.  0, 64 or 78 with the reason logged. */
 int embedder_settle(struct embedder *e, const struct state *state, const struct store *store,

@@ -203,7 +203,7 @@ static void decide_embedder(struct pipeline *p, const struct change *c)
 static bool wrong_vector(const struct pipeline *p, const struct change *c, char **why)
 {
 	const struct embedder *e = p->embedder;
-	size_t dimension = e->dimension;
+	size_t dimension = e->kind == EMBED_STORE ? p->parts.store->dimension : e->dimension;
 
 	if (c->vector == NULL && e->kind == EMBED_GIVEN) {
 		*why = xasprintf("the collection's vectors came with their lines: this line must bring its own, "

@@ -350,7 +350,8 @@ struct batch *lane_next(struct lane *l)
 	if (b == NULL && touch_due(l) <= now) {
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
-		b->blames = wants_witness(l);
+		/* a provider that is away must not keep from lasting what is stored */
+		b->blames = wants_witness(l) && (!l->store->embeds || l->lasting.n == 0);
 	}
 	if (b != NULL) {
 		l->in_flight++;
@@ -395,6 +396,7 @@ static void fill_ask(struct batch *b)
 	free(a->objects);
 	memset(a, 0, sizeof *a);
 	a->kind = b->witness ? ASK_TOUCH : kinds[b->kind];
+	a->blames = b->blames;
 	a->objects = xcalloc(b->items.objects, sizeof *a->objects);
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
 		if (i->kind == LANE_UPSERT)
@@ -871,7 +873,8 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
 		check_give_up(l, v, false);
-		touch_failed(l, v);
+		if (!b->blames || !l->store->embeds)	/* else it may be the vectoriser's provider */
+			touch_failed(l, v);
 	}
 }
 

@@ -263,7 +263,13 @@ static const struct {
 	{ "something that nobody has seen", VERDICT_ATTEMPT, VERDICT_ATTEMPT, false, false },
 	{ "", VERDICT_ATTEMPT, VERDICT_ATTEMPT, false, false },
 	{ "update vector: connection to: OpenAI API failed with status: 429 error: rate limit",
-	  VERDICT_ATTEMPT, VERDICT_ATTEMPT, true, false },
+	  VERDICT_STORE, VERDICT_STORE, true, false },
+	{ "update vector: connection to: OpenAI API failed with status: 503", VERDICT_STORE, VERDICT_STORE, true,
+	  false },
+	{ "send POST request: Post \\\"http://x\\\": dial tcp 127.0.0.1:9: connect: connection refused", VERDICT_STORE,
+	  VERDICT_STORE, true, false },
+	{ "connection to: OpenAI API failed with status: 404 error: no such model", VERDICT_RUN, VERDICT_RUN,
+	  true, false },
 	{ "update vector: connection to: OpenAI API failed with status: 500", VERDICT_ATTEMPT,
 	  VERDICT_ATTEMPT, true, false },
 	{ "connection to: OpenAI API failed with status: 400 error: too long", VERDICT_REQUEST,
@@ -617,6 +623,60 @@ static void test_not_deleted(void)
 	ok(a.verdict.scope == VERDICT_UNKNOWN && *a.verdict.text, "that would be without end");
 }
 
+/* The witness of objects that failed: where the store embeds, its provider must answer as well. */
+static void test_touch_embeds(void)
+{
+	static const struct turn turns[] = {
+		{ "DELETE", "batch/objects", NULL, 200, DELETED("0", "0") },
+		{ "GET", "schema/Code/shards", "", 200, SHARDS },
+		{ "POST", "graphql", "{\"query\":\"{Get{Code(nearText:{concepts:[\\\"linesync\\\"]},limit:1)"
+		  "{_additional{id}}}}\"}", 200, GET("") },
+	};
+	static const struct {
+		const char *text;
+		enum verdict_scope scope;
+		const char *says;
+	} rows[] = {
+		{ "remote client vectorize: connection to: OpenAI API failed with status: 500", VERDICT_ATTEMPT, "500" },
+		{ "remote client vectorize: connection to: OpenAI API failed with status: 503", VERDICT_STORE, "503" },
+		{ "remote client vectorize: connection to: OpenAI API failed with status: 401 error: x",
+		  VERDICT_RUN, "--store-header-file" },
+		{ "explorer: get class: vectorize params: vectorize keywords: remote client vectorize: API Key: no api "
+		  "key found neither in request header: X-Openai-Api-Key", VERDICT_RUN, "X-Openai-Api-Key" },
+	};
+	char *body;
+	struct ask a;
+
+	store.vectoriser = xstrdup("text2vec-openai");
+	store.embeds = true;
+	begin(&a, ASK_TOUCH, 0);
+	play(&a, turns, 2, "a touch that blames nobody embeds nothing");
+	begin(&a, ASK_TOUCH, 0);
+	a.blames = true;
+	PLAY(&a, turns, "a witness embeds a word");
+	ok(verdict_is(&a.verdict, VERDICT_OK, false), "and is one");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(&a, ASK_TOUCH, 0);
+		a.blames = true;
+		for (int k = 0; k < 2; k++) {
+			next(&a);
+			reply(&a, 200, turns[k].answer);
+		}
+		next(&a);
+		body = xasprintf(ERRORS("%s"), rows[i].text);
+		reply(&a, 200, body);
+		ok(a.verdict.scope == rows[i].scope && strstr(a.verdict.text, rows[i].says), "no witness: %s",
+		   a.verdict.text);
+		want_end(&a, "no witness");
+		free(body);
+	}
+	store.embeds = false;
+	begin(&a, ASK_TOUCH, 0);
+	a.blames = true;
+	play(&a, turns, 2, "where vectors are given, none is embedded");
+	set_up();
+}
+
 static void test_touch(void)
 {
 	static const struct turn named[] = {
@@ -660,6 +720,7 @@ static void test_touch(void)
 	PLAY(&a, named, "touch, shards unknown");
 	ok(verdict_is(&a.verdict, VERDICT_OK, false), "touched without a look at the shards");
 	set_up();
+	test_touch_embeds();
 	for (size_t i = 0; i < COUNT(table); i++) {
 		begin(&a, ASK_TOUCH, 0);
 		next(&a);
@@ -1108,6 +1169,67 @@ static void test_open_embedding(void)
 	set_up();
 }
 
+/* --embed store: where nothing embeds, nothing is made. */
+static void test_open_must_embed(void)
+{
+	static const struct turn none[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", PROBE, 200, "{\"vectorizer\":\"none\"}" },
+		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
+	};
+	static const struct turn refused[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", PROBE, 403, "{}" },
+		{ "DELETE", "schema/Code_linesync_probe", "", 403, "" },
+	};
+	static const struct turn there[] = {
+		{ "GET", "schema/Code", "", 200, CLASS("none", PROPS_BEHIND_PATH) },
+	};
+	static const struct turn images[] = {
+		{ "GET", "schema/Code", "", 200, CLASS("img2vec-neural", PROPS) },
+	};
+	static const struct turn good[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", PROBE, 200, "{\"vectorizer\":\"text2vec-openai\"}" },
+		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
+		{ "POST", "schema", NULL, 200, CLASS("text2vec-openai", PROPS) },
+		{ "GET", "schema/Code/shards", "", 200, SHARDS },
+	};
+	static const struct turn multi[] = {
+		{ "GET", "schema/Code", "", 200, CLASS("multi2vec-clip", PROPS) },
+		{ "GET", "schema/Code/shards", "", 200, SHARDS },
+		{ "POST", "graphql", SAMPLE, 200, GET("") },
+	};
+	struct {
+		const struct turn *turns;
+		size_t n;
+		const char *what;
+	} bad[] = {
+		{ none, COUNT(none), "no default" }, { refused, COUNT(refused), "no probe may be made" },
+		{ there, COUNT(there), "a class without" }, { images, COUNT(images), "one that reads no texts" },
+	};
+	struct ask a;
+
+	store.must_embed = true;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		begin_open(&a, true);
+		store.embeds = true;
+		play(&a, bad[i].turns, bad[i].n, bad[i].what);
+		ok(a.verdict.scope == VERDICT_RUN && strstr(a.verdict.text, "--embed store"), "refused, %s: %s",
+		   bad[i].what, a.verdict.text);
+	}
+	begin_open(&a, true);
+	store.embeds = true;
+	PLAY(&a, good, "one that embeds");
+	ok(opened(&a, false, 0, "text2vec-openai"), "is made");
+	begin_open(&a, true);
+	store.embeds = true;
+	PLAY(&a, multi, "one that reads texts as well");
+	ok(opened(&a, true, 0, "multi2vec-clip"), "is used");
+	store.must_embed = false;
+	set_up();
+}
+
 /* A create that failed may have left a class without an index. */
 static void test_half(void)
 {
@@ -1361,6 +1483,7 @@ int main(void)
 	test_ready();
 	test_open();
 	test_open_embedding();
+	test_open_must_embed();
 	test_half();
 	test_openings();
 	test_lookup();
