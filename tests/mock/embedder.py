@@ -77,8 +77,10 @@ def tokens(text):
 
 
 def vector(text, model=None, dimension=DIMENSION):
-    """Of unit length, as float32."""
+    """Of unit length, as float32; empty for no dimension."""
     out = [0.0] * dimension
+    if not dimension:
+        return out
     for word in re.findall(r"\w+", text.lower()) or [""]:
         digest = hashlib.sha256(("%s/%s" % (model or "", word)).encode()).digest()
         out[int.from_bytes(digest[:4], "big") % dimension] += 1 if digest[4] & 1 else -1

@@ -66,7 +66,6 @@ from server import Answer, Raw, Routes  # noqa: E402
 
 VERSION = "1.39.0"
 MAX_FLOAT = 3.4028234663852886e38
-PROVIDER_DIMENSION = 8
 DATA_TYPES = {"text", "text[]", "string", "string[]", "int", "int[]", "number", "number[]", "boolean",
               "boolean[]", "date", "date[]", "uuid", "uuid[]", "object", "object[]", "geoCoordinates",
               "phoneNumber", "blob"}
@@ -313,6 +312,13 @@ class Class:
         size = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
         return 1 - dot / size if size else 1.0
 
+    def text_of(self, properties):
+        """What its vectoriser is given of an object."""
+        return " ".join(properties[p["name"]] for p in sorted(
+            self.config["properties"] or (), key=lambda p: p["name"])
+            if p["dataType"] == ["text"] and properties.get(p["name"])
+            and not p.get("moduleConfig", {}).get(self.vectoriser, {}).get("skip"))
+
     # ---- filters ----
 
     def holds(self, where, stored):
@@ -363,6 +369,40 @@ class Class:
 
 class Filter(Exception):
     """A filter that the server refuses."""
+
+
+class Provider:
+    """Whom vectorisers ask for vectors.  Its members say how it does, and may be set at any time."""
+
+    dimension = 8
+    key = None          # what it wants as a key; None: anything
+    down = None         # the status that each request gets, or what the server says of it
+    group = 1           # texts in one request to it
+    bad = {}            # {part of a text: the status by which it is refused, and its group with it}
+    empty = None        # a text with this in it gets an empty vector
+
+    def fault(self, call, c, texts):
+        """What the server says of a request that fails; None: it does not."""
+        key = call.headers.get("x-openai-api-key")
+        if c.vectoriser == "text2vec-openai" and not key:
+            return "API Key: no api key found neither in request header: X-Openai-Api-Key nor in environment " \
+                "variable under OPENAI_APIKEY"
+        if self.key and key != self.key:
+            return self.failed(401, "Incorrect API key provided")
+        if self.down:
+            return self.down if isinstance(self.down, str) else self.failed(self.down, "overloaded")
+        refused = [status for part, status in self.bad.items() if any(part in t for t in texts)]
+        return self.failed(refused[0], "this text cannot be embedded") if refused else None
+
+    @staticmethod
+    def failed(status, words):
+        return "connection to: OpenAI API failed with status: %d error: %s" % (status, words)
+
+    def vector(self, text):
+        if self.empty and self.empty in text:
+            return None
+        bits = hashlib.sha256(text.encode()).digest()
+        return array.array("f", [(bits[n % len(bits)] - 127.5) / 128 for n in range(self.dimension)])
 
 
 # ---- their description ----
@@ -1076,11 +1116,11 @@ def wanted_vector(store, call, c, f):
         near = f.arguments["nearText"]
         if set(near) - {"concepts", "distance", "certainty"}:
             raise graphql.Unknown("nearText with %s" % list(near))
-        no_key = store.no_provider_key(call, c)
-        if no_key:
+        fault = store.provider.fault(call, c, near["concepts"])
+        if fault:
             raise Refused("explorer: get class: concurrentTargetVectorSearch): explorer: get class: vectorize "
                           "search vector: vectorize params: vectorize params: vectorize keywords: remote client "
-                          "vectorize: " + no_key)
+                          "vectorize: " + fault)
         return store.provided(" ".join(near["concepts"])), near
     if "nearVector" in f.arguments:
         near = f.arguments["nearVector"]
@@ -1176,6 +1216,7 @@ class Store(server.Store):
         self.max_results = 10000            # QUERY_MAXIMUM_RESULTS
         self.modules = MODULES
         self.default_vectoriser = "none"
+        self.provider = Provider()
         self.auto_schema = True
         self.ready = True
         super().__init__(contract, token)
@@ -1291,9 +1332,7 @@ class Store(server.Store):
         """Stores the objects of a batch; the error of an item is its verdict."""
         for i in items:
             self.resolve(i)
-        for i in items:
-            if not i.error and i.cls.vectoriser and not i.vector:
-                i.error = self.vectorise(call, i)
+        self.vectorise(call, items)
         for i in items:
             if not i.error:
                 i.error = wrong_dimension(i)
@@ -1403,40 +1442,35 @@ class Store(server.Store):
 
     # ---- vectorisers ----
 
-    @staticmethod
-    def no_provider_key(call, c):
-        if c.vectoriser == "text2vec-openai" and not call.headers.get("x-openai-api-key"):
-            return "API Key: no api key found neither in request header: X-Openai-Api-Key nor in environment " \
-                "variable under OPENAI_APIKEY"
-        return None
+    def vectorise(self, call, items):
+        """Gives items the vectors of their texts, asking the provider for several at a time."""
+        waiting = []
+        for i in items:
+            if i.error or i.vector or not i.cls.vectoriser or call.do.get("no_vector"):
+                continue
+            text, old = i.cls.text_of(i.properties), i.cls.objects.get(i.id)
+            if not text:
+                continue
+            if old and old.vector and i.cls.text_of(old.properties) == text:
+                i.vector = old.vector
+                continue
+            how = call.do.get("fail_objects")
+            if how and not how.get("stored") and i.selected(call.match):
+                i.error = self.provider.fault(call, i.cls, []) or how["message"]
+                continue
+            waiting.append((i, text))
+        for n in range(0, len(waiting), self.provider.group):
+            some = waiting[n:n + self.provider.group]
+            fault = self.provider.fault(call, some[0][0].cls, [text for _, text in some])
+            for i, text in some:
+                i.error = fault
+                if not fault:
+                    i.vector = self.provided(text)
 
     def provided(self, text):
-        """A provider's vector of a text."""
+        """The provider's vector of a text; None: an empty one."""
         self.embedded.append(text)
-        bits = hashlib.sha256(text.encode()).digest()
-        return array.array("f", [(b - 127.5) / 128 for b in bits[:PROVIDER_DIMENSION]])
-
-    def vectorise(self, call, item):
-        """Gives an item the vector of its texts; returns what goes wrong."""
-        c = item.cls
-        text = " ".join(item.properties[p["name"]] for p in sorted(
-            c.config["properties"] or (), key=lambda p: p["name"])
-            if p["dataType"] == ["text"] and item.properties.get(p["name"])
-            and not p.get("moduleConfig", {}).get(c.vectoriser, {}).get("skip"))
-        if not text or call.do.get("no_vector"):
-            return None
-        no_key = self.no_provider_key(call, c)
-        if no_key:
-            return no_key
-        how = call.do.get("fail_objects")
-        if how and not how.get("stored") and item.selected(call.match):
-            return how["message"]
-        old = c.objects.get(item.id)
-        if old and old.vector and old.properties == item.properties:
-            item.vector = old.vector
-        else:
-            item.vector = self.provided(text)
-        return None
+        return self.provider.vector(text)
 
     def dump(self, documents=False, embeddings=False):
         out = {}
