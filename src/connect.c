@@ -120,9 +120,13 @@ static int find_key(struct connection *c, const struct key_source *from, bool in
 /* Headers of the user's, such as the key of a vectoriser's provider. */
 static int find_headers(struct connection *c, const struct options *o)
 {
-	for (const char **file = o->store_header_files; file != NULL && *file != NULL; file++)
-		if (secret_headers(&c->more, *file, c->store.driver->key_header) != 0)
+	const char **file = o->store_header_files;
+	const char *own = c->store.driver->key_header;
+
+	do {
+		if (secret_headers(&c->more, file != NULL ? *file++ : NULL, "linesync-store-headers", own) != 0)
 			return 77;
+	} while (file != NULL && *file != NULL);
 	return c->more != NULL ? check_clear(c, "the headers of --store-header-file", o->insecure_http) : 0;
 }
 

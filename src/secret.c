@@ -110,21 +110,35 @@ static int from_file(char **out, const char *path)
 	return fd < 0 ? -1 : take(out, fd, path);
 }
 
-/* No look at the mode: the service manager grants access by ACL, which shows as group bits. */
-static int from_credential(char **out, const char *name)
+/* A descriptor, and its path, which is the caller's; -1 with errno 0: there is none, else the reason is
+ * logged.  No look at the mode: the service manager grants access by ACL, which shows as group bits. */
+static int open_credential(char **path, const char *name)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	autofree char *path = NULL;
-	autofd int fd = -1;
+	int fd;
 
+	*path = NULL;
+	errno = 0;
 	if (!name || !dir || !*dir)
-		return 0;
-	path = xasprintf("%s/%s", dir, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
+		return -1;
+	*path = xasprintf("%s/%s", dir, name);
+	fd = open(*path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 && errno == ENOENT) {
+		errno = 0;
+	} else if (fd < 0) {
+		log_err("cannot open credential '%s': %s", *path, strerror(errno));
+		errno = EIO;
+	}
+	return fd;
+}
+
+static int from_credential(char **out, const char *name)
+{
+	autofree char *path = NULL;
+	autofd int fd = open_credential(&path, name);
+
 	if (fd < 0)
-		return log_err("cannot open credential '%s': %s", path, strerror(errno));
+		return errno ? -1 : 0;
 	return take(out, fd, path);
 }
 
@@ -237,15 +251,12 @@ static int take_headers(char ***list, const char *text, const char *file, const 
 	return 0;
 }
 
-int secret_headers(char ***list, const char *file, const char *own)
+static int read_headers(char ***list, int fd, const char *file, const char *own)
 {
-	autofd int fd = open_private(file, "header");
 	char p[HEADERS_MAX + 1];
 	size_t n;
 	int r = -1;
 
-	if (fd < 0)
-		return -1;
 	if (read_all(fd, p, sizeof(p), &n) < 0) {
 		log_err("cannot read header file '%s': %s", file, strerror(errno));
 	} else if (n > HEADERS_MAX) {
@@ -258,6 +269,21 @@ int secret_headers(char ***list, const char *file, const char *own)
 	}
 	wipe(p, sizeof(p));
 	return r;
+}
+
+int secret_headers(char ***list, const char *file, const char *credential, const char *own)
+{
+	autofree char *path = NULL;
+	autofd int fd = -1;
+
+	if (file) {
+		fd = open_private(file, "header");
+		return fd < 0 ? -1 : read_headers(list, fd, file, own);
+	}
+	fd = open_credential(&path, credential);
+	if (fd < 0)
+		return errno ? -1 : 0;
+	return read_headers(list, fd, path, own);
 }
 
 void secret_headers_free(char **list)

@@ -10,10 +10,11 @@ int secret_find(char **out, const char *file, const char *credential, const char
 void secret_free(char *s);	/* wipes, then frees; NULL is fine */
 
 /* Appends the headers of a file to *list, NULL-terminated and owned, NULL at first: lines "Name: value",
- * blank ones aside.  The file is refused as a key's is, and if it is over 16 KiB, and so is a header that
- * linesync sets itself, or that is own ("Authorization: "; NULL: none), which carries a key of its own.
- * Returns 0, or -1 with the reason logged; no value is ever shown. */
-int secret_headers(char ***list, const char *file, const char *own);
+ * blank ones aside.  file NULL: of $CREDENTIALS_DIRECTORY/credential, if there is that.  A file is refused
+ * as a key's is, and if it is over 16 KiB, and so is a header that linesync sets itself, or that is own
+ * ("Authorization: "; NULL: none), which carries a key of its own.  Returns 0, or -1 with the reason
+ * logged; no value is ever shown. */
+int secret_headers(char ***list, const char *file, const char *credential, const char *own);
 void secret_headers_free(char **list);	/* wipes; NULL is fine */
 
 #endif

@@ -548,6 +548,10 @@ def vectorisers(c):
     check((json.loads(data)[0]["result"]["status"], "vector" in json.loads(data)[0]), ("SUCCESS", False),
           "an empty vector of the provider is stored as none")
     c.mock.script()
+    check((c.upsert(obj(6, [0.5] * 8, properties={"content": "kept"})),
+           c.upsert(obj(6, None, properties={"content": "kept"}), headers=key),
+           json.loads(c.ask("GET", "/objects/$N/%s?include=vector" % ident(6))[2])["vector"]),
+          (["SUCCESS"], ["SUCCESS"], [0.5] * 8), "a text that stays the same keeps its vector")
     c.mock.control("POST", "reset")
 
 

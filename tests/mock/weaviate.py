@@ -10,6 +10,8 @@ looks for weaviate.openapi.json in $LINESYNC_CONTRACTS, then in ../shared/contra
 without it checks nothing.
 --token KEY answers 401 to requests without that key.  server.py says how it is steered.
 
+A class with a vectoriser asks Store.provider, which a test in Python can set: see Provider.
+
 Three things are kept apart for each object, as a real one keeps them: what is stored (GET, HEAD, the
 list, the count, a single DELETE), what a filter matches (batch delete, where), and what the vector
 index finds (nearVector, nearText).  An object has a document number; filters and the index know only

@@ -39,13 +39,25 @@ class Server(realstore.Weaviate):
         super().__init__(folder)
 
 
+class Provider(embedder.Store):
+    limits = False      # it tells of its limits: then it gets many texts in a request
+
+    def perform(self, call):
+        answer = super().perform(call)
+        if self.limits:
+            answer.headers = [*answer.headers, *(("x-ratelimit-%s-%s" % (a, b), "1s" if a == "reset" else "100000")
+                                                 for a in ("limit", "remaining", "reset")
+                                                 for b in ("requests", "tokens"))]
+        return answer
+
+
 class Place(realstore.Place):
     """Beside the server, whom it asks for vectors."""
 
     def __init__(self):
         super().__init__(Server)
         os.mkdir(self.tree)
-        self.provider = embedder.Store(None, None)
+        self.provider = Provider(None, None)
         self.provider.token = KEY
         self.provider.dimension = DIMENSION
         self.listening = mock_server.Server(0, self.provider)
@@ -162,6 +174,24 @@ def trouble(p):
     holds(p, "sixth", "nothing was stored")
 
 
+def together(p):
+    """Many texts in a request of the server's: one that is bad makes all of them fail there."""
+    p.provider.limits = True
+    paths = ["t%02d" % n for n in range(60)]
+    same(p.feed(lines("old", paths), "--batch-size", "60").rc, 0, "a provider that tells its limits")
+    p.provider.clear_log()
+    p.fails({"match": {"kind": "embeddings", "content": "new of t40"}, "do": {"status": 400}})
+    ended = p.feed(lines("new", paths), "--batch-size", "60", "--no-retry")
+    sizes = [len(e["ids"]) for e in p.provider.log]
+    test(max(sizes) > 20, "gets many texts in a request", sizes)
+    same((ended.rc, ended.verdicts()), (1, {n + 1: "failed:store-rejected" if n == 40 else "completed"
+                                           for n in range(60)}), "the bad one fails alone")
+    p.fails()
+    same(p.feed([delete(q, "app") for q in paths]).rc, 0, "deleted")
+    p.provider.limits = False
+    holds(p, "sixth", "the others")
+
+
 def empty(p):
     """A vector without numbers, which the server takes for one."""
     p.provider.dimension = 0
@@ -208,7 +238,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     p = Place()
     try:
-        for step in (first, changes, vectors, trouble, empty, search, stopped, nothing_embeds):
+        for step in (first, changes, vectors, trouble, together, empty, search, stopped, nothing_embeds):
             report.note(step.__name__)
             step(p)
     finally:

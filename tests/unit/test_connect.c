@@ -163,6 +163,16 @@ static void test_headers(void)
 	unlink(second);
 	ok(try_store("https://h") == 77, "a file that is not there");
 	o.store_header_files = NULL;
+	put(second, "linesync-store-headers", "X-C: c\n");
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	ok(try_store("https://h") == 0 && c.more && !strcmp(c.more[0], "X-C: c") && !c.more[1], "a credential");
+	files[1] = NULL;
+	o.store_header_files = files;
+	ok(try_store("https://h") == 0 && c.more && !strcmp(c.more[0], "X-Openai-Api-Key: k") && !c.more[1],
+	   "not beside a file that is named");
+	o.store_header_files = NULL;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	unlink(second);
 	ok(try_store("http://h") == 0 && !c.more, "without any there is nothing to hide");
 	unlink(first);
 }

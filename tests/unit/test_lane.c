@@ -107,6 +107,8 @@ void reply_release(struct reply *r)
 
 /* ---- the driver ---- */
 
+static bool blames;	/* the last ask */
+
 /* A text to embed is its number, too. */
 static int number_of(const struct ask_object *o)
 {
@@ -174,6 +176,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		a->verdict.scope = lookup_fails ? VERDICT_STORE : VERDICT_OK;
 		return;
 	}
+	blames = a->blames;
 	if (a->kind == ASK_TOUCH)
 		a->verdict.scope = whole != VERDICT_OK ? whole :
 			touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
@@ -528,6 +531,7 @@ static void test_witness(void)
 	add(0);
 	run(200000);
 	ok(ends("g") && lane_stop(lane) == 0, "alone: the driver's smallest write is the witness");
+	ok(blames, "which is told so");
 	ok(was_sent("0 0 0 0 touch "), "asked once, after the retries: the store did answer each");
 	set_up(1);
 	start();
@@ -1303,6 +1307,37 @@ static void test_lasting_gateway(void)
 	ok(items[0].again, "one that is not ready may have been away");
 }
 
+/* A witness that embeds fails with the provider: it must not keep what is stored from lasting. */
+static void test_lasting_embedded(void)
+{
+	set_up_lasting(1, 1);
+	options.max_retries = 0;
+	lane_free(lane);
+	start();
+	store.embeds = true;
+	rules[1] = CRASHES;
+	add_to(2);
+	for (int i = 0; i < 2; i++) {
+		send_one();
+		answer(1);
+	}
+	set_time(now + 1000);
+	send_one();
+	answer(1);
+	ok(!blames && ended[0] == 'd' && !ended[1], "a touch that blames nobody makes last what is stored");
+	touch_fails = true;
+	set_time(lane_due(lane));
+	send_one();
+	answer(1);
+	ok(blames && !ended[1] && lane_stop(lane) == 0, "then goes the witness, which finds no provider");
+	touch_fails = false;
+	set_time(lane_due(lane));
+	send_one();
+	answer(1);
+	ok(blames && ended[1] == 'g' && was_sent("0 1 touch touch touch "), "until it does");
+	store.embeds = false;
+}
+
 static void test_lasting_with_others(void)
 {
 	set_up_lasting(1, 1);
@@ -1319,6 +1354,7 @@ static void test_lasting_with_others(void)
 	send_one();
 	answer(1);
 	ok(was_sent("0 1 touch ") && ends("dg"), "one touch is the witness and makes the other last");
+	test_lasting_embedded();
 	set_up_lasting(1, 2);
 	rules[1] = WRONG_SHAPE;
 	add_to(2);

@@ -112,7 +112,7 @@ static char **headers;
 static bool takes(const char *text, size_t n, mode_t mode)
 {
 	put("headers", text, n, mode);
-	return secret_headers(&headers, path, "Authorization: ") == 0;
+	return secret_headers(&headers, path, "cred", "Authorization: ") == 0;
 }
 
 static size_t counted(void)
@@ -174,14 +174,25 @@ static void test_headers(void)
 	secret_headers_free(headers);
 	headers = NULL;
 	snprintf(path, sizeof(path), "%s/none", dir);
-	ok(secret_headers(&headers, path, NULL) == -1 && secret_headers(&headers, dir, NULL) == -1 && !headers,
+	ok(secret_headers(&headers, path, "cred", NULL) == -1 && secret_headers(&headers, dir, NULL, NULL) == -1 && !headers,
 	   "headers: no such file, a folder");
 	put("headers", "Authorization: x\n", 17, 0600);
-	ok(secret_headers(&headers, path, "x-chroma-token: ") == 0 && counted() == 1,
+	ok(secret_headers(&headers, path, NULL, "x-chroma-token: ") == 0 && counted() == 1,
 	   "headers: the key's header is another store's");
 	secret_headers_free(headers);
 	headers = NULL;
 	unlink(path);
+	ok(secret_headers(&headers, NULL, "cred", NULL) == 0 && !headers, "headers: no credentials at all");
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	ok(secret_headers(&headers, NULL, "none", NULL) == 0 && !headers, "headers: no such credential");
+	put("cred", "X: y\n", 5, 0440);
+	ok(secret_headers(&headers, NULL, "cred", NULL) == 0 && counted() == 1 && !strcmp(headers[0], "X: y"),
+	   "headers: a credential, whatever its mode");
+	secret_headers_free(headers);
+	headers = NULL;
+	put("cred", "Host: y\n", 8, 0600);
+	ok(secret_headers(&headers, NULL, "cred", NULL) == -1 && !headers, "headers: a bad one");
+	unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 int main(void)
