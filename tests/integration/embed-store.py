@@ -214,6 +214,17 @@ def brings_vector(w):
     same(w.objects()["R", "d0"]["vector"], list(weaviate.Provider().vector("new d0")), "has the provider's vector")
 
 
+def learnt(w):
+    """How long vectors are is known once the first was made."""
+    embeds(w)
+    run = Steered(w)
+    run.feed(put("d0", "old d0"))
+    run.wait_results(1)
+    ended = run.end(put("d1", "old d1", vector=[1, 2, 3]), put("d2", "old d2", vector=[1] * 8))
+    same((ended.rc, ended.verdicts()), (1, {1: "completed", 2: "failed:bad-vector", 3: "completed"}),
+         "the first text tells the length, in the same run")
+
+
 def long_ones(w):
     """Chunks are on by default; they grow, shrink and go."""
     embeds(w)
@@ -520,7 +531,7 @@ def checks(w):
         other.close()
 
 
-TESTS = [by_default, named, by_hand, otherwise, nothing_embeds, not_for_it, another, brings_vector, long_ones,
+TESTS = [by_default, named, by_hand, otherwise, nothing_embeds, not_for_it, another, brings_vector, learnt, long_ones,
          empty_vector, other_length, cut_off, in_doubt, read_back, lasts, again_without_provider, short_trouble, away,
          deletes_go_on, bad_text, crashing_text, provider_key, search, checks]
 
