@@ -106,7 +106,8 @@ def otherwise(w):
     embeds(w, "none")
     same((w.sync(lines("old")).rc, state_of(w)["embedder"]), (0, "hash-1:1024"), "no vectoriser: hash")
     for name, vectoriser, options, kind in (
-            ("Images", "img2vec-neural", (), "hash-1:1024"), ("Given", MODULE, ("--embed", "hash:8"), "hash-1:8")):
+            ("Images", "img2vec-neural", (), "hash-1:1024"),
+            ("Given", MODULE, ("--embed", "hash:8"), "hash-1:8")):
         state = ("--state", os.path.join(w.dir, name))
         with w.store.lock:
             w.store.classes[name] = weaviate.Class(weaviate.described({"class": name}, vectoriser))
@@ -204,14 +205,17 @@ def brings_vector(w):
     ended = w.sync([put("d0", "old d0", vector=mine), put("d1", "old d1")])
     same((ended.rc, ended.statuses(2)), (0, ["completed", "skipped:unchanged"]), "a line that brings a vector")
     same((w.objects()["R", "d0"]["vector"], w.store.embedded), (mine, []), "keeps it, and nobody embeds")
-    same(w.sync([put("d0", "old d0", vector=mine)]).status(1), "skipped:unchanged", "with the same one: unchanged")
+    same(w.sync([put("d0", "old d0", vector=mine)]).status(1), "skipped:unchanged",
+         "with the same one: unchanged")
     ended = w.sync([put("d0", "old d0", vector=[1, 2, 3]), put("d1", "new d1")])
-    same((ended.rc, ended.verdicts()), (1, {1: "failed:bad-vector", 2: "completed"}), "of another length: it fails alone")
+    same((ended.rc, ended.verdicts()), (1, {1: "failed:bad-vector", 2: "completed"}),
+         "of another length: it fails alone")
     ended = w.sync([put("d0", "old d0")])
     same((ended.rc, ended.status(1), w.objects()["R", "d0"]["vector"]), (0, "completed", mine),
          "without one it is sent again, and the store keeps the vector of a text that stays the same")
     same(w.sync([put("d0", "new d0")]).rc, 0, "another text")
-    same(w.objects()["R", "d0"]["vector"], list(weaviate.Provider().vector("new d0")), "has the provider's vector")
+    same(w.objects()["R", "d0"]["vector"], list(weaviate.Provider().vector("new d0")),
+         "has the provider's vector")
 
 
 def learnt(w):
@@ -237,7 +241,8 @@ def long_ones(w):
              [c[:2] for c in chunks] == [(n, len(chunks)) for n in range(len(chunks))],
              "in chunks of 1500 bytes", [(i, n, len(t)) for i, n, t in chunks])
         same(all(t in w.store.embedded for _, _, t in chunks), True, "each embedded by itself")
-    same((w.sync([put("long", text + text[:900])]).status(1)), "skipped:unchanged", "the chunking is the state's")
+    same((w.sync([put("long", text + text[:900])]).status(1)), "skipped:unchanged",
+         "the chunking is the state's")
     ended = w.sync([put("long", text)], "--chunk-bytes", "0")
     same((ended.rc, w.documents()), (0, {("R", "long"): text}), "--chunk-bytes 0: whole")
     same((w.sync([delete("long")]).rc, w.documents()), (0, {}), "deleted")
@@ -279,7 +284,8 @@ def other_length(w):
 
 
 CUTS = [("no answer", {"apply_then_drop": True, "partly": {"indexed": 0}}),
-        ("no answer, and no filter knows of it", {"apply_then_drop": True, "partly": {"stored": 4, "filtered": 0}}),
+        ("no answer, and no filter knows of it", {
+            "apply_then_drop": True, "partly": {"stored": 4, "filtered": 0}}),
         ("the server is killed", {"kill": {"ms": 50}, "partly": {"stored": 5, "filtered": 2, "indexed": 1}}),
         ("502", {"status": 502, "apply": True, "partly": {"indexed": 3}})]
 
@@ -341,7 +347,8 @@ def again_without_provider(w):
             down.append(call)
             w.store.provider.down = 503
     w.script({"match": UPSERT, "times": 1, "do": {"apply_then_drop": True, "partly": {"indexed": 0}}})
-    ended = w.sync([*lines("new"), record("P1")], "--connections", "1", "--give-up", "200ms", on_request=go_down)
+    ended = w.sync([*lines("new"), record("P1")], "--connections", "1", "--give-up", "200ms",
+                   on_request=go_down)
     same((ended.rc, bool(down), w.position("R"), [s for s in ended.statuses(6) if s]), (75, True, "P0", []),
          "the repeat finds no provider: it stops")
     w.store.provider.down = None
@@ -355,7 +362,8 @@ def again_without_provider(w):
 
 
 AWAY = [500, 429, 503, "send POST request: Post \"http://127.0.0.1:9/v1/embeddings\": EOF",
-        "failed to parse vectorization response (status 502): invalid character '<' looking for beginning of value",
+        "failed to parse vectorization response (status 502): invalid character '<' looking for beginning of "
+        "value",
         "send POST request: Post \"http://127.0.0.1:9\": dial tcp 127.0.0.1:9: connect: connection refused",
         "send POST request: Post \"http://127.0.0.1:9\": context deadline exceeded",
         "vectorizer returned fewer vectors than requested"]
@@ -365,7 +373,8 @@ def short_trouble(w):
     prepared(w)
     for n, message in enumerate(AWAY):
         said = weaviate.Provider.failed(message, "overloaded") if isinstance(message, int) else message
-        w.script({"match": {"kind": "upsert", "path": "d3"}, "times": 2, "do": {"fail_objects": {"message": said}}})
+        w.script({"match": {"kind": "upsert", "path": "d3"}, "times": 2,
+                  "do": {"fail_objects": {"message": said}}})
         text = "new%d" % n
         ended = w.sync(lines(text))
         same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), "for a while: %s" % message)
@@ -379,8 +388,8 @@ def away(w):
         w.store.provider.down = down
         for some in (lines("new"), lines("new", ["d0"])):
             ended = w.sync([*some, record("P1")], "--give-up", "300ms", "--max-retries", "1")
-            same((ended.rc, [r for r in ended.results if r["status"] == "failed"], w.position("R")), (75, [], "P0"),
-                 "the provider is away, %d lines: %s" % (len(some), down))
+            same((ended.rc, [r for r in ended.results if r["status"] == "failed"], w.position("R")),
+                 (75, [], "P0"), "the provider is away, %d lines: %s" % (len(some), down))
         holds(w, "old", "the old versions stay")
     w.store.provider.down = None
     ended = w.sync([*lines("new"), record("P1")])
@@ -520,7 +529,8 @@ def checks(w):
     w.store.provider.key = None
     w.stop_store()
     rc, found = check()
-    same((rc, found["store"]["ok"], found["embedder"]["ok"]), (75, False, None), "the store is away: of that nothing is said")
+    same((rc, found["store"]["ok"], found["embedder"]["ok"]), (75, False, None),
+         "the store is away: of that nothing is said")
     w.start_store()
     other = World(w.verbose, "chroma")
     try:
@@ -531,9 +541,9 @@ def checks(w):
         other.close()
 
 
-TESTS = [by_default, named, by_hand, otherwise, nothing_embeds, not_for_it, another, brings_vector, learnt, long_ones,
-         empty_vector, other_length, cut_off, in_doubt, read_back, lasts, again_without_provider, short_trouble, away,
-         deletes_go_on, bad_text, crashing_text, provider_key, search, checks]
+TESTS = [by_default, named, by_hand, otherwise, nothing_embeds, not_for_it, another, brings_vector, learnt,
+         long_ones, empty_vector, other_length, cut_off, in_doubt, read_back, lasts, again_without_provider,
+         short_trouble, away, deletes_go_on, bad_text, crashing_text, provider_key, search, checks]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, "weaviate"))

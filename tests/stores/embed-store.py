@@ -45,9 +45,8 @@ class Provider(embedder.Store):
     def perform(self, call):
         answer = super().perform(call)
         if self.limits:
-            answer.headers = [*answer.headers, *(("x-ratelimit-%s-%s" % (a, b), "1s" if a == "reset" else "100000")
-                                                 for a in ("limit", "remaining", "reset")
-                                                 for b in ("requests", "tokens"))]
+            answer.headers += [("x-ratelimit-%s-%s" % (a, b), "1s" if a == "reset" else "100000")
+                               for a in ("limit", "remaining", "reset") for b in ("requests", "tokens")]
         return answer
 
 
@@ -65,7 +64,8 @@ class Place(realstore.Place):
         self.thread.start()
         headers = os.path.join(self.dir, "headers")
         with open(headers, "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as f:
-            f.write("X-OpenAI-Api-Key: %s\nX-OpenAI-Baseurl: http://127.0.0.1:%d\n" % (KEY, self.listening.port))
+            f.write("X-OpenAI-Api-Key: %s\n" % KEY)
+            f.write("X-OpenAI-Baseurl: http://127.0.0.1:%d\n" % self.listening.port)
         del self.env["LINESYNC_EMBED"]
         self.env["LINESYNC_STORE_HEADER_FILE"] = headers
 
@@ -96,8 +96,10 @@ def holds(p, text, name, paths=PATHS, mine=None):
     """A test: these documents, each with the provider's vector of its text, and found."""
     got = {r[1]["file_path"]: r for r in p.store.records("Code").values()}
     same({q: r[0] for q, r in got.items()}, {q: "%s of %s" % (text, q) for q in paths}, name + ": the texts")
-    far = [q for q, r in got.items() if len(r[2]) != DIMENSION or max(
-        abs(x - y) for x, y in zip(r[2], (mine or {}).get(q) or embedder.vector(r[0], MODEL, DIMENSION))) > 1e-4]
+    want = {q: embedder.vector(r[0], MODEL, DIMENSION) for q, r in got.items()}
+    want.update(mine or {})
+    far = [q for q, r in got.items() if len(r[2]) != DIMENSION or
+           max(abs(x - y) for x, y in zip(r[2], want[q])) > 1e-4]
     same((far, p.store.unfindable("Code")), ([], []), name + ": with their vectors, and found")
 
 
@@ -112,7 +114,8 @@ def first(p):
     same(p.asked(), {"first of " + q: 1 for q in PATHS}, "each text was embedded once, and nothing else")
     same(len(realstore.call("GET", p.store.url + "/v1/schema")["classes"]), 1, "no other class is left")
     ended = p.feed(lines("first"), "--embed", "store")
-    same((ended.rc, [r.get("reason") for r in ended.results], p.asked()), (0, ["unchanged"] * 8, {}), "again: unchanged")
+    same((ended.rc, [r.get("reason") for r in ended.results], p.asked()), (0, ["unchanged"] * 8, {}),
+         "again: unchanged")
 
 
 def changes(p):
@@ -208,7 +211,8 @@ def search(p):
     said = json.loads(p.ask("check", "--json").stdout)
     same((said["status"], said["embedder"], said["dimension"]), (0, "store:" + MODULE, DIMENSION), "check")
     p.fails({"match": {"kind": "embeddings"}, "do": {"status": 401}})
-    same([p.ask(*c).returncode for c in (("search", "x"), ("check",))], [78, 78], "without a provider's good will")
+    same([p.ask(*c).returncode for c in (("search", "x"), ("check",))], [78, 78],
+         "without a provider's good will")
     p.fails()
 
 
