@@ -25,8 +25,8 @@ int connection_name(struct connection *c, const struct options *o, const char *s
 int connection_open(struct connection *c, const struct options *o);
 /* The same for the embedding server at url, that of --embed or as the state has it; model may be NULL.
  * beside: the store's connections, whose waiting is shared and that are to be released later, or NULL.
- * store.dimension is set by its first answer, or before by who knows what it must be.  *c is zeroed, and
- * to be released whatever is returned: 0, 64, 77 or 78 with the reason logged. */
+ * store.dimension is set by its first answer, or before by who knows what it must be.  *c comes zeroed, and
+ * is to be released whatever is returned: 0, 64, 77 or 78 with the reason logged. */
 int embedder_open(struct connection *c, const char *url, const char *model, const struct options *o,
 		  struct http *beside);
 /* Both at once, for a command that works on what a state belongs to: --store and --collection may be
