@@ -446,6 +446,7 @@ class Connection:
     def __init__(self, server, sock, number):
         self.server, self.store, self.sock, self.number = server, server.store, sock, number
         self.buffer = bytearray()
+        self.life = server.store.life    # what comes over it later is asked of a process that is dead
 
     def run(self):
         try:
@@ -520,7 +521,7 @@ class Connection:
         method, target, version, headers = self.head()
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
         store = self.store
-        life, begun = store.life, store.tick()
+        life, begun = self.life, store.tick()
         at_once = len(self.buffer)
         body = self.body(headers)
         if target.startswith("/_mock/"):
