@@ -139,6 +139,12 @@ class Watched:
             entry[2] = time.monotonic()
         super().perform_later(call, ms, arrived)
 
+    def kill(self):
+        with self.lock:
+            super().kill()
+            for entry in self.arriving:    # nothing more of it comes
+                entry[2] = entry[2] or time.monotonic()
+
 
 class WatchedChroma(Watched, chroma.Store):
     pass
