@@ -1,6 +1,6 @@
 #!/bin/bash
-# Random schedules of lines, faults and kills against a model of what must hold: see model.py.
-# LINESYNC_TEST_SECONDS (90) says how long, LINESYNC_TEST_SEED from which one on (1, so that two runs of
+# Random schedules of lines, faults and kills against a model of what must hold, on the mock of each
+# store: see model.py.  LINESYNC_TEST_SECONDS (90) says how long for each, LINESYNC_TEST_SEED from which one on (1, so that two runs of
 # the suite try the same ones; `random` for others each time).
 . "${abs_top_srcdir:-$(dirname "$0")/../..}/tests/lib.sh"
 
