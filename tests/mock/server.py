@@ -53,6 +53,7 @@ first one that is due acts, the others do not.  "do" may combine (a store's mock
     chunked             answer with chunked transfer coding
     raw TEXT            send this instead of an answer, then close; apply: true does it first
     close_after         answer, then close without having said so; close_after_ms N: that much later
+    if_gone {"ms","do"} wait so long (0); where the client hangs up meanwhile, "do" holds as well
     kill                true, or {"ms"}: do it, then the server is killed, and away so long (100 ms);
                         nothing that is under way is answered, nothing arrives late
 """
@@ -173,7 +174,7 @@ class Call:
 
 DOINGS = {"delay_ms", "answer_delay_ms", "status", "body", "headers", "apply", "unlisted",
           "refuse_objects", "apply_then_drop", "drop", "rst", "delay_apply_ms", "hang", "partial",
-          "slow_bytes", "chunked", "raw", "close_after", "close_after_ms", "kill"}
+          "slow_bytes", "chunked", "raw", "close_after", "close_after_ms", "kill", "if_gone"}
 MATCHES = {"kind", "collection", "id", "path", "repo", "digest", "content", "method", "url",
            "min_objects", "max_objects", "nth", "every", "after"}
 
@@ -554,6 +555,8 @@ class Connection:
         store = self.store
         if "delay_ms" in do:
             time.sleep(do["delay_ms"] / 1000)
+        if "if_gone" in do and self.gone_within(do["if_gone"].get("ms", 0)):
+            do = call.do = {**do, **do["if_gone"]["do"]}
         if do.get("drop"):
             if "delay_apply_ms" in do:
                 store.perform_later(call, do["delay_apply_ms"])
@@ -593,6 +596,14 @@ class Connection:
         if not self.store.alive(call):
             call.log["end"] = "killed"
             raise Gone
+
+    def gone_within(self, ms):
+        """Whether the client hangs up within so many ms."""
+        try:
+            return select.select([self.sock], [], [], ms / 1000)[0] and \
+                not self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def cut(self, call, do):
         call.log["end"] = "dropped"
