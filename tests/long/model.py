@@ -987,7 +987,7 @@ def run_schedule(schedule, verbose=False):
 
     world = World(store=schedule["store"])
     if schedule["store"] == "weaviate":
-        world.start_embedder(MODEL)
+        world.add_embedder("--embed-model", MODEL)
     for repo in REPOS:
         world.write_file(repo, "folder/inside", "text")
     try:
