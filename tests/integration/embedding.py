@@ -289,10 +289,10 @@ def too_long(w):
     for like, model in (("ollama", "nomic-embed-text"), ("tei", None)):
         v = World(w.verbose)
         try:
-            v.add_embedder(*WHOLE, *(["--embed-model", model] if model else []))
+            v.add_embedder(*WHOLE, "--embed-batch-size", "64", *(["--embed-model", model] if model else []))
             v.embedder.like = like
             ended = v.sync([put("long", "long " * 3000), *words_of_path(33)])
-            same((ended.rc, len(v.objects())), (0, 34), "%s cuts it in silence" % like)
+            same((ended.rc, len(v.objects())), (0, 34), "%s cuts it in silence, and may want fewer at once" % like)
         finally:
             v.close()
 
@@ -632,6 +632,40 @@ def later_line(w):
          (["A", "B", "D"], {"B": 1, "D": 1, "E": 1}, "D"), "in this order, and what is superseded is not embedded")
 
 
+def same_again(w):
+    """What is only being embedded is not taken for unchanged, nor paid for twice."""
+    w.add_embedder()
+    gate = w.hold_vectors("B")
+    s = Steered(w)
+    s.feed(put("d", "B"))
+    gate.wait_arrived()
+    s.feed(put("d", "B"))
+    same(s.out, b"", "it waits")
+    gate.open()
+    ended = s.end()
+    same((ended.rc, ended.statuses(2), made(w)), (0, ["completed", "skipped:unchanged"], {"B": 1}), "and is unchanged then")
+
+
+def complete_listing(w):
+    """What is not stored yet, or cannot be, is no reason to delete what is not listed too early."""
+    w.add_embedder()
+    prepared(w, [put("a", "A"), put("b", "B"), put("c", "C")])
+    gate = w.hold_vectors("A2")
+    s = Steered(w)
+    s.feed(put("a", "A2"), put("b", "B"), record("P1", complete=True))
+    gate.wait_arrived()
+    s.wait_results(1)
+    same((w.documents(), w.position("R")), ({("R", "a"): "A", ("R", "b"): "B", ("R", "c"): "C"}, "P0"),
+         "while it is embedded nothing is deleted")
+    gate.open()
+    same((s.end().rc, w.documents(), w.position("R")), (0, {("R", "a"): "A2", ("R", "b"): "B"}, "P1"), "then it is")
+    w.embedder.on_applied = None
+    w.embedder.set_rules([{"match": {"content": "bad"}, "do": {"status": 400}}])
+    ended = w.sync([put("a", "bad"), record("P2", complete=True)])
+    same((ended.rc, ended.statuses(2), w.documents()),
+         (1, ["failed", "held"], {("R", "a"): "A2", ("R", "b"): "B"}), "where a line cannot be embedded nothing is")
+
+
 def delete_waits(w):
     w.add_embedder()
     for name, first in (("stored", [put("d", "A")]), ("new", [delete("d")])):
@@ -954,13 +988,13 @@ def chunks_named_anew(w):
     same((ended.statuses(2), len(texts(w, "b"))), (["skipped:unchanged", "completed"], 2), "the state keeps it")
 
 
-TESTS = [placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always, alone, too_long,
-         chunk_refused, other_length, retry_after, away_at_start, goes_away, stopped, no_such_model, keys,
-         paid_once, store_away, refused_by_store, killed_while_embedding, terminated_while_embedding,
-         later_line, delete_waits, own_vector_waits, renames, changeset_waits, both_at_once, killed,
-         killed_on_weaviate, terminated_at_the_start, search,
-         check, dry_run, kept_in_state, path_named_later, chosen_anew, model_without_server,
-         chunks_named_anew]
+TESTS = [placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
+         alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
+         stopped, no_such_model, keys, paid_once, store_away, refused_by_store,
+         killed_while_embedding, terminated_while_embedding, later_line, same_again,
+         complete_listing, delete_waits, own_vector_waits, renames, changeset_waits, both_at_once,
+         killed, killed_on_weaviate, terminated_at_the_start, search, check, dry_run,
+         kept_in_state, path_named_later, chosen_anew, model_without_server, chunks_named_anew]
 
 
 if __name__ == "__main__":

@@ -156,13 +156,17 @@ static void test_server_chosen(void)
 static void test_server_known(void)
 {
 	static const struct options same[] = {
-		{ PLAIN }, { PLAIN, .embed = URL }, { PLAIN, .embed = MOVED }, { PLAIN, .embed_model = "m" }, { PLAIN, .embed_prefix = "p: " },
-		{ PLAIN, .embed_path = true }, { PLAIN, .embed_query_model = "x" }, { PLAIN, .embed_query_prefix = "x" },
+		{ PLAIN }, { PLAIN, .embed = URL }, { PLAIN, .embed = MOVED },
+		{ PLAIN, .embed_model = "m" }, { PLAIN, .embed_prefix = "p: " },
+		{ PLAIN, .embed_path = true }, { PLAIN, .embed_query_model = "x" },
+		{ PLAIN, .embed_query_prefix = "x" },
 		{ PLAIN, .embed = URL, .embed_model = "m", .embed_prefix = "p: ", .embed_path = true },
 	};
 	static const struct options other[] = {
-		{ PLAIN, .embed = "hash" }, { PLAIN, .embed = "hash:8" }, { PLAIN, .embed = "store" }, { PLAIN, .embed_model = "n" },
-		{ PLAIN, .embed_prefix = "p:" }, { PLAIN, .embed_prefix = "" }, { PLAIN, .embed = URL, .embed_model = "M" },
+		{ PLAIN, .embed = "hash" }, { PLAIN, .embed = "hash:8" }, { PLAIN, .embed = "store" },
+		{ PLAIN, .embed_model = "n" },
+		{ PLAIN, .embed_prefix = "p:" }, { PLAIN, .embed_prefix = "" },
+		{ PLAIN, .embed = URL, .embed_model = "M" },
 	};
 	struct store store = { .dimension = 8 };
 	size_t i;
