@@ -129,7 +129,8 @@ def given_vectors(w):
                     dict(put("short", "a text"), vector=[1, 0, 0])])
     same((ended.rc, ended.verdicts()), (1, {1: "completed", 2: "completed", 3: "failed:bad-vector"}),
          "one of another length fails")
-    same((list(records_of(w, "own")[0].vector), made(w)), (own, {"another text": 1}), "it is stored, unasked")
+    same((list(records_of(w, "own")[0].vector), made(w)), (own, {"another text": 1}),
+         "it is stored, unasked")
 
 
 def before_the_text(w):
@@ -145,7 +146,8 @@ def before_the_text(w):
             models = set()
             v.embedder.on_request = lambda _n, call, models=models: models.add(call.json.get("model"))
             ended = v.sync([put("src/a.c", "some text\n"), put("b \u00e9", text_lines(60))])
-            same((ended.rc, misplaced(v, prefix, path, model), models), (0, [], {model}), " ".join(options))
+            same((ended.rc, misplaced(v, prefix, path, model), models), (0, [], {model}),
+                 " ".join(options))
             same((texts(v, "src/a.c"), "".join(texts(v, "b \u00e9")), len(texts(v, "b \u00e9")) > 1),
                  (["some text\n"], text_lines(60), True), "what is stored is the text")
             before = prefix + ("src/a.c\n" if path else "")
@@ -165,7 +167,8 @@ def requests_fit(w):
     ended = w.sync([put("big%d" % i, "%d" % i + "\n" * 300000) for i in range(5)], "--flush-ms", "60000")
     with w.embedder.lock:
         sizes = [(len(e["ids"]), e["bytes"] <= 1500200) for e in w.embedder.log if e["ids"] != [WORD]]
-    same((ended.rc, sizes), (0, [(2, True), (2, True), (1, True)]), "of large ones what 1.5 MB hold, as they are sent")
+    same((ended.rc, sizes), (0, [(2, True), (2, True), (1, True)]),
+         "of large ones what 1.5 MB hold, as they are sent")
     w.embedder.clear_all()
     w.sync(words_of_path(9, repo="S"), "--embed-batch-size", "4", "--flush-ms", "60000")
     same([len(r) for r in requests(w)], [4, 4, 1], "or as many as --embed-batch-size says")
@@ -180,10 +183,12 @@ def chunked(w):
     whole = text_lines(100)
     ended = w.sync([put("long", whole), put("short", "a line\n")])
     found = texts(w, "long")
-    same((ended.rc, ended.of(1)["objects"], "".join(found)), (0, len(found), whole), "a long text is cut")
+    same((ended.rc, ended.of(1)["objects"], "".join(found)), (0, len(found), whole),
+         "a long text is cut")
     same([len(t) <= 1500 < len(t) + 51 for t in found[:-1]] + [len(found)], [True] * (len(found) - 1) + [4],
          "at line ends, at most 1,500 bytes each")
-    same((misplaced(w), made(w)), ([], dict.fromkeys([*found, "a line\n"], 1)), "each has a vector of its own")
+    same((misplaced(w), made(w)), ([], dict.fromkeys([*found, "a line\n"], 1)),
+         "each has a vector of its own")
     w.embedder.clear_all()
     ended = w.sync([put("long", whole.replace("000001", "changed"))])
     same((ended.rc, misplaced(w), len(texts(w, "long"))), (0, [], 4), "changed")
@@ -224,7 +229,8 @@ def bad_once(w):
         ended = w.sync(lines, "--flush-ms", "60000")
         again = [r["retries"] for r in ended.results]
         test(ended.rc == 0 and ended.statuses(8) == ["completed"] * 8 and not misplaced(w) and
-             len(requests(w)) > 1 and (max(again) == 1 or "drop" in do), name, ended.rc, ended.results, misplaced(w), requests(w))
+             len(requests(w)) > 1 and (max(again) == 1 or "drop" in do),
+             name, ended.rc, ended.results, misplaced(w), requests(w))
 
 
 def bad_always(w):
@@ -258,7 +264,8 @@ def alone(w):
     with w.embedder.lock:
         asked = [e["ids"][0] for e in w.embedder.log]
     same(asked, [WORD, *["poison"] * 3, WORD], "after one witness")
-    same((texts(w, "d"), w.writes(), ended.of(1)["retries"]), (["A"], [], 2), "the store was asked nothing")
+    same((texts(w, "d"), w.writes(), ended.of(1)["retries"]), (["A"], [], 2),
+         "the store was asked nothing")
     same(in_doubt(w), (0, {"d"}), "its document is as it was, and to be listed again")
 
 
@@ -272,11 +279,13 @@ def too_long(w):
         try:
             v.add_embedder(*WHOLE, "--embed-model", "text-embedding-3-small")
             v.embedder.like = like
-            lines = [*words_of_path(20), put("long1", "long " * n), *[put("s%d" % i, "other%d" % i) for i in range(9)],
+            lines = [*words_of_path(20), put("long1", "long " * n),
+                     *[put("s%d" % i, "other%d" % i) for i in range(9)],
                      put("long2", "longer " * n)]
             ended = v.sync(lines)
             failed = {21: "failed:embed-rejected", 31: "failed:embed-rejected"}
-            same((ended.rc, ended.verdicts()), (1, {**dict.fromkeys(range(1, 32), "completed"), **failed}),
+            same((ended.rc, ended.verdicts()), (1, {**dict.fromkeys(range(1, 32),
+                 "completed"), **failed}),
                  "%s: what is too long fails, the others are stored" % like)
             error = (ended.of(21) or {}).get("error", {})
             same((error.get("http"), error.get("retryable"),
@@ -292,7 +301,8 @@ def too_long(w):
             v.add_embedder(*WHOLE, "--embed-batch-size", "64", *(["--embed-model", model] if model else []))
             v.embedder.like = like
             ended = v.sync([put("long", "long " * 3000), *words_of_path(33)])
-            same((ended.rc, len(v.objects())), (0, 34), "%s cuts it in silence, and may want fewer at once" % like)
+            same((ended.rc, len(v.objects())), (0, 34),
+                 "%s cuts it in silence, and may want fewer at once" % like)
         finally:
             v.close()
 
@@ -319,8 +329,10 @@ def other_length(w):
     lines = words_of_path(8)
     w.embedder.set_rules([{"match": {"content": "text3"}, "do": {"dimension": 9, "at": 0}}])
     ended = w.sync(lines, *ONE_BY_ONE)
-    same((ended.rc, [s for s in ended.verdicts().values() if s != "completed"]), (78, []), "in the middle: 78")
-    test("vectors of 9 numbers came, not of 8" in ended.err and "--embed-model" in ended.err, "is said", ended.err)
+    same((ended.rc, [s for s in ended.verdicts().values() if s != "completed"]), (78, []),
+         "in the middle: 78")
+    test("vectors of 9 numbers came, not of 8" in ended.err and "--embed-model" in ended.err,
+         "is said", ended.err)
     w.embedder.set_rules([])
     ended = w.sync(lines)
     same((ended.rc, misplaced(w), len(w.objects())), (0, [], 8), "the same command resumes")
@@ -336,7 +348,8 @@ def other_length(w):
         v.embedder.dimension = 16
         ended = v.sync([put("a", "A")])
         same((ended.rc, ended.results), (78, []), "not that of the collection: 78")
-        test("vectors of 8 numbers, not 16" in ended.err and "another collection" in ended.err, "is said", ended.err)
+        test("vectors of 8 numbers, not 16" in ended.err and "another collection" in ended.err,
+             "is said", ended.err)
     finally:
         v.close()
 
@@ -401,12 +414,15 @@ def goes_away(w):
     w.embedder.set_rules([{"match": {"content": "again"}, "do": {"status": 503}}])
     lines = [put(x["path"], x["content"] + " again") for x in lines]
     ended = w.sync([*lines, record("P1")], "--give-up", "50ms", "--max-retries", "1")
-    same((ended.rc, ended.verdicts(), w.position("R")), (75, {}, "P0"), "away for too long: 75, nobody failed")
-    test("the embedding server at" in ended.err and "the same command resumes" in ended.err, "is said", ended.err)
+    same((ended.rc, ended.verdicts(), w.position("R")), (75, {}, "P0"),
+         "away for too long: 75, nobody failed")
+    test("the embedding server at" in ended.err and "the same command resumes" in ended.err,
+         "is said", ended.err)
     same(in_doubt(w)[1] - {x["path"] for x in lines}, set(), "nothing else is in doubt")
     w.embedder.set_rules([])
     ended = w.sync([*lines, record("P1")])
-    same((ended.rc, w.position("R"), misplaced(w), len(ended.results)), (0, "P1", [], 41), "the same command resumes")
+    same((ended.rc, w.position("R"), misplaced(w), len(ended.results)), (0, "P1", [], 41),
+         "the same command resumes")
 
 
 STOPS = {401: (77, "--embed-key-file"), 403: (77, "--embed-key-file"), 404: (78, "--embed"),
@@ -424,7 +440,8 @@ def stopped(w):
             lines = [put("a", "good %d%s" % (status, content)), put("b", "bad %d%s" % (status, content))]
             ended = w.sync(lines, *ONE_BY_ONE)
             failed = [v for v in ended.verdicts().values() if not v.startswith(("completed", "skipped"))]
-            same((ended.rc, failed), (rc, []), "%d %s: %d" % (status, "later" if content else "at once", rc))
+            same((ended.rc, failed), (rc, []),
+                 "%d %s: %d" % (status, "later" if content else "at once", rc))
             test(said in ended.err and "embedding server" in ended.err and "--api-key-file" not in ended.err,
                  "is said", ended.err)
             w.embedder.set_rules([])
@@ -467,7 +484,8 @@ def keys(w):
     for i, (why, extra, options) in enumerate((
             ("the file", {}, ["--embed-key-file", name]),
             ("systemd's", {"CREDENTIALS_DIRECTORY": os.path.join(w.dir, "credentials")}, []),
-            ("LINESYNC_EMBED_API_KEY", {"LINESYNC_EMBED_API_KEY": "k3y-of-embedder", "OPENAI_API_KEY": "other"}, []),
+            ("LINESYNC_EMBED_API_KEY",
+             {"LINESYNC_EMBED_API_KEY": "k3y-of-embedder", "OPENAI_API_KEY": "other"}, []),
             ("OPENAI_API_KEY", {"OPENAI_API_KEY": "k3y-of-embedder"}, []))):
         w.env = {**env, **extra}
         same(watched([put("d", "text %d" % i)], *options).rc, 0, why)
@@ -499,7 +517,8 @@ def paid_once(w):
         w.script({"match": {"kind": "upsert", "min_objects": 2}, "times": times, "do": do})
         round_i = [dict(x, content=x["content"].replace("text", "round%dtext" % i)) for x in lines]
         ended = w.sync(round_i)
-        same((ended.rc, set(made(w).values()), misplaced(w)), (0, {1}, []), "%s: each vector was made once" % name)
+        same((ended.rc, set(made(w).values()), misplaced(w)), (0, {1}, []),
+             "%s: each vector was made once" % name)
         same(len(made(w)), 40, "of each chunk")
 
 
@@ -512,14 +531,16 @@ def store_away(w):
     w.script({"match": {"kind": "upsert|delete", "content": "text30"}, "do": {"status": 503}})
     options = [*ONE_BY_ONE, "--batch-size", "1", "--connections", "1"]
     ended = w.sync(lines, *options, "--give-up", "60ms")
-    same((ended.rc, set(made(w).values())), (75, {1}), "the store goes away: 75, each vector was made once")
+    same((ended.rc, set(made(w).values())), (75, {1}),
+         "the store goes away: 75, each vector was made once")
     done = {x["content"] for i, x in enumerate(lines) if ended.status(i + 1) == "completed"}
     same(len(done), 30, "thirty were stored")
     w.script()
     w.embedder.clear_all()
     ended = w.sync(lines, *options)
     same((ended.rc, misplaced(w)), (0, []), "the same command resumes")
-    same(made(w), {x["content"]: 1 for x in lines if x["content"] not in done}, "what was done is not paid for again")
+    same(made(w), {x["content"]: 1 for x in lines if x["content"] not in done},
+         "what was done is not paid for again")
 
 
 def refused_by_store(w):
@@ -564,7 +585,8 @@ def killed_while_embedding(w):
     same((in_doubt(w), w.writes()), ((0, set()), []), "killed there: nothing is in doubt")
     w.store.clear_log()
     ended = w.sync([put("d", "A"), record("P1")])
-    same((ended.rc, ended.verdicts(), w.position("R")), (0, {1: "skipped:unchanged", 2: "completed"}, "P1"),
+    same((ended.rc, ended.verdicts(), w.position("R")), (0, {1: "skipped:unchanged", 2: "completed"},
+         "P1"),
          "what it held is known to be there")
     same([e["kind"] for e in w.store.log if e["kind"] in w.store.reads | w.store.upserts | w.store.deletes], [],
          "without a look at the store")
@@ -585,8 +607,10 @@ def terminated_while_embedding(w):
     ended = s.ended()
     vectors.open()
     w.embedder.on_applied = w.store.on_applied = None
-    same((ended.rc, ended.verdicts()), (143, {1: "completed"}), "what was at the store is told, then it dies by TERM")
-    test("2 lines" in ended.err and "the same command resumes" in ended.err, "it says what is left", ended.err)
+    same((ended.rc, ended.verdicts()), (143, {1: "completed"}),
+         "what was at the store is told, then it dies by TERM")
+    test("2 lines" in ended.err and "the same command resumes" in ended.err,
+         "it says what is left", ended.err)
     same(w.documents().get(("R", "b")), None, "which was not sent")
     same(in_doubt(w)[1], {"a"}, "nor is it in doubt")
     w.embedder.clear_all()
@@ -634,16 +658,18 @@ def later_line(w):
 
 def same_again(w):
     """What is only being embedded is not taken for unchanged, nor paid for twice."""
-    w.add_embedder()
+    w.add_embedder(*ONE_BY_ONE, "--embed-connections", "2")
     gate = w.hold_vectors("B")
     s = Steered(w)
     s.feed(put("d", "B"))
     gate.wait_arrived()
-    s.feed(put("d", "B"))
-    same(s.out, b"", "it waits")
+    s.feed(put("d", "B"), put("e", "E"))
+    s.wait_results(1)
     gate.open()
     ended = s.end()
-    same((ended.rc, ended.statuses(2), made(w)), (0, ["completed", "skipped:unchanged"], {"B": 1}), "and is unchanged then")
+    same(([r["line"] for r in ended.results], made(w)), ([3, 1, 2], {"B": 1, "E": 1}), "it waits")
+    same((ended.rc, ended.statuses(3)), (0, ["completed", "skipped:unchanged", "completed"]),
+         "and is unchanged then")
 
 
 def complete_listing(w):
@@ -658,7 +684,8 @@ def complete_listing(w):
     same((w.documents(), w.position("R")), ({("R", "a"): "A", ("R", "b"): "B", ("R", "c"): "C"}, "P0"),
          "while it is embedded nothing is deleted")
     gate.open()
-    same((s.end().rc, w.documents(), w.position("R")), (0, {("R", "a"): "A2", ("R", "b"): "B"}, "P1"), "then it is")
+    same((s.end().rc, w.documents(), w.position("R")), (0, {("R", "a"): "A2", ("R", "b"): "B"}, "P1"),
+         "then it is")
     w.embedder.on_applied = None
     w.embedder.set_rules([{"match": {"content": "bad"}, "do": {"status": 400}}])
     ended = w.sync([put("a", "bad"), record("P2", complete=True)])
@@ -707,7 +734,8 @@ def renames(w):
     s = Steered(w)
     s.feed({"repo": "R", "op": "rename", "old_path": "a", "path": "b", "content": "B"})
     gate.wait_arrived()
-    same(w.documents(), {("R", "a"): "A", ("R", "c"): "C"}, "while the new one is embedded the old one stays")
+    same(w.documents(), {("R", "a"): "A", ("R", "c"): "C"},
+         "while the new one is embedded the old one stays")
     gate.open()
     ended = s.end(put("a", "A2"))
     w.embedder.on_applied = None
@@ -720,7 +748,8 @@ def renames(w):
          "where the new one cannot be embedded the old one goes all the same")
     w.embedder.set_rules([])
     ended = w.sync([])
-    same((ended.rc, ended.results[0]["path"], w.documents().get(D)), (0, "d", "bad"), "tried again, it is stored")
+    same((ended.rc, ended.results[0]["path"], w.documents().get(D)), (0, "d", "bad"),
+         "tried again, it is stored")
 
 
 def changeset_waits(w):
@@ -760,7 +789,8 @@ def both_at_once(w):
     vectors.wait_arrived()
     s.feed(dict(put("d", "d"), vector=[1] * 8))
     store.wait_arrived()
-    same((w.store.in_flight, w.embedder.in_flight), (1, 1), "also where the embedding server is the slower one")
+    same((w.store.in_flight, w.embedder.in_flight), (1, 1),
+         "also where the embedding server is the slower one")
     store.open()
     s.wait_results(1)
     vectors.open()
@@ -839,20 +869,24 @@ def killed_at(w, lines, mock, when, n):
 def search(w):
     """A question is embedded as the texts were, with its own prefix and model where those are named."""
     w.add_embedder("--embed-prefix", "passage: ", "--embed-query-prefix", "query: ", "--embed-path")
-    w.sync([put("soup.txt", "soup salad fish"), put("car.txt", "wheel engine brake"), put("sky.txt", "moon star sun")])
+    w.sync([put("soup.txt", "soup salad fish"), put("car.txt", "wheel engine brake"),
+            put("sky.txt", "moon star sun")])
     asked = []
     w.embedder.on_request = lambda _n, call: asked.append((call.ids, call.json.get("model")))
     rc, out = w.ask("search", "-n", "1", "salad", "soup")
     same((rc, json.loads(out)["path"]), (0, "soup.txt"), "found")
-    same([a for a in asked if a[0] != [WORD]], [(["query: salad soup"], None)], "by the question with its prefix")
+    same([a for a in asked if a[0] != [WORD]], [(["query: salad soup"], None)],
+         "by the question with its prefix")
     asked.clear()
     w.ask("search", "--embed-query-prefix", "ask: ", "--embed-query-model", "other", "moon")
-    same([a for a in asked if a[0] != [WORD]], [(["ask: moon"], "other")], "or as the search names them")
+    same([a for a in asked if a[0] != [WORD]], [(["ask: moon"], "other")],
+         "or as the search names them")
     asked.clear()
     w.sync([put("new", "text")], "--embed-query-model", "query-model")
     asked.clear()
     w.ask("search", "moon")
-    same([a for a in asked if a[0] != [WORD]], [(["query: moon"], "query-model")], "the newest is kept in the state")
+    same([a for a in asked if a[0] != [WORD]], [(["query: moon"], "query-model")],
+         "the newest is kept in the state")
     w.embedder.dimension = 9
     same(w.ask("search", "moon")[0], 78, "another model: 78")
     w.embedder.dimension = 8
@@ -875,7 +909,8 @@ def check(w):
     port = w.stop_embedder()
     rc, out = w.ask("check")
     said = said_of(out, "embedder")
-    same((rc, said[:3], "127.0.0.1:%d" % port in said, "--embed" in said), (75, "bad", True, True), "it is away")
+    same((rc, said[:3], "127.0.0.1:%d" % port in said, "--embed" in said), (75, "bad", True, True),
+         "it is away")
 
 
 def said_of(out, what):
@@ -892,7 +927,8 @@ def dry_run(w):
         ended = w.sync(lines, "--dry-run")
         return ended.rc, [r.get("action") for r in ended.results]
     same(planned(), (0, ["upsert", "upsert"]), "of a new state")
-    same((w.embedder.log, w.store.log, os.path.exists(w.state)), ([], [], False), "nobody is asked, nothing made")
+    same((w.embedder.log, w.store.log, os.path.exists(w.state)), ([], [], False),
+         "nobody is asked, nothing made")
     w.sync(lines)
     w.embedder.clear_log()
     w.store.clear_log()
@@ -927,7 +963,8 @@ def kept_in_state(w):
              "forget --all" in ended.err and "feed everything" in ended.err and options[-2] in ended.err,
              "with what to do", ended.err)
     same((w.writes(), w.embedder.log), ([], []), "and nothing was sent")
-    ended = w.sync([put("d", "D")], "--embed", url, "--embed-model", "m", "--embed-prefix", "p: ", "--embed-path")
+    ended = w.sync([put("d", "D")], "--embed", url, "--embed-model", "m", "--embed-prefix", "p: ",
+                   "--embed-path")
     same((ended.rc, ended.status(1)), (0, "completed"), "the same, named")
     w.stop_embedder()
     w.start_embedder()
@@ -963,7 +1000,8 @@ def chosen_anew(w):
     same(w.sync([put("a", "A")]).rc, 78, "one repository forgotten: the vectors are still of hash")
     w.ask("forget", "--all")
     ended = w.sync([put("a", "A"), put("b", "B", "S")])
-    same((ended.rc, ended.statuses(2), misplaced(w)), (0, ["completed"] * 2, []), "all forgotten: another may come")
+    same((ended.rc, ended.statuses(2), misplaced(w)), (0, ["completed"] * 2, []),
+         "all forgotten: another may come")
     w.ask("forget", "--all", "--delete")
     ended = w.sync([put("a", "A")], "--embed-prefix", "p: ")
     same((ended.rc, misplaced(w, "p: ")), (0, []), "also with their objects")
@@ -985,7 +1023,8 @@ def chunks_named_anew(w):
     same((ended.rc, ended.status(1), len(texts(w, "a")), len(texts(w, "b")), misplaced(w)),
          (0, "completed", 2, 4, []), "another chunking: what is named is sent again, and nothing of it stays")
     ended = w.sync([put("a", whole), put("b", whole.replace("line", "b"))])
-    same((ended.statuses(2), len(texts(w, "b"))), (["skipped:unchanged", "completed"], 2), "the state keeps it")
+    same((ended.statuses(2), len(texts(w, "b"))), (["skipped:unchanged", "completed"], 2),
+         "the state keeps it")
 
 
 TESTS = [placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
