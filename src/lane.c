@@ -873,8 +873,7 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
 		check_give_up(l, v, false);
-		if (!b->blames || !l->store->embeds)	/* else it may be the vectoriser's provider */
-			touch_failed(l, v);
+		touch_failed(l, v);
 	}
 }
 
