@@ -158,7 +158,7 @@ static void count_objects(struct check *k)
 
 static void look_at_collection(struct check *k)
 {
-	struct ask look = { .kind = ASK_OPEN };
+	struct ask look = { .kind = ASK_OPEN, .look = !k->o->no_create };
 	bool well, missing;
 
 	begin(k, ON_COLLECTION);
@@ -335,7 +335,7 @@ static int reach_server(struct check *k)
 /* A search by text shows whether the provider of the collection's vectoriser answers. */
 static int try_vectoriser(struct check *k)
 {
-	struct ask a = { .kind = ASK_SEARCH, .text = "linesync", .limit = 1 };
+	struct ask a = { .kind = ASK_SEARCH, .text = "linesync" };
 	int status = ask_store(k, &a, "let the collection's vectoriser embed a word");
 
 	ask_release(&a);

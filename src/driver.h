@@ -85,6 +85,7 @@ struct ask {
 	struct ask_object *objects;	/* n of them, borrowed */
 	size_t n;
 	bool create;			/* ASK_OPEN */
+	bool look;			/* ASK_OPEN: what could be added to the collection counts as there */
 	struct verdict verdict;		/* for asks without objects, and what spoils the whole request */
 	int step;			/* driver's cursor within the ask; 0 at start */
 	uint64_t cursor;		/* ASK_LIST: where the next page begins, of stores that count */
@@ -99,7 +100,7 @@ struct ask {
 	bool blames;			/* ASK_TOUCH: objects that failed are blamed if it succeeds: where the
 					 * store embeds, it must embed a text too */
 	const char *repo;		/* ASK_SEARCH: of this repository alone; NULL: of all */
-	size_t limit;			/* ASK_SEARCH: at most so many */
+	size_t limit;			/* ASK_SEARCH: at most so many; 0: only whether the store embeds text */
 	struct hit *hits;		/* owned by the ask: ask_release() */
 	size_t nhits;
 };

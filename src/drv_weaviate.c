@@ -417,12 +417,12 @@ static void add_near_text(struct buf *q, const char *text)
 }
 
 /* No write is needed to make the provider embed. */
-static void build_witness(const struct store *s, struct request *r)
+static void build_witness(const struct store *s, const char *text, struct request *r)
 {
 	auto_buf struct buf q = BUF_INIT;
 
 	buf_addf(&q, "{Get{%s(", s->collection);
-	add_near_text(&q, WITNESS_TEXT);
+	add_near_text(&q, text);
 	buf_adds(&q, "},limit:1){_additional{id}}}}");
 	send_query(s, r, &q);
 }
@@ -474,10 +474,15 @@ static int build_records(const struct store *s, struct ask *a, struct request *r
 		else if (a->step == TOUCH_SHARDS)
 			call(r, "GET", url_class(s, "/shards"));
 		else
-			build_witness(s, r);
+			build_witness(s, WITNESS_TEXT, r);
 		break;
 	case ASK_LIST: build_list(s, a, r); break;
-	case ASK_SEARCH: build_search(s, a, r); break;
+	case ASK_SEARCH:
+		if (a->limit)
+			build_search(s, a, r);
+		else
+			build_witness(s, a->text, r);
+		break;
 	default:
 		buf_addf(&q, "{Aggregate{%s{meta{count}}}}", s->collection);
 		send_query(s, r, &q);
@@ -1353,7 +1358,7 @@ static void judge_class(struct verdict *v, struct store *s, struct ask *a, const
 	v->scope = VERDICT_RUN;
 	if (!class_fits(v, s, o)) {
 		end_with(a, v);
-	} else if (missing == PROPERTIES) {
+	} else if (missing == PROPERTIES || a->look) {
 		a->step = OPEN_SHARDS;
 	} else if (a->create && a->cursor < 2 * PROPERTIES) {
 		a->count = missing;
@@ -1621,7 +1626,12 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 		else
 			judge_fetch_check(v, s, a, r);
 		break;
-	case ASK_SEARCH: judge_search(v, s, a, r); break;
+	case ASK_SEARCH:
+		if (a->limit)
+			judge_search(v, s, a, r);
+		else
+			judge_witness(v, s, a, r);
+		break;
 	default: break;
 	}
 }

@@ -93,7 +93,11 @@ def named(w):
 def by_hand(w):
     """A class that somebody made, with a vectoriser; the server has no default."""
     embeds(w, "none")
-    make_class(w, MODULE)
+    c = make_class(w, MODULE)
+    rc, out = w.ask("check", "--json")
+    same((rc, json.loads(out)["embedder"], c.config.get("properties")), (0, "store:" + MODULE, None),
+         "check: a class without properties will do, and gets none")
+    w.store.embedded.clear()
     ended = w.sync(lines("old"))
     same((ended.rc, state_of(w)["embedder"]), (0, "store:" + MODULE), "a class made by hand, nothing is named")
     holds(w, "old", "stored and found")

@@ -925,6 +925,10 @@ static void test_search(void)
 		  "limit:3)" ASKS, 200, GET("{\"_additional\":{\"distance\":0.5,\"id\":\"" ID0 "\"},"
 					   "\"content\":null}") },
 	};
+	static const struct turn embeds[] = {
+		{ "POST", "graphql", "{\"query\":\"{Get{Code(nearText:{concepts:[\\\"x\\\"]},limit:1){_additional{id}}}}\"}",
+		  200, GET(FOUND(ID0)) },
+	};
 	static const char *const bad[] = {
 		GET("{}"), GET("null"), GET("{\"_additional\":{\"id\":\"" ID0 "\"}}"),
 		GET("{\"_additional\":{\"id\":\"" ID0 "\",\"distance\":null}}"), "", "{}",
@@ -961,7 +965,13 @@ static void test_search(void)
 		reply(&a, 200, bad[i]);
 		ok(a.verdict.scope == VERDICT_UNKNOWN && !a.nhits && !a.hits, "no hits %zu", i);
 	}
+	store.vectoriser = xstrdup("text2vec-ollama");
 	begin(&a, ASK_SEARCH, 0);
+	a.text = "x";
+	PLAY(&a, embeds, "whether the store embeds a text");
+	ok(a.verdict.scope == VERDICT_OK && !a.nhits, "it does");
+	begin(&a, ASK_SEARCH, 0);
+	a.limit = 3;
 	reply(&a, 200, ERRORS("2 vs 3: vector lengths don't match"));
 	ok(a.verdict.scope == VERDICT_RUN && strstr(a.verdict.text, "lengths"), "another length");
 	set_up();
@@ -1056,6 +1066,11 @@ static void test_open(void)
 		{ "POST", "graphql", SAMPLE, 200, GET("{\"_additional\":{\"vector\":[]}},"
 						      "{\"_additional\":{\"vector\":[1,2,3]}}") },
 	};
+	static const struct turn looked[] = {
+		{ "GET", "schema/Code", "", 200, CLASS("text2vec-ollama", PROPS_BEHIND_PATH) },
+		{ "GET", "schema/Code/shards", "", 200, SHARDS },
+		{ "POST", "graphql", SAMPLE, 200, GET("") },
+	};
 	static const struct turn race[] = {
 		{ "GET", "schema/Code", "", 404, "" },
 		{ "POST", "schema", NULL, 422, ERROR("class already exists") },
@@ -1085,6 +1100,10 @@ static void test_open(void)
 	begin_open(&a, false);
 	PLAY(&a, find, "find");
 	ok(opened(&a, true, 3, "text2vec-ollama"), "found, with its vectoriser and dimension");
+	begin_open(&a, false);
+	a.look = true;
+	PLAY(&a, looked, "look at one without a property");
+	ok(opened(&a, true, 0, "text2vec-ollama"), "which could be added");
 	begin_open(&a, true);
 	PLAY(&a, race, "made by another meanwhile");
 	ok(verdict_is(&a.verdict, VERDICT_OK, false) && store.existed && !strcmp(store.collection_id, "Code"),
