@@ -304,6 +304,27 @@ def cut_off(w):
         holds(w, text, name + ": stored and found")
 
 
+def late_arrival(w):
+    """The lost attempt arrives after the delete of the repeat and before its upsert, which then says
+    SUCCESS with the vector that is there, and is not indexed."""
+    prepared(w)
+    lost, deleted = [], []
+
+    def arrive(_n, call):
+        if call.kind == "object_delete":
+            deleted.append(call)
+        if call.kind == "upsert" and not lost:
+            lost.append(call)
+        elif call.kind == "upsert" and deleted and not lost[0].do.get("partly"):
+            lost[0].do = {"partly": {"indexed": 1}}
+            w.store.perform(lost[0])
+    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "rst": True}})
+    ended = w.sync(lines("new"), "--connections", "1", on_request=arrive)
+    same((ended.rc, ended.statuses(6), bool(lost[0].do.get("partly"))), (0, ["completed"] * 6, True),
+         "a late arrival within the repeat")
+    holds(w, "new", "stored and found")
+
+
 def in_doubt(w):
     prepared(w)
     w.script({"match": UPSERT, "times": 1, "do": {"partly": {"filtered": 2, "indexed": 1}}})
@@ -546,8 +567,9 @@ def checks(w):
 
 
 TESTS = [by_default, named, by_hand, otherwise, nothing_embeds, not_for_it, another, brings_vector, learnt,
-         long_ones, empty_vector, other_length, cut_off, in_doubt, read_back, lasts, again_without_provider,
-         short_trouble, away, deletes_go_on, bad_text, crashing_text, provider_key, search, checks]
+         long_ones, empty_vector, other_length, cut_off, late_arrival, in_doubt, read_back, lasts,
+         again_without_provider, short_trouble, away, deletes_go_on, bad_text, crashing_text, provider_key,
+         search, checks]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, "weaviate"))
