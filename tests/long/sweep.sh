@@ -2,13 +2,14 @@
 # Killed at each system call of a name, and started again: sweep.py says how and what must hold.
 #
 #   --all                 every point; else every k-th, so that it takes a few minutes
+#   --store NAME          only on the mock of chroma or weaviate
 #   --point MODE:CALL:N   this one only, as a failure names it
 words=()
 rest=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--all) words+=("$1") ;;
-	--point) words+=("$1" "${2-}"); shift ;;
+	--point | --store) words+=("$1" "${2-}"); shift ;;
 	*) rest+=("$1") ;;
 	esac
 	shift
