@@ -345,6 +345,24 @@ static bool reads_as(const struct ask *a, const char *hex, uint32_t count)
 	return true;
 }
 
+/* On some stores what an earlier process got acknowledged, or never heard of, is sure to last only once a
+ * later write is answered (I1): true if one was that went out when the attempt was over.  later_ms: when
+ * the last such write went out; 0: none. */
+static bool surely_lasts(struct pipeline *p, const struct doc *d, int64_t *later_ms)
+{
+	struct ask a = { .kind = ASK_TOUCH };
+	int64_t now = clock_ms();
+	bool answered;
+
+	if (!p->parts.store->driver->lasts_after_next || (*later_ms != 0 && *later_ms >= d->late_until))
+		return true;
+	answered = ask_once(p->parts.store, p->parts.http, &a, stop_fd()) == 0 && a.verdict.scope == VERDICT_OK;
+	ask_release(&a);
+	if (answered)
+		*later_ms = now;
+	return answered;
+}
+
 /* Asks the store for every object that the document may have.  False if the answer is not clear. */
 static bool fetch_doc(struct pipeline *p, struct doc *d, struct ask *a)
 {
@@ -412,6 +430,7 @@ static bool has_failure(struct pipeline *p, const struct doc *d)
 static void read_back(struct pipeline *p)
 {
 	struct walk at = { 0 };
+	int64_t later_ms = 0;
 
 	if (state_head(p->state)->marks == 0)
 		return;
@@ -422,7 +441,7 @@ static void read_back(struct pipeline *p)
 		    !has_failure(p, d)) {
 			while (clock_ms() < d->late_until && !pipeline_must_stop(p))
 				pipeline_wait(p, false, d->late_until);
-			if (!pipeline_must_stop(p))
+			if (!pipeline_must_stop(p) && surely_lasts(p, d, &later_ms))
 				read_back_doc(p, d);
 		} else if (d->has_mark && (d->mark.flags & MARK_SETTLED) && d->late_until <= clock_ms()) {
 			task_mark_del(p, d);

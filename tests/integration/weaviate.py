@@ -131,6 +131,24 @@ def read_back(w):
     holds(w, "new", "stored and found", [*PATHS, "other"])
 
 
+def read_back_lasts(w):
+    """What was read back lasts too, though it was never acknowledged: the server is killed after the run."""
+    unanswered = {"match": {"kind": "delete"}, "do": {"status": 503}}
+    for text, script, status in (("new", [], "skipped:unchanged"), ("newer", [unanswered], "completed")):
+        prepared(w)
+        killed = w.sync(lines(text), kill_applied=1)
+        w.settle()
+        w.script(*script)
+        ended = w.sync([], "--no-retry")
+        w.script()
+        w.kill_store()
+        same((killed.rc, ended.rc), (137, 0), "linesync is killed after a whole batch, which is read back")
+        ended = w.sync(lines(text))
+        same((ended.rc, ended.statuses(6)), (0, [status] * 6), "the server is killed, and the same is fed; "
+             "a later write was %sanswered before" % ("not " if script else ""))
+        holds(w, text, "stored and found")
+
+
 def deletes_in_doubt(w):
     """A batch delete does not see what no filter matches."""
     w.script({"match": UPSERT, "times": 1, "do": {"partly": {"filtered": 0}}})
@@ -388,7 +406,7 @@ def keys(w):
 
 TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
          slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
-         vanished, keys, killed_between, no_witness, vanishes]
+         vanished, keys, read_back_lasts, killed_between, no_witness, vanishes]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, "weaviate"))

@@ -235,7 +235,7 @@ class Class:
         c.config = copy.deepcopy(self.config)
         c.objects = {i: copy.copy(o) for i, o in self.objects.items()}
         c.filter, c.index = dict(self.filter), dict(self.index)
-        c.loose = []
+        c.loose = list(self.loose)
         return c
 
     @property
