@@ -1,4 +1,5 @@
-/* nullstore [-i] [-n COUNT] [PORT]: a Chroma that keeps nothing, to measure what a client costs by itself.
+/* nullstore [-i] [-n COUNT] [-d MS] [-v DIMENSION] [-t] [PORT]: a Chroma, a Weaviate and an embedding
+ * server that keep nothing, to measure what a client costs by itself.
  *
  * One thread, epoll, HTTP/1.1 with keep-alive and pipelining, on 127.0.0.1 only.  PORT 0 or none: a
  * free one; the port is printed on standard output.  It ends on SIGTERM; with -i also when standard
@@ -9,7 +10,15 @@
  * start and says COUNT.  Of every other request the body, with a length or chunked, is read and
  * dropped, and the answer is 200 {}.
  *
- *     GET /_stats     {"requests":N,"upserts":N,"deletes":N,"others":N,"body_bytes":N,"connections":N}
+ * Below /v1/ it is Weaviate: the class is what its creation said, and a batch is answered with the
+ * whole of it, SUCCESS in each object, as linesync writes them.  And an embedding server: each text has
+ * the same vector of DIMENSION numbers (384), as base64 where that is asked for; with -t always as
+ * numbers, all 17 digits of them, as Python's json prints floats.
+ *
+ * With -d a batch is answered MS milliseconds late, those of several connections beside each other.
+ *
+ *     GET /_stats     {"requests":N,"upserts":N,"deletes":N,"others":N,"body_bytes":N,"reply_bytes":N,
+ *                     "connections":N}
  *     POST /_reset    counters to 0, the collection gone
  *
  * Neither counts as a request. */
@@ -20,12 +29,14 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEAD_MAX 16384
@@ -36,8 +47,18 @@
 
 enum phase { HEAD, LENGTH, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
 
+struct text {
+	char *data;
+	size_t len, cap;
+};
+
 struct conn {
 	int fd;
+	struct conn *next_late;		/* in the list of batches that wait for their time */
+	bool late;
+	long long due;			/* ms */
+	bool kept;			/* the body is wanted */
+	struct text body;
 	enum phase phase;
 	size_t head_len;
 	unsigned long long left;	/* of the body or of the chunk */
@@ -49,11 +70,45 @@ struct conn {
 };
 
 static struct {
-	unsigned long long requests, upserts, deletes, others, body_bytes, connections;
+	unsigned long long requests, upserts, deletes, others, body_bytes, reply_bytes, connections;
 } stats;
 static bool created;
 static char count[24] = "0";
 static char name[513] = "Bench";
+static int delay_ms, poller;
+static bool until_input_ends;
+static struct conn *late;		/* in the order of their time */
+static struct text class, reply;	/* class.len 0: there is none */
+static struct {
+	size_t dimension;
+	bool only_numbers;
+	struct text base64, numbers;	/* quotes and brackets included */
+} vectors = { .dimension = 384 };
+
+static void add(struct text *t, const char *p, size_t n)
+{
+	if (t->cap - t->len < n) {
+		t->cap = (t->len + n) * 2;
+		t->data = realloc(t->data, t->cap);
+		if (!t->data)
+			abort();
+	}
+	memcpy(t->data + t->len, p, n);
+	t->len += n;
+}
+
+static void adds(struct text *t, const char *s)
+{
+	add(t, s, strlen(s));
+}
+
+static long long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 /* Answers */
 
@@ -75,15 +130,20 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
+static bool answer_text(const struct conn *c, int status, const char *body, size_t len)
+{
+	char head[256];
+	int n = snprintf(head, sizeof(head),
+			 "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
+			 "Content-Length: %zu\r\n\r\n", status, status == 200 ? "OK" : "Not Found", len);
+
+	stats.reply_bytes += len;
+	return send_all(c->fd, head, (size_t)n) && send_all(c->fd, body, len);
+}
+
 static bool answer(const struct conn *c, int status, const char *body)
 {
-	char out[2048];
-	int n = snprintf(out, sizeof(out),
-			 "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
-			 "Content-Length: %zu\r\n\r\n%s",
-			 status, status == 200 ? "OK" : "Not Found", strlen(body), body);
-
-	return send_all(c->fd, out, (size_t)n);
+	return answer_text(c, status, body, strlen(body));
 }
 
 static bool answer_collection(const struct conn *c)
@@ -103,14 +163,18 @@ static bool answer_collection(const struct conn *c)
 
 static bool answer_stats(const struct conn *c)
 {
-	char body[320];
+	char body[400];
+	unsigned long long reply_bytes = stats.reply_bytes;
+	bool sent;
 
 	snprintf(body, sizeof(body),
 		 "{\"requests\":%llu,\"upserts\":%llu,\"deletes\":%llu,\"others\":%llu,"
-		 "\"body_bytes\":%llu,\"connections\":%llu}\n",
+		 "\"body_bytes\":%llu,\"reply_bytes\":%llu,\"connections\":%llu}\n",
 		 stats.requests, stats.upserts, stats.deletes, stats.others, stats.body_bytes,
-		 stats.connections);
-	return answer(c, 200, body);
+		 stats.reply_bytes, stats.connections);
+	sent = answer(c, 200, body);
+	stats.reply_bytes = reply_bytes;
+	return sent;
 }
 
 static bool ends(const char *s, const char *tail)
@@ -140,6 +204,120 @@ static bool answer_asked(const char *collection, const struct conn *c)
 	return answer_collection(c);
 }
 
+/* The batch that was sent, each object with its verdict.  Where one ends and the next begins is found by
+ * characters that cannot stand in a string. */
+static bool answer_batch(struct conn *c)
+{
+	static const char first[] = "{\"objects\":[", between[] = "}},{\"class\":\"";
+	static const char verdict[] = "},\"creationTimeUnix\":1700000000000,\"deprecations\":null,"
+				      "\"lastUpdateTimeUnix\":1700000000000,"
+				      "\"result\":{\"status\":\"SUCCESS\"}}";
+	const char *p = c->body.data + sizeof(first) - 1, *end = c->body.data + c->body.len, *q;
+
+	if (c->body.len < sizeof(first) + 4 || memcmp(c->body.data, first, sizeof(first) - 1) ||
+	    memcmp(end - 4, "}}]}", 4))
+		return answer(c, 422, "{\"error\":[{\"message\":\"not as linesync writes it\"}]}");
+	reply.len = 0;
+	adds(&reply, "[");
+	while ((q = memmem(p, (size_t)(end - p), between, sizeof(between) - 1))) {
+		add(&reply, p, (size_t)(q - p));
+		adds(&reply, verdict);
+		adds(&reply, ",");
+		p = q + 3;
+	}
+	add(&reply, p, (size_t)(end - 4 - p));
+	adds(&reply, verdict);
+	adds(&reply, "]");
+	return answer_text(c, 200, reply.data, reply.len);
+}
+
+/* How many strings the array "input" of the body has; it comes last but for "encoding_format". */
+static size_t texts(const struct text *body)
+{
+	static const char input[] = "\"input\":[";
+	const char *p = memmem(body->data, body->len, input, sizeof(input) - 1), *b;
+	const char *end = body->data + body->len;
+	size_t quotes = 0;
+
+	for (p = p ? p + sizeof(input) - 1 : end; p < end && (*p != ']' || quotes % 2); p++) {
+		p = quotes % 2 || *p == '"' ? memchr(p, '"', (size_t)(end - p)) : p;
+		if (!p)
+			break;
+		for (b = p; *p == '"' && b[-1] == '\\'; b--)
+			;
+		quotes += *p == '"' && (p - b) % 2 == 0;
+	}
+	return quotes / 2;
+}
+
+static bool answer_embeddings(struct conn *c)
+{
+	static const char coded[] = "\"encoding_format\":\"base64\"";
+	bool base64 = !vectors.only_numbers && memmem(c->body.data, c->body.len, coded, sizeof(coded) - 1);
+	const struct text *v = base64 ? &vectors.base64 : &vectors.numbers;
+	size_t n = texts(&c->body);
+	char entry[96];
+
+	reply.len = 0;
+	adds(&reply, "{\"object\":\"list\",\"data\":[");
+	for (size_t i = 0; i < n; i++) {
+		snprintf(entry, sizeof(entry), "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":",
+			 i ? "," : "", i);
+		adds(&reply, entry);
+		add(&reply, v->data, v->len);
+		adds(&reply, "}");
+	}
+	adds(&reply, "],\"model\":\"null\",\"usage\":{\"prompt_tokens\":1,\"total_tokens\":1}}");
+	return answer_text(c, 200, reply.data, reply.len);
+}
+
+/* True if it was put off. */
+static bool put_off(struct conn *c)
+{
+	struct epoll_event ev = { .events = 0, .data.ptr = c };
+	struct conn **p = &late;
+
+	if (!delay_ms || c->late)
+		return false;
+	c->late = true;
+	c->due = now_ms() + delay_ms;
+	while (*p)
+		p = &(*p)->next_late;
+	c->next_late = NULL;
+	*p = c;
+	return epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &ev) == 0;
+}
+
+static bool answer_v1(struct conn *c)
+{
+	bool post = !strncmp(c->what, "POST ", 5);
+
+	if (post && ends(c->what, "/batch/objects")) {
+		if (put_off(c))
+			return true;
+		stats.upserts++;
+		return answer_batch(c);
+	}
+	if (post && ends(c->what, "/embeddings"))
+		return answer_embeddings(c);
+	stats.others++;
+	if (post && ends(c->what, "/schema")) {
+		class.len = 0;
+		add(&class, c->body.data, c->body.len);
+		return answer_text(c, 200, class.data, class.len);
+	}
+	if (ends(c->what, "/meta"))
+		return answer(c, 200, "{\"hostname\":\"http://[::]:8080\",\"modules\":{},\"version\":\"1.39.0\"}");
+	if (ends(c->what, "/batch/objects"))
+		return answer(c, 200, "{\"results\":{\"matches\":0,\"limit\":10000,\"successful\":0,"
+				      "\"failed\":0,\"objects\":null}}");
+	if (ends(c->what, "/shards"))
+		return answer(c, 200, "[{\"name\":\"Null0Shard\",\"status\":\"READY\"}]");
+	if (strstr(c->what, "/schema/"))
+		return answer_text(c, class.len ? 200 : 404, class.data, class.len);
+	return answer(c, 200, "{}");
+}
+
 /* Answers the request whose last byte was read. */
 static bool request_done(struct conn *c)
 {
@@ -152,10 +330,15 @@ static bool request_done(struct conn *c)
 	if (ends(c->what, " /_reset")) {
 		memset(&stats, 0, sizeof(stats));
 		created = false;
+		class.len = 0;
 		return answer(c, 200, "{}");
 	}
-	stats.requests++;
+	stats.requests += !c->late;
+	if (strstr(c->what, " /v1/"))
+		return answer_v1(c);
 	if (ends(c->what, "/upsert")) {
+		if (put_off(c))
+			return true;
 		stats.upserts++;
 		return answer(c, 200, "{}");
 	}
@@ -206,6 +389,8 @@ static bool head_done(struct conn *c)
 		return false;
 	memcpy(c->what, c->head, n + 1 + path);
 	c->what[n + 1 + path] = '\0';
+	c->kept = !strncmp(c->what, "POST /v1/", 9);
+	c->body.len = 0;
 	c->close = connection && !strncasecmp(connection, "close", 5);
 	if (expect && !strncasecmp(expect, "100-", 4) &&
 	    !send_all(c->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25))
@@ -241,10 +426,12 @@ static size_t feed_head(struct conn *c, const char *p, size_t n)
 	return head_done(c) ? used : 0;
 }
 
-static size_t feed_data(struct conn *c, size_t n)
+static size_t feed_data(struct conn *c, const char *p, size_t n)
 {
 	if (n > c->left)
 		n = (size_t)c->left;
+	if (c->kept)
+		add(&c->body, p, n);
 	stats.body_bytes += n;
 	c->left -= n;
 	return n;
@@ -304,12 +491,12 @@ static bool feed(struct conn *c, const char *p, size_t n)
 				return false;
 			i += used;
 		} else if (c->phase == LENGTH) {
-			i += feed_data(c, n - i);
+			i += feed_data(c, p + i, n - i);
 		} else if (c->phase == CHUNK_SIZE) {
 			if (!feed_size(c, p[i++]))
 				return false;
 		} else if (c->phase == CHUNK_DATA) {
-			i += feed_data(c, n - i);
+			i += feed_data(c, p + i, n - i);
 			if (!c->left)
 				c->phase = CHUNK_END;
 		} else if (c->phase == CHUNK_END) {
@@ -324,6 +511,19 @@ static bool feed(struct conn *c, const char *p, size_t n)
 
 /* Connections */
 
+static void conn_free(struct conn *c)
+{
+	struct conn **p = &late;
+
+	while (*p && *p != c)
+		p = &(*p)->next_late;
+	if (*p)
+		*p = c->next_late;
+	close(c->fd);
+	free(c->body.data);
+	free(c);
+}
+
 static void conn_serve(struct conn *c)
 {
 	static char buf[READ_SIZE];
@@ -331,13 +531,27 @@ static void conn_serve(struct conn *c)
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	if (n <= 0 || !feed(c, buf, (size_t)n)) {
-		close(c->fd);
-		free(c);
-	}
+	if (n <= 0 || !feed(c, buf, (size_t)n))
+		conn_free(c);
 }
 
-static void conn_accept(int listener, int ep)
+/* Answers what was put off and is due.  Returns how long the next can wait, in ms; -1: there is none. */
+static int serve_late(void)
+{
+	while (late && late->due <= now_ms()) {
+		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = late };
+		struct conn *c = late;
+		bool good = request_done(c);
+
+		late = c->next_late;
+		c->late = false;
+		if (!good || epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &ev))
+			conn_free(c);
+	}
+	return late ? (int)(late->due - now_ms() > 0 ? late->due - now_ms() : 0) : -1;
+}
+
+static void conn_accept(int listener)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct conn *c;
@@ -353,7 +567,7 @@ static void conn_accept(int listener, int ep)
 	}
 	c->fd = fd;
 	ev.data.ptr = c;
-	if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev)) {
+	if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &ev)) {
 		close(fd);
 		free(c);
 		return;
@@ -386,39 +600,85 @@ static bool input_ended(void)
 	return read(STDIN_FILENO, skipped, sizeof(skipped)) == 0;
 }
 
+/* Of any dimension the first numbers are the same, some 0.05 in size. */
+static void make_vectors(void)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	struct text bytes = { 0 };
+	uint32_t u, seed = 1;
+	char one[40];
+	float f;
+
+	for (size_t i = 0; i < vectors.dimension; i++) {
+		seed = seed * 1664525 + 1013904223;
+		f = (float)(int32_t)seed / 4294967296.0f / 10;
+		memcpy(&u, &f, sizeof(u));
+		add(&bytes, (char[]){ (char)u, (char)(u >> 8), (char)(u >> 16), (char)(u >> 24) }, 4);
+		snprintf(one, sizeof(one), "%c%.17g", i ? ',' : '[', (double)f);
+		adds(&vectors.numbers, one);
+	}
+	adds(&vectors.numbers, "]");
+	adds(&vectors.base64, "\"");
+	while (bytes.len % 3)
+		add(&bytes, "", 1);
+	for (size_t i = 0; i < bytes.len; i += 3) {
+		u = (uint32_t)(unsigned char)bytes.data[i] << 16 |
+		    (uint32_t)(unsigned char)bytes.data[i + 1] << 8 | (unsigned char)bytes.data[i + 2];
+		for (int k = 18; k >= 0; k -= 6)
+			add(&vectors.base64, &digits[u >> k & 63], 1);
+	}
+	for (size_t i = 0, pad = (3 - vectors.dimension * 4 % 3) % 3; i < pad; i++)
+		vectors.base64.data[vectors.base64.len - 1 - i] = '=';
+	adds(&vectors.base64, "\"");
+	free(bytes.data);
+}
+
+static bool options(int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt(argc, argv, "in:d:v:t")) != -1) {
+		switch (opt) {
+		case 'i': until_input_ends = true; break;
+		case 'd': delay_ms = atoi(optarg); break;
+		case 'v': vectors.dimension = strtoul(optarg, NULL, 10); break;
+		case 't': vectors.only_numbers = true; break;
+		case 'n':
+			created = true;
+			snprintf(count, sizeof(count), "%llu", strtoull(optarg, NULL, 10));
+			break;
+		default: return false;
+		}
+	}
+	return argc - optind <= 1;
+}
+
 int main(int argc, char **argv)
 {
 	static char is_listener, is_input;
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &is_listener }, found[EVENTS];
-	int opt, listener, ep = epoll_create1(EPOLL_CLOEXEC);
-	bool input = false;
+	int listener;
 
-	while ((opt = getopt(argc, argv, "in:")) == 'i' || opt == 'n') {
-		if (opt == 'i') {
-			input = true;
-			continue;
-		}
-		created = true;
-		snprintf(count, sizeof(count), "%llu", strtoull(optarg, NULL, 10));
-	}
-	if (opt != -1 || argc - optind > 1) {
-		fprintf(stderr, "usage: nullstore [-i] [-n COUNT] [PORT]\n");
+	if (!options(argc, argv)) {
+		fprintf(stderr, "usage: nullstore [-i] [-n COUNT] [-d MS] [-v DIMENSION] [-t] [PORT]\n");
 		return 64;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	make_vectors();
+	poller = epoll_create1(EPOLL_CLOEXEC);
 	listener = listen_on(optind < argc ? atoi(argv[optind]) : 0);
-	epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ev);
+	epoll_ctl(poller, EPOLL_CTL_ADD, listener, &ev);
 	ev.data.ptr = &is_input;
-	if (input && epoll_ctl(ep, EPOLL_CTL_ADD, STDIN_FILENO, &ev)) {
+	if (until_input_ends && epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &ev)) {
 		fprintf(stderr, "nullstore: -i needs a pipe as standard input\n");
 		return 64;
 	}
 	for (;;) {
-		int n = epoll_wait(ep, found, EVENTS, -1);
+		int n = epoll_wait(poller, found, EVENTS, serve_late());
 
 		for (int i = 0; i < n; i++) {
 			if (found[i].data.ptr == &is_listener)
-				conn_accept(listener, ep);
+				conn_accept(listener);
 			else if (found[i].data.ptr != &is_input)
 				conn_serve(found[i].data.ptr);
 			else if (input_ended())
