@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "decimal.h"
 #include "driver_json.h"
 #include "json.h"
 #include "text.h"
@@ -36,13 +37,21 @@ void vector_base64(struct buf *b, const float *v, size_t n)
 	buf_addc(b, '"');
 }
 
-/* 9 digits bring every float back exactly. */
 void vector_numbers(struct buf *b, const float *v, size_t n)
 {
-	buf_addc(b, '[');
-	for (size_t i = 0; i < n; i++)
-		buf_addf(b, i ? ",%.9g" : "%.9g", (double)v[i]);
-	buf_addc(b, ']');
+	char *to;
+
+	buf_reserve(b, n * (DECIMAL_MAX + 1) + 2);
+	to = b->data + b->len;
+	*to++ = '[';
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			*to++ = ',';
+		to += decimal_write(to, v[i]);
+	}
+	*to++ = ']';
+	*to = '\0';
+	b->len = (size_t)(to - b->data);
 }
 
 void object_props(struct buf *b, bool *first, const struct object *o, bool nulls)

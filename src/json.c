@@ -6,12 +6,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "decimal.h"
 #include "text.h"
 
 #include "json.h"
-
-/* Every byte of a 64-bit word. */
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
 #define KNOWN_MAX 256
 
@@ -286,8 +284,7 @@ static bool reaches_limit(const unsigned char *p, const unsigned char *end)
 
 static void skip_digits(struct check *c)
 {
-	while (c->p < c->end && *c->p >= '0' && *c->p <= '9')
-		c->p++;
+	c->p = (const unsigned char *)decimal_skip((const char *)c->p, (const char *)c->end);
 }
 
 /* One digit or more. */

@@ -1,10 +1,11 @@
-#include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "buf.h"
+#include "decimal.h"
 #include "json.h"
 #include "json_span.h"
 
@@ -33,11 +34,26 @@ const char *json_after_string(const char *p, const char *end)
 	return q + 1;
 }
 
+/* Past what neither ends an array or object nor begins anything in it, as rows of numbers. */
+static const char *skip_numbers(const char *p, const char *end)
+{
+	uint64_t w;
+
+	for (; end - p >= (ptrdiff_t)sizeof(w); p += sizeof(w)) {
+		memcpy(&w, p, sizeof(w));
+		if (!decimal_only(w))
+			break;
+	}
+	return p;
+}
+
 static const char *after_value(const char *p, const char *end)
 {
 	int depth = 0;
 
 	while (p < end) {
+		if (depth > 0)
+			p = skip_numbers(p, end - 1);
 		switch (*p) {
 		case '"':
 			p = json_after_string(p, end);
@@ -137,43 +153,57 @@ static size_t count_elements(const struct span *array)
 	return n;
 }
 
-/* Numbers are spelled as strtod() reads them, for the program keeps to the C locale. */
-static bool fill(float *out, const struct span *array, struct json_floats_fault *f)
+/* True if all elements are numbers, at most max of them, and finite.  *out (owned) grows with them; *n is
+ * how many there were. */
+static bool read_numbers(const struct span *array, size_t max, float **out, size_t *n,
+			 struct json_floats_fault *f)
 {
 	const char *p = array->p, *end = p + array->n;
-	bool any = false;
-	struct span e;
-	double d;
+	size_t room = 0;
 
-	for (f->n = 0; json_next_element(&p, end, &e); f->n++) {
-		f->where = e.p;
+	for (*n = 0;; ++*n) {
+		p = json_skip_blanks(p + 1, end);
+		f->where = p;
 		f->kind = JSON_FLOATS_TYPE;
-		if (!(json_type_of(&e) & (JSON_INT | JSON_NUMBER)))
+		if (*n == max || (*p != '-' && (*p < '0' || *p > '9')))
 			return false;
-		d = strtod(e.p, NULL);
+		if (*n == room) {
+			room = room ? room * 2 : 512;
+			*out = xrealloc(*out, room * sizeof(**out));
+		}
+		p = json_skip_blanks(decimal_read(p, end, *out + *n), end);
 		f->kind = JSON_FLOATS_RANGE;
-		if (!isfinite(d) || fabs(d) > (double)FLT_MAX)
+		if (!isfinite((*out)[*n]))
 			return false;
-		out[f->n] = (float)d;
-		any |= out[f->n] != 0;
+		if (*p == ']')
+			break;
 	}
-	f->where = array->p;
-	f->kind = JSON_FLOATS_ZERO;
-	return any;
+	++*n;
+	return true;
+}
+
+static bool any_not_zero(const float *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i] != 0)
+			return true;
+	return false;
 }
 
 float *json_floats(const struct span *array, size_t max, size_t *n, struct json_floats_fault *fault)
 {
-	size_t count = count_elements(array);
-	float *out;
+	float *out = NULL;
+	size_t count;
 
-	*fault = (struct json_floats_fault){ JSON_FLOATS_COUNT, count, array->p };
-	if (count < 1 || count > max)
-		return NULL;
-	out = xmalloc(count * sizeof(*out));
-	if (fill(out, array, fault)) {
-		*n = count;
-		return out;
+	if (read_numbers(array, max, &out, n, fault)) {
+		if (any_not_zero(out, *n))
+			return xrealloc(out, *n * sizeof(*out));
+		*fault = (struct json_floats_fault){ JSON_FLOATS_ZERO, *n, array->p };
+	} else {
+		fault->n = *n;
+		count = count_elements(array);
+		if (count < 1 || count > max)
+			*fault = (struct json_floats_fault){ JSON_FLOATS_COUNT, count, array->p };
 	}
 	free(out);
 	return NULL;

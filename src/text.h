@@ -8,6 +8,9 @@
 
 #include "buf.h"
 
+/* A 64-bit word of which every byte is that: for steps of 8 bytes. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
 /* Offset of the first byte that is not valid UTF-8 by RFC 3629 (no overlong form, no surrogate,
  * nothing above U+10FFFF), or n if all n bytes are.  Runs 8 bytes a step while they are ASCII. */
 size_t utf8_check(const void *p, size_t n);

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "change.h"
 #include "tap.h"
 
@@ -507,12 +508,31 @@ static void test_kept(void)
 	   "metadata as it was spelled, compact");
 	parse("{\"z\":{\"metadata\":{\"no\":1}},\"metadata\":{},\"path\":\"a\"}");
 	ok(is(c.metadata, "{}"), "the member of the outermost object");
+	parse("{\"metadata\":{\"a\":[1,2,3,\"4,5]6}7,\",10,11,12]},\"path\":\"a\"}");
+	ok(is(c.metadata, "{\"a\":[1,2,3,\"4,5]6}7,\",10,11,12]}"), "text among numbers");
 	parse("{\"path\":\"a\",\"vector\":[1,-2.5,1e-3]}");
 	ok(c.nvector == 3 && c.vector[0] == 1.0f && c.vector[1] == -2.5f && c.vector[2] == 1e-3f,
 	   "a vector");
 	parse("{\"path\":\"a\",\"vector\":[88888888888888888888888,-1e2 , 0]}");
 	ok(c.nvector == 3 && c.vector[0] == 88888888888888888888888.0f && c.vector[1] == -100.0f &&
 	   c.vector[2] == 0.0f, "whole numbers beyond 64 bits in it");
+}
+
+static void test_many_numbers(size_t n, bool good)
+{
+	struct buf b = BUF_INIT;
+
+	buf_adds(&b, "{\"path\":\"a\",\"vector\":[0");
+	for (size_t i = 1; i < n; i++)
+		buf_addf(&b, ",%zu", i);
+	buf_adds(&b, "]}");
+	parse(b.data);
+	if (good)
+		ok(c.nvector == n && c.vector[n - 1] == (float)(n - 1) && c.vector[1000] == 1000,
+		   "%zu numbers", n);
+	else
+		ok(c.kind == CHANGE_BAD && c.error == ERR_BAD_VECTOR, "not %zu numbers", n);
+	buf_release(&b);
 }
 
 int main(void)
@@ -531,6 +551,8 @@ int main(void)
 	test_repo();
 	test_changeset();
 	test_kept();
+	test_many_numbers(65536, true);
+	test_many_numbers(65537, false);
 	ok(is(op_name(OP_RENAME), "rename") && !op_name(OP_NONE), "names of operations");
 	change_release(&c);
 	change_release(&c);

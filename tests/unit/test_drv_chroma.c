@@ -26,7 +26,7 @@ static void test_upsert_request(void)
 	char *want;
 
 	want = xasprintf("{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"embeddings\":"
-			 "[[1,-0.100000001],[1,-0.100000001]]%s", tail);
+			 "[[1,-0.1],[1,-0.1]]%s", tail);
 	want_request(&a, "POST", DB "/collections/" UUID "/upsert", want, "upsert, numbers");
 	bytes = store.driver->object_bytes(&store, asked[0].object);
 	ok(bytes > 200 && bytes + store.driver->object_bytes(&store, asked[1].object) > strlen(want),
@@ -88,12 +88,12 @@ static void test_search_request(void)
 
 	store.base64 = true;	/* a query takes numbers alone */
 	want_request(&a, "POST", DB "/collections/" UUID "/query",
-		     "{\"query_embeddings\":[[1,-0.100000001]],\"n_results\":10,"
+		     "{\"query_embeddings\":[[1,-0.1]],\"n_results\":10,"
 		     "\"include\":[\"documents\",\"metadatas\",\"distances\"]}", "search");
 	a.repo = "team/\"app\"";
 	a.limit = 1;
 	want_request(&a, "POST", DB "/collections/" UUID "/query",
-		     "{\"query_embeddings\":[[1,-0.100000001]],\"n_results\":1,"
+		     "{\"query_embeddings\":[[1,-0.1]],\"n_results\":1,"
 		     "\"where\":{\"repository\":\"team/\\\"app\\\"\"},"
 		     "\"include\":[\"documents\",\"metadatas\",\"distances\"]}", "search in one repository");
 	a = (struct ask){ .kind = ASK_SEARCH, .text = "words", .limit = 10 };

@@ -68,7 +68,7 @@ static bool verdict_is(const struct verdict *v, enum verdict_scope scope, bool k
 
 /* Golden requests */
 
-#define NUMBERS "[1,-0.100000001]"
+#define NUMBERS "[1,-0.1]"
 #define WRITE                                                                                     \
 	"{\"objects\":[{\"class\":\"Code\",\"id\":\"" ID0 "\",\"vector\":" NUMBERS ","              \
 	"\"properties\":{\"content\":\"say \\\"hi\\\"\\n\\tback\\\\slash caf\xc3\xa9 \\u0001/\","   \
