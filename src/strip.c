@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "decimal.h"
 #include "strip.h"
 
 #define NAME_MAX_LEN 31
@@ -175,7 +176,7 @@ static bool inside(struct strip *s, char c, struct buf *out)
 		end_value(s, out);
 		return false;
 	}
-	s->any |= !blank(c);
+	s->any |= (unsigned char)c > ' ';
 	s->in_string = c == '"';
 	s->commas += c == ',' && s->skipped == 1;
 	return false;
@@ -212,9 +213,62 @@ static bool step(struct strip *s, char c, struct buf *out)
 	return true;
 }
 
+/* How many of the n bytes, which are in a string, stand before its closing quote. */
+static size_t string_run(struct strip *s, const char *p, size_t n)
+{
+	const char *at = p, *end = p + n, *quote, *b;
+	bool odd;
+
+	do {
+		quote = memchr(at, '"', (size_t)(end - at));
+		at = quote ? quote : end;
+		for (b = at; b > p && b[-1] == '\\'; b--)
+			;
+		odd = (at - b) % 2 != (b == p && s->escaped);
+	} while (quote && odd && ++at);
+	s->escaped = odd;
+	return (size_t)(at - p);
+}
+
+/* How many of the n bytes, which are dropped and in no string, are rows of numbers: eight at a time. */
+static size_t number_run(struct strip *s, const char *p, size_t n)
+{
+	uint64_t w, comma, commas = 0;
+	size_t i;
+
+	for (i = 0; n - i >= sizeof(w); i += sizeof(w)) {
+		memcpy(&w, p + i, sizeof(w));
+		if (!decimal_only(w))
+			break;
+		comma = ((w ^ EACH(',')) + EACH(0x7f)) & EACH(0x80);	/* bytes that are none */
+		commas += 8 - ((comma >> 7) * EACH(1) >> 56);
+		s->any |= ((w + EACH(0x7f - ' ')) & EACH(0x80)) != 0;
+	}
+	if (s->skipped == 1)
+		s->commas += commas;
+	return i;
+}
+
+/* Bytes that only go on with what they are in; 0 if the next one may do more. */
+static size_t run(struct strip *s, const char *p, size_t n, struct buf *out)
+{
+	size_t k = 0;
+
+	if (s->in_string && !s->in_name)
+		k = string_run(s, p, n);
+	else if (s->state == INSIDE && !s->in_string)
+		k = number_run(s, p, n);
+	if (k && s->state == WALK)
+		buf_add(out, p, k);
+	return k;
+}
+
 void strip_feed(struct strip *s, const char *p, size_t n, struct buf *out)
 {
 	for (size_t i = 0; i < n; i++) {
+		i += run(s, p + i, n - i, out);
+		if (i == n)
+			return;
 		if (s->state == THROUGH) {
 			buf_add(out, p + i, n - i);
 			return;
