@@ -682,8 +682,9 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->lane = lane_new(&lo, parts->store, parts->http, task_item_done, p);
 	p->late_ms = lo.late_ms;
 	p->start_ms = clock_ms();
-	/* in flight, one that fills, and one that was answered and waits for the next write */
-	batches = (size_t)lo.connections + 1 + d->lasts_after_next;
+	/* in flight, one that fills, and as many that were answered and wait for the next write: where there is
+	 * no room for them all, a connection has nothing to send until another's answer comes */
+	batches = (size_t)lo.connections * (1 + d->lasts_after_next) + 1;
 	p->max_bytes = batches * lo.batch_bytes;
 	p->max_ahead = lo.batch_bytes / 4;
 	p->max_works = batches * lo.batch_size + 64;
