@@ -37,6 +37,7 @@ struct conn {
 	size_t got;			/* bytes of its body */
 	bool too_long;			/* the reply went over the cap */
 	bool head_whole;		/* the empty line after the head has come */
+	bool kept;			/* there should have been a kept connection for it */
 	int64_t started_ms;
 	char error[CURL_ERROR_SIZE];
 };
@@ -50,6 +51,7 @@ struct http {
 	struct curl_slist *headers;		/* for GET */
 	struct curl_slist *body_headers;	/* for the others */
 	struct buf spare;		/* see http_spare() */
+	long opened;			/* connections, ever */
 	struct http_options o;		/* cacert and headers are not used after http_new() */
 	char *cacert;			/* owned or NULL */
 };
@@ -454,6 +456,15 @@ static void set_request(struct conn *c)
 			 r->timeout_ms ? r->timeout_ms : c->http->o.total_timeout_ms);
 }
 
+static long busy(const struct http *h)
+{
+	long n = 0;
+
+	for (unsigned i = 0; i < h->n; i++)
+		n += h->conns[i].state == CONN_BUSY;
+	return n;
+}
+
 static struct conn *conn_start(struct http *h, struct request *r, void *tag)
 {
 	struct conn *c = any_in(h, CONN_FREE);
@@ -472,6 +483,7 @@ static struct conn *conn_start(struct http *h, struct request *r, void *tag)
 	c->error[0] = '\0';
 	c->started_ms = clock_ms();
 	c->state = CONN_BUSY;
+	c->kept = h->opened >= busy(h);
 	set_request(c);
 	if (curl_multi_add_handle(h->multi, c->easy) != CURLM_OK)
 		no_memory();
@@ -563,7 +575,8 @@ static void conn_end(struct conn *c, CURLcode result)
 	r->sent_bytes = (uint64_t)sent;
 	r->got_bytes = c->got;
 	r->ms = clock_ms() - c->started_ms;
-	r->fresh = made > 0;
+	r->fresh = made > 0 && c->kept;
+	c->http->opened += made;
 	r->resent = c->issued > 1;
 	if (answered(c, result)) {
 		r->end = HTTP_ANSWERED;

@@ -59,8 +59,8 @@ struct reply {
 	long retry_after_s;		/* from Retry-After, seconds or date, clamped to 0..300; -1: none */
 	bool timed_out;			/* HTTP_LOST, HTTP_NOT_SENT: by a deadline of ours */
 	bool untrusted;			/* HTTP_NOT_SENT: who answers there has no certificate that is trusted */
-	bool fresh;			/* over a new connection: what answers may be another process than
-					 * what answered before */
+	bool fresh;			/* over a new connection where a kept one should have served: what
+					 * answers may be another process than what answered before */
 	bool resent;			/* libcurl sent it a second time on a new connection by itself: an
 					 * earlier, unanswered copy may still arrive */
 	char location[200];		/* printable target of a 3xx, else "" */

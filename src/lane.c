@@ -636,7 +636,7 @@ static void halve(struct lane *l, struct batch *b)
 	queue_front(l, first);
 }
 
-static void repeat(struct lane *l, struct batch *b)
+static struct batch *next_try(struct lane *l, struct batch *b)
 {
 	struct batch *again = batch_new(b->kind);
 	struct lane_item *i;
@@ -645,7 +645,23 @@ static void repeat(struct lane *l, struct batch *b)
 	again->successes_before = b->tries == 0 ? l->successes : b->successes_before;
 	while ((i = list_take(&b->items)) != NULL)
 		list_add(&again->items, i);
-	queue_front(l, again);
+	return again;
+}
+
+static void repeat(struct lane *l, struct batch *b)
+{
+	queue_front(l, next_try(l, b));
+}
+
+/* Often enough: others go first now, or the smallest write, if there is no other.  Should one of them
+ * succeed, something in this batch is to blame. */
+static void repeat_behind(struct lane *l, struct batch *b)
+{
+	struct batch *again = next_try(l, b);
+
+	queue_back(l, again);
+	if (again->not_before <= l->pause_until)
+		again->not_before = l->pause_until + 1;
 }
 
 /* The request as a whole failed for now: repeat it, or take it apart to find who is to blame. */
@@ -659,6 +675,8 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries) {
 		b->items.first->successes_before = b->successes_before;
 		list_add(&l->aside[b->kind], list_take(&b->items));	/* the witness decides */
+	} else if (scope == VERDICT_STORE && !tried_out && b->tries >= l->o.max_retries) {
+		repeat_behind(l, b);
 	} else if (scope == VERDICT_STORE && !tried_out) {
 		repeat(l, b);
 	} else if (b->items.n > 1) {

@@ -162,7 +162,7 @@ def not_for_it(w):
     for options in INPUT:
         ended = w.sync(lines("x"), *options)
         same((ended.rc, ended.results, c.objects), (64, [], {}), "%s where it is the default" % options[0])
-        test("--embed store" in ended.err, "it says why", ended.err)
+        test("--embed store" in ended.err or "--embed URL" in ended.err, "it says why", ended.err)
     ended = w.sync(lines("old"), "--embed-prefix", "", "--embed-query-prefix", "")
     same(ended.rc, 0, "an empty prefix is none")
     holds(w, "old", "stored and found")

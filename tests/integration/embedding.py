@@ -215,9 +215,6 @@ BAD = {"an entry is missing": {"drop_entry": 0}, "one was left out, and counted 
        "424": {"status": 424}, "504": {"status": 504}}
 
 
-ABOUT_ITSELF = {"502", "503", "429"}    # what a server says of its own state, not of a text
-
-
 def bad_once(w):
     """Any answer that is not good leads to another request; none to a wrong vector or a failed line."""
     w.add_embedder("--embed-timeout", "300ms")
@@ -240,7 +237,7 @@ def bad_always(w):
     for i, (name, do) in enumerate(BAD.items()):
         lines = [put("%d-%d" % (i, k), "%s b%d" % ("bad" if k == 0 else "a%d" % i, k)) for k in range(8)]
         w.embedder.set_rules([{"match": {"content": "bad b0"}, "do": do}])
-        ended = w.sync(lines, "--no-retry", *(ONE_BY_ONE if name in ABOUT_ITSELF else []))
+        ended = w.sync(lines, "--no-retry")
         want = {1: "failed:embed-failed", **dict.fromkeys(range(2, 9), "completed")}
         error = (ended.of(1) or {}).get("error", {})
         test((ended.rc, ended.verdicts(), misplaced(w)) == (1, want, []) and error.get("retryable") is True
@@ -396,7 +393,7 @@ def goes_away(w):
         if call.ids != [WORD]:
             (again if asked.is_set() else asked).set()
     w.embedder.on_request = count
-    w.embedder.set_rules([{"match": {"content": "text"}, "do": {"status": 503}}])
+    w.embedder.set_rules([{"match": {"after": 1}, "do": {"status": 503}}])    # the first asks the length
     lines = words_of_path(40)
     s = Steered(w, "--give-up", "1h", "--max-retries", "0", "--retry-max-wait", "5ms")
     s.feed(*lines[:4])
@@ -528,7 +525,7 @@ def store_away(w):
     w.sync([put("first", "text")])
     w.embedder.clear_all()
     lines = words_of_path(40)
-    w.script({"match": {"kind": "upsert|delete", "content": "text30"}, "do": {"status": 503}})
+    w.script({"match": {"kind": "upsert|delete", "after": 30}, "do": {"status": 503}})
     options = [*ONE_BY_ONE, "--batch-size", "1", "--connections", "1"]
     ended = w.sync(lines, *options, "--give-up", "60ms")
     same((ended.rc, set(made(w).values())), (75, {1}),
@@ -954,7 +951,7 @@ def kept_in_state(w):
          (0, ["skipped:unchanged", "skipped:unchanged", "completed"], []), "not named: as before")
     w.store.clear_log()
     w.embedder.clear_log()
-    for options in (["--embed", "hash:8"], ["--embed", "hash"], ["--embed", "store"], ["--embed-model", "n"],
+    for options in (["--embed", "hash:8"], ["--embed", "hash"], ["--embed-model", "n"],
                     ["--embed-prefix", "q: "], ["--embed-prefix", ""],
                     ["--embed", url, "--embed-model", "n"]):
         ended = w.sync([put("d", "D")], *options)

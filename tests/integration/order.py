@@ -222,7 +222,20 @@ def absent_and_complete(w):
         same((ended.rc, w.position("R")), (0, "P2"), "and holds nothing later")
 
 
-SCHEDULES = [back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
+def poison_at_the_head(w):
+    """One object for which the store always says that it is away, in a request with others, on the only
+    connection."""
+    for status in (503, 429):
+        w.script({"match": {"kind": "upsert", "content": "poison"}, "do": {"status": status}})
+        ended = w.sync([put("p", "poison"), *[put("f%d" % i, "%d of %d" % (i, status)) for i in range(20)]],
+                       "--max-retries", "2", "--connections", "1", "--batch-size", "5", "--no-retry")
+        same((ended.rc, ended.verdicts()),
+             (1, {1: "failed:store-failed", **dict.fromkeys(range(2, 22), "completed")}),
+             "%d: it fails, and nobody else" % status)
+        test("away" not in ended.err, "the store is not called away", ended.err)
+
+
+SCHEDULES = [poison_at_the_head, back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
              file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice,
              absent_and_complete]
 

@@ -235,7 +235,7 @@ static void test_store(void)
 	o.embed = "hash";
 	is_settled(&o, 0, &store, 0, "hash-1:512", "hash where that is named");
 	o = (struct options){ PLAIN, .embed_prefix = "p: " };
-	is_settled(&o, 0, &store, 0, "hash-1:512 prefix=p: ", "or something that the store's own cannot do");
+	is_settled(&o, 0, &store, 64, "", "what the store's own cannot do is refused");
 	o = (struct options){ PLAIN, .embed = "store" };
 	is_settled(&o, 0, &store, 0, name, "named");
 	chosen_so(name, 512, "{\"chunks\":\"off\"}");

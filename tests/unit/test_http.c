@@ -251,7 +251,7 @@ static void test_methods(void)
 
 	serve(echo);
 	once(post(), &r);
-	ok(r.fresh, "the first one has a new connection");
+	ok(!r.fresh, "the first connection stands for no other");
 	reply_release(&r);
 	once(post(), &r);
 	ok(!r.fresh, "the next one has the same");

@@ -699,7 +699,7 @@ static void test_backoff(void)
 	}
 	ok(bounded && spread && most > 10000, "growing, spread, and bounded");
 	whole = VERDICT_OK;
-	run(0);
+	run(10);
 	ok(ends("dddd"), "stored");
 	add(4);
 	whole = VERDICT_STORE;
