@@ -271,6 +271,29 @@ static bool answer_embeddings(struct conn *c)
 	return answer_text(c, 200, reply.data, reply.len);
 }
 
+/* The index finds every id that the query names. */
+static bool answer_check(struct conn *c)
+{
+	static const char list[] = "valueText:[";
+	const char *p = memmem(c->body.data, c->body.len, list, sizeof(list) - 1);
+	const char *end = c->body.data + c->body.len;
+	const char *name_end = memmem(class.data + 10, class.len - 10, "\"", 1);
+	bool any = false;
+
+	reply.len = 0;
+	adds(&reply, "{\"data\":{\"Get\":{\"");
+	add(&reply, class.data + 10, (size_t)(name_end - class.data - 10));
+	adds(&reply, "\":[");
+	for (p = p ? p + sizeof(list) - 1 : end; end - p > 40 && p[1] == '"'; p += 41) {	/* \"ID\", */
+		adds(&reply, any ? ",{\"_additional\":{\"id\":\"" : "{\"_additional\":{\"id\":\"");
+		add(&reply, p + 2, 36);
+		adds(&reply, "\"}}");
+		any = true;
+	}
+	adds(&reply, "]}}}");
+	return answer_text(c, 200, reply.data, reply.len);
+}
+
 /* True if it was put off. */
 static bool put_off(struct conn *c)
 {
@@ -301,6 +324,10 @@ static bool answer_v1(struct conn *c)
 	if (post && ends(c->what, "/embeddings"))
 		return answer_embeddings(c);
 	stats.others++;
+	if (!strncmp(c->what, "DELETE /v1/objects/", 19))
+		return send_all(c->fd, "HTTP/1.1 204 No Content\r\n\r\n", 27);
+	if (post && ends(c->what, "/graphql") && class.len > 11)
+		return answer_check(c);
 	if (post && ends(c->what, "/schema")) {
 		class.len = 0;
 		add(&class, c->body.data, c->body.len);
