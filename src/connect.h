@@ -21,7 +21,8 @@ bool connection_has_store(const struct options *o);
  * the reason logged. */
 int connection_name(struct connection *c, const struct options *o, const char *store_text,
 		    const char *collection);
-/* Finds the key and further headers and sets up HTTP; no request is made yet.  0, 77 or 78 with the reason logged. */
+/* Finds the key and further headers and sets up HTTP; no request is made yet.  0, 77 or 78 with the
+ * reason logged. */
 int connection_open(struct connection *c, const struct options *o);
 /* The same for the embedding server at url, that of --embed or as the state has it; model may be NULL.
  * beside: the store's connections, whose waiting is shared and that are to be released later, or NULL.

@@ -23,8 +23,9 @@ enum embed_kind {
 struct embedder {
 	enum embed_kind kind;
 	size_t dimension;	/* 0: not known before the first vector */
-	char *name;		/* owned; NULL before embedder_settle() on a new state: "hash-1:1024", "url:MODEL:384", "store:MODULE", "given:768", and
-				 * "path", "prefix=TEXT" behind it: who it is, in state and digests */
+	char *name;		/* owned: "hash-1:1024", "url:MODEL:384", "store:MODULE", "given:768", with
+				 * "path", "prefix=TEXT" behind it: who it is, in state and digests; NULL
+				 * before embedder_settle() on a new state */
 	char *url, *model;	/* owned; EMBED_URL, else "" */
 	char *prefix;		/* owned; put before what is embedded, "" if nothing is */
 	bool path;		/* the path is put before the text */
