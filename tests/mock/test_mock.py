@@ -584,6 +584,9 @@ def scripted(mock):
     mock.script({"match": {"kind": "upsert"}, "do": {"delay_ms": 2000}})
     check((outcome("slow3", timeout=0.2), arrives("slow3")), ("TimeoutError", True),
           "done though the client has gone")
+    mock.script({"match": {"kind": "upsert"}, "do": {"if_gone": {"ms": 2000, "do": {"drop": True}}}})
+    check((outcome("gone", timeout=0.2), outcome("slow4"), arrives("slow4"), "gone" in stored()),
+          ("TimeoutError", 200, True, False), "what is done only if the client has gone")
     mock.script({"match": {"kind": "upsert"}, "do": {"hang": True}})
     check((outcome("hung", timeout=0.2), "hung" in stored()), ("TimeoutError", False), "hang")
     mock.script({"match": {"kind": "upsert"}, "do": {"hang": True, "apply": True}})
