@@ -302,7 +302,7 @@ static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const
 
 	if (a->step == STEP_FIRST) {
 		if (!answer_member(o, "nanosecond heartbeat", json_type_int)) {
-			answer_unclear(v, r, "Chroma's");
+			answer_unclear(v, r, "Chroma");
 			return;
 		}
 		a->step = STEP_SECOND;
@@ -339,7 +339,7 @@ static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
 	json_object *dim = answer_member(o, "dimension", json_type_int);
 
 	if (!id || !json_object_get_string_len(id)) {
-		answer_unclear(v, r, "Chroma's");
+		answer_unclear(v, r, "Chroma");
 		return;
 	}
 	if (strcmp(metric(o), METRIC)) {
@@ -407,7 +407,7 @@ static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 	auto_json json_object *o = answer_json(r);
 
 	if (!json_object_is_type(o, json_type_int) || json_object_get_int64(o) < 0) {
-		answer_unclear(v, r, "Chroma's");
+		answer_unclear(v, r, "Chroma");
 		return;
 	}
 	a->count = (uint64_t)json_object_get_int64(o);
@@ -422,12 +422,12 @@ static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 	size_t n = ids ? json_object_array_length(ids) : 0;
 
 	if (!ids || !metas || json_object_array_length(metas) != n) {
-		answer_unclear(v, r, "Chroma's");
+		answer_unclear(v, r, "Chroma");
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!json_object_is_type(json_object_array_get_idx(ids, i), json_type_string)) {
-			answer_unclear(v, r, "Chroma's");
+			answer_unclear(v, r, "Chroma");
 			return;
 		}
 	a->found = xrealloc(a->found, (a->nfound + n) * sizeof(*a->found));
@@ -488,7 +488,7 @@ static void judge_search(struct verdict *v, struct ask *a, const struct reply *r
 	if (!ids || !metas || !texts || !distances || n > a->limit ||
 	    !all_of_type(ids, json_type_string, json_type_string) ||
 	    !all_of_type(distances, json_type_double, json_type_int)) {
-		answer_unclear(v, r, "Chroma's");
+		answer_unclear(v, r, "Chroma");
 		return;
 	}
 	a->hits = xcalloc(n, sizeof(*a->hits));
@@ -508,7 +508,7 @@ static void judge_write(struct verdict *v, const struct reply *r)
 	if (json_object_is_type(o, json_type_object) && !answer_string(o, error))
 		v->scope = VERDICT_OK;
 	else
-		answer_unclear(v, r, "Chroma's");
+		answer_unclear(v, r, "Chroma");
 }
 
 static void judge_good(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)

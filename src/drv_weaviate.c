@@ -546,7 +546,7 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 
 static void unclear(struct verdict *v, const struct reply *r)
 {
-	answer_unclear(v, r, "Weaviate's");
+	answer_unclear(v, r, "Weaviate");
 }
 
 static bool says(const char *text, const char *const *words)

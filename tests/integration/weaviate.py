@@ -213,6 +213,7 @@ def no_body(w):
     ended = w.sync(lines("new"), "--max-retries", "2")
     same((ended.rc, ended.statuses(6)), (1, ["completed"] * 4 + ["failed", "completed"]),
          "a 200 without a body is no success: only the object that it belongs to fails")
+    same(ended.of(5)["error"]["message"], "not an answer of Weaviate's: HTTP 200 without a text", "it says why")
     same({p: t for (_, p), t in w.documents().items() if p != "d4"},
          {p: "new " + p for p in PATHS if p != "d4"}, "the others are stored")
     same(w.store.not_indexed(), [], "and found")
