@@ -1416,7 +1416,9 @@ static void judge_touched(struct verdict *v, const struct store *s, struct ask *
 		for (size_t i = 0; i < json_object_array_length(o); i++)
 			if (!strcmp(text_of(json_object_array_get_idx(o, i), "status"), "READONLY")) {
 				v->scope = VERDICT_STORE;
-				verdict_say(v, "a shard of collection '%s' is read-only", s->collection);
+				verdict_say(v, "a shard is read-only: disk or memory short, or set so by a user "
+					    "(PUT /v1/schema/%s/shards/SHARD {\"status\":\"READY\"})",
+					    s->collection);
 			}
 	}
 	if (v->scope == VERDICT_OK)
