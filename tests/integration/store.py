@@ -545,7 +545,7 @@ def comes_back(w):
     down = []
 
     def arrives(_n, call):
-        if call.kind == "upsert" and len(logged(w)) == 4 and not down:
+        if call.kind == "upsert" and len(logged(w)) >= 4 and not down:
             down.append(True)
             w.server.down(150)
 

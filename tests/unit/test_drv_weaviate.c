@@ -965,7 +965,6 @@ static void test_search(void)
 		reply(&a, 200, bad[i]);
 		ok(a.verdict.scope == VERDICT_UNKNOWN && !a.nhits && !a.hits, "no hits %zu", i);
 	}
-	store.vectoriser = xstrdup("text2vec-ollama");
 	begin(&a, ASK_SEARCH, 0);
 	a.text = "x";
 	PLAY(&a, embeds, "whether the store embeds a text");
