@@ -48,16 +48,14 @@ static int final_status(const struct store *s, const struct verdict *v, const ch
 		return 0;
 	case VERDICT_AUTH:
 		log_err("cannot %s: the %s refuses access: %s%s%s", what, role, why,
-			strstr(why, "remove the key") != NULL ? "" : "; give a valid key by ",
-			strstr(why, "remove the key") != NULL ? "" :
-			s->collection != NULL ? "--api-key-file" : "--embed-key-file");
+			v->advises ? "" : "; give a valid key by ",
+			v->advises ? "" : s->driver->key_option);
 		return 77;
 	case VERDICT_UNKNOWN:
 	case VERDICT_ATTEMPT:
 	case VERDICT_STORE:
 		log_err("cannot %s: the %s at '%s' is away: %s; is it running, and %s right? the same command "
-			"tries again", what, role, s->url.base, why,
-			s->collection != NULL ? "--store" : "--embed");
+			"tries again", what, role, s->url.base, why, s->driver->url_option);
 		return 75;
 	default:
 		log_err("cannot %s: %s", what, why);
@@ -81,6 +79,12 @@ static bool pause_for(struct http *h, int64_t wait, int stop_fd, const char *wha
 	return fds[0].revents == 0;
 }
 
+struct ask_patience ask_patience_of(const struct options *o)
+{
+	return (struct ask_patience){ (int64_t)o->retry_wait_ms, (int64_t)o->retry_max_wait_ms,
+				      (int64_t)o->give_up_ms };
+}
+
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
 		  const char *what, int stop_fd)
 {
@@ -92,7 +96,7 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 
 		if (ask_reply(s, h, a, stop_fd, &retry_after_s) != 0)
 			return 75;
-		if (!is_transient(a->verdict.scope) || clock_ms() - start >= o->give_up_ms)
+		if (!is_transient(a->verdict.scope) || o == NULL || clock_ms() - start >= o->give_up_ms)
 			return final_status(s, &a->verdict, what);
 		wait = retry_wait_ms(failures, o->retry_wait_ms, o->retry_max_wait_ms, clock_random());
 		if (retry_after_s > 0)

@@ -5,6 +5,7 @@
 
 #include "driver.h"
 #include "http.h"
+#include "options.h"
 
 /* Builds, sends and judges until the driver has no more to ask.  Returns 0 with a->verdict filled in,
  * or -1 if stop_fd became readable. */
@@ -13,8 +14,10 @@ int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd);
 struct ask_patience {
 	int64_t retry_wait_ms, retry_max_wait_ms, give_up_ms;
 };
+struct ask_patience ask_patience_of(const struct options *o);
 
-/* The same, again and again while the verdict is transient, until give_up_ms have passed.  Returns 0 if
+/* The same, again and again while the verdict is transient, until give_up_ms have passed; o NULL: once,
+ * for a person who would rather be told than wait.  Returns 0 if
  * the store said yes; else an exit status (75 away or stopped, 77, 78) with the reason logged, saying
  * what was being done ("open the collection").  SIGUSR1 prints what it waits for. */
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,

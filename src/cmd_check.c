@@ -110,9 +110,7 @@ static int exit_status(const struct check *k)
 
 static int ask_store(struct check *k, struct ask *a, const char *what)
 {
-	static const struct ask_patience once = { 0, 0, 0 };
-
-	return ask_patiently(&k->c.store, k->c.http, a, &once, what, -1);
+	return ask_patiently(&k->c.store, k->c.http, a, NULL, what, -1);
 }
 
 /* Moves what is bad for want of a key, if it is that, to where it belongs. */
@@ -317,21 +315,6 @@ static void tell_collection(struct check *k)
 		buf_addf(text, "'%s' is not there yet; the first sync makes it", k->c.store.collection);
 }
 
-static int reach_server(struct check *k)
-{
-	static const struct ask_patience once = { 0, 0, 0 };
-	const struct embedder *e = &k->embedder;
-	struct ask ready = { .kind = ASK_READY };
-	int status = embedder_open(&k->server, e->url, e->model[0] != '\0' ? e->model : NULL, k->o, NULL);
-
-	k->server.store.dimension = e->dimension;
-	if (status == 0)
-		status = ask_patiently(&k->server.store, k->server.http, &ready, &once,
-				       "reach the embedding server", -1);
-	ask_release(&ready);
-	return status;
-}
-
 /* A search by text shows whether the provider of the collection's vectoriser answers. */
 static int try_vectoriser(struct check *k)
 {
@@ -354,7 +337,7 @@ static bool settle_embedder(struct check *k, int *status)
 	if (*status == 0 && e->kind == EMBED_STORE && k->collection != FOUND)
 		return false;
 	if (*status == 0 && e->kind == EMBED_URL) {
-		*status = reach_server(k);
+		*status = embedder_reach(&k->server, e, false, k->o, NULL, NULL, -1);
 		server = &k->server.store;
 	}
 	if (*status == 0)

@@ -177,7 +177,6 @@ static int open_collection(struct search *s)
 
 static int search(struct search *s)
 {
-	static const struct ask_patience once = { 0, 0, 0 };
 	struct ask a = { .kind = ASK_SEARCH, .text = s->text.data, .repo = s->o->repo,
 			 .limit = (size_t)s->o->limit };
 	autofree float *vector = NULL;
@@ -191,7 +190,7 @@ static int search(struct search *s)
 	if (status == 0)
 		status = open_collection(s);
 	if (status == 0)
-		status = ask_patiently(&s->c.store, s->c.http, &a, &once, "search", -1);
+		status = ask_patiently(&s->c.store, s->c.http, &a, NULL, "search", -1);
 	if (status == 0)
 		status = print_hits(s, &a) > 0 ? 0 : 1;
 	ask_release(&a);

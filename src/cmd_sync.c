@@ -169,6 +169,7 @@ static int dry_run(struct sync *s)
 /* A collection that is another one than the state's has made it forget its embedder: chosen anew. */
 static int open_embedder(struct sync *s)
 {
+	struct ask_patience patience = ask_patience_of(s->o);
 	const struct store *server = NULL;
 	int status = 0;
 
@@ -176,11 +177,7 @@ static int open_embedder(struct sync *s)
 	status = embedder_choose(&s->embedder, s->state, s->o);
 	if (status == 0 && s->embedder.kind == EMBED_URL) {
 		server = &s->server.store;
-		status = embedder_open(&s->server, s->embedder.url,
-				       s->embedder.model[0] != '\0' ? s->embedder.model : NULL, s->o, s->c.http);
-		s->server.store.dimension = s->embedder.dimension;
-		if (status == 0)
-			status = collection_embedder_ready(&s->server.store, s->server.http, s->o, stop_fd());
+		status = embedder_reach(&s->server, &s->embedder, false, s->o, s->c.http, &patience, stop_fd());
 	}
 	if (status == 0)
 		status = embedder_settle(&s->embedder, s->state, &s->c.store, server, s->o);

@@ -10,16 +10,10 @@
 #include "log.h"
 #include "text.h"
 
-static struct ask_patience patience(const struct options *o)
-{
-	return (struct ask_patience){ (int64_t)o->retry_wait_ms, (int64_t)o->retry_max_wait_ms,
-				      (int64_t)o->give_up_ms };
-}
-
 static int ask(struct store *store, struct http *http, struct ask *a, const struct options *o,
 	       const char *what, int stop_fd)
 {
-	struct ask_patience p = patience(o);
+	struct ask_patience p = ask_patience_of(o);
 
 	return ask_patiently(store, http, a, &p, what, stop_fd);
 }
@@ -167,20 +161,10 @@ int collection_open(struct store *store, struct http *http, struct state *state,
 
 int collection_find(struct store *store, struct http *http)
 {
-	static const struct ask_patience once = { 0, 0, 0 };
 	struct ask look = { .kind = ASK_OPEN };
-	int status = ask_patiently(store, http, &look, &once, "open the collection", -1);
+	int status = ask_patiently(store, http, &look, NULL, "open the collection", -1);
 
 	ask_release(&look);
-	return status;
-}
-
-int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd)
-{
-	struct ask ready = { .kind = ASK_READY };
-	int status = ask(server, http, &ready, o, "reach the embedding server", stop_fd);
-
-	ask_release(&ready);
 	return status;
 }
 

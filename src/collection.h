@@ -31,7 +31,4 @@ bool collection_owns(const struct store *store, const struct found *f);
 int collection_read(struct store *store, struct http *http, struct state *state,
 		    const struct options *o, int stop_fd);
 
-/* Asks the embedding server until it has said how long its vectors are: server->dimension. */
-int collection_embedder_ready(struct store *server, struct http *http, const struct options *o, int stop_fd);
-
 #endif

@@ -196,6 +196,21 @@ int embedder_open(struct connection *c, const char *url, const char *model, cons
 	return open_http(c, o->embed_timeout_ms, o->embed_connections, o->cacert, beside);
 }
 
+int embedder_reach(struct connection *c, const struct embedder *e, bool query, const struct options *o,
+		   struct http *beside, const struct ask_patience *patience, int stop_fd)
+{
+	struct ask ready = { .kind = ASK_READY };
+	const char *model = query && e->query_model[0] != '\0' ? e->query_model : e->model;
+	int status = embedder_open(c, e->url, model[0] != '\0' ? model : NULL, o, beside);
+
+	c->store.dimension = e->dimension;
+	if (status == 0)
+		status = ask_patiently(&c->store, c->http, &ready, patience, "reach the embedding server",
+				       stop_fd);
+	ask_release(&ready);
+	return status;
+}
+
 int connection_of_state(struct connection *c, const struct options *o, const struct state *s)
 {
 	const struct identity *id = state_identity(s);

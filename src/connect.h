@@ -2,7 +2,9 @@
 #ifndef LINESYNC_CONNECT_H
 #define LINESYNC_CONNECT_H
 
+#include "ask.h"
 #include "driver.h"
+#include "embedder.h"
 #include "http.h"
 #include "options.h"
 #include "state.h"
@@ -30,6 +32,11 @@ int connection_open(struct connection *c, const struct options *o);
  * is to be released whatever is returned: 0, 64, 77 or 78 with the reason logged. */
 int embedder_open(struct connection *c, const char *url, const char *model, const struct options *o,
 		  struct http *beside);
+/* Opens the server that e names, for texts or (query) for questions, and asks it until it has said how long
+ * its vectors are; patience and stop_fd as in ask.h.  *c as above; 0, or an exit status with the reason
+ * logged. */
+int embedder_reach(struct connection *c, const struct embedder *e, bool query, const struct options *o,
+		   struct http *beside, const struct ask_patience *patience, int stop_fd);
 /* Both at once, for a command that works on what a state belongs to: --store and --collection may be
  * left out, and must be the state's where they are given. */
 int connection_of_state(struct connection *c, const struct options *o, const struct state *s);

@@ -50,6 +50,7 @@ struct verdict {
 	enum verdict_scope scope;
 	bool kept_nothing;	/* this attempt is known to have stored nothing of the object */
 	bool wrong_shape;	/* refused for dimension or schema: three batches of it stop the run */
+	bool advises;		/* text says what to do about it */
 	long http;		/* status, 0 if none */
 	char text[160];		/* the store's words, printable */
 };
@@ -131,8 +132,10 @@ struct driver {
 	const char *example;		/* "chroma:http://localhost:8000[/TENANT/DATABASE]" */
 	const char *key_names[3];	/* environment variables for its key, NULL-terminated */
 	const char *key_header;		/* "x-chroma-token: " */
+	const char *url_option, *key_option;	/* by which users name server and key: "--store" ... */
 	bool vectorises;		/* its collections can have vectorisers of their own */
 	size_t batch_size, batch_bytes;
+	size_t embeds_batch_size;	/* the same where the store embeds; 0: no other */
 	int connections;
 	long timeout_ms, idle_s;
 	long late_s;			/* how long an unanswered request may still be applied */

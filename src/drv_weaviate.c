@@ -625,7 +625,8 @@ static bool is_quota(const struct reply *r)
 static void judge_auth(struct verdict *v, const char *text)
 {
 	set(v, VERDICT_AUTH, true);
-	if (strstr(text, "no authentication scheme"))
+	v->advises = strstr(text, "no authentication scheme") != NULL;
+	if (v->advises)
 		verdict_say(v, "this server has no authentication and refuses any key: remove the key");
 }
 
@@ -1691,8 +1692,11 @@ const struct driver drv_weaviate = {
 	.example = "weaviate:http://localhost:8080",
 	.key_names = { "WEAVIATE_API_KEY", "WCD_API_KEY" },
 	.key_header = "Authorization: Bearer ",
+	.url_option = "--store",
+	.key_option = "--api-key-file",
 	.vectorises = true,
 	.batch_size = 100,
+	.embeds_batch_size = 32,	/* the provider can be asked for one text after another */
 	.batch_bytes = 4 << 20,
 	.connections = 2,
 	.timeout_ms = 120000,	/* it works on when nobody waits, and hanging up is what does harm */

@@ -246,12 +246,12 @@ static int take_chunking(struct embedder *e, const struct options *o)
 	return 64;
 }
 
-static int refuse_other(const struct embedder *e, const struct state *state, const char *option,
-			const char *named)
+/* was: the name of what the documents were embedded with. */
+static int refuse_other(const char *was, const struct state *state, const char *option, const char *named)
 {
 	log_err("the collection was embedded with '%s', not %s '%s'; two kinds of vectors in one collection "
 		"find nothing: use another collection, or 'linesync forget --all --state %s' and feed "
-		"everything", e->name, option, named, state_path(state));
+		"everything", was, option, named, state_path(state));
 	return 78;
 }
 
@@ -267,15 +267,15 @@ static int compare(const struct embedder *e, const struct state *state, const st
 			parse_hash(o->embed, &dimension);
 	}
 	if (kind != e->kind || (dimension != 0 && dimension != e->dimension))
-		return refuse_other(e, state, "--embed", o->embed);
+		return refuse_other(e->name, state, "--embed", o->embed);
 	if (kind == EMBED_STORE)
 		return check_store_options(o);
 	if (o->embed_model != NULL && strcmp(o->embed_model, e->model) != 0)
-		return refuse_other(e, state, "--embed-model", o->embed_model);
+		return refuse_other(e->name, state, "--embed-model", o->embed_model);
 	if (o->embed_prefix != NULL && strcmp(o->embed_prefix, e->prefix) != 0)
-		return refuse_other(e, state, "--embed-prefix", o->embed_prefix);
+		return refuse_other(e->name, state, "--embed-prefix", o->embed_prefix);
 	if (o->embed_path && !e->path)
-		return refuse_other(e, state, "--embed-path", "on");
+		return refuse_other(e->name, state, "--embed-path", "on");
 	return 0;
 }
 
@@ -350,7 +350,7 @@ static int check_dimension(const struct embedder *e, const struct store *store)
 	else
 		log_err("collection '%s' has vectors of %zu numbers, not %zu as '%s' makes; name the embedder "
 			"that made them, or another collection", store->collection, store->dimension,
-			e->dimension, e->kind == EMBED_URL ? e->model : e->name);
+			e->dimension, e->kind == EMBED_URL ? e->url : e->name);
 	return 78;
 }
 
@@ -370,7 +370,7 @@ int embedder_settle(struct embedder *e, const struct state *state, const struct 
 		e->dimension = store->dimension != 0 ? store->dimension : EMBED_HASH_DEFAULT;
 	make_name(e, store->vectoriser);
 	return was != NULL && strcmp(was, e->name) != 0 ?
-	       refuse_other(e, state, "the embedder that is there now,", was) : 0;
+	       refuse_other(was, state, "what is there now,", e->name) : 0;
 }
 
 bool embedder_decide(struct embedder *e, struct state *state, const struct store *store,

@@ -739,8 +739,9 @@ static void look_up_again(struct lane *l, const struct batch *b, const struct ve
 static bool stops_run(struct lane *l, const struct verdict *v)
 {
 	if (v->scope == VERDICT_AUTH) {
-		log_err("the %s refuses access: %s; give a valid key by %s", role(l), v->text,
-			l->store->collection != NULL ? "--api-key-file" : "--embed-key-file");
+		log_err("the %s refuses access: %s%s%s", role(l), v->text,
+			v->advises ? "" : "; give a valid key by ",
+			v->advises ? "" : l->store->driver->key_option);
 		stop_with(l, 77);
 		return true;
 	}
@@ -891,7 +892,8 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
 		check_give_up(l, v, false);
-		touch_failed(l, v);
+		if (l->store->driver->lasts_after_next)
+			touch_failed(l, v);
 	}
 }
 

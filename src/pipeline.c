@@ -37,7 +37,6 @@
 #include "text.h"
 #include "pipeline_p.h"
 
-#define EMBEDS_BATCH 32
 #define RIDERS_MAX 5000		/* lines without a request that may wait for a commit */
 
 /* ---- commit and print: steps 4, 7 and 8 ---- */
@@ -635,10 +634,10 @@ static void end_run(struct pipeline *p)
 	p->end->unprinted = output_lines(p->parts.output);
 }
 
-/* Where the store embeds, its provider is asked for each text while its time for the request runs. */
 static size_t batch_size(const struct options *o, const struct store *s)
 {
-	size_t own = s->embeds && s->driver->batch_size > EMBEDS_BATCH ? EMBEDS_BATCH : s->driver->batch_size;
+	const struct driver *d = s->driver;
+	size_t own = s->embeds && d->embeds_batch_size ? d->embeds_batch_size : d->batch_size;
 	size_t n = o->batch_size ? o->batch_size : own;
 
 	return s->max_batch != 0 && s->max_batch < n ? s->max_batch : n;

@@ -28,25 +28,18 @@ static int by_hash(float **vector, const struct embedder *e, const char *input, 
 static int by_server(float **vector, struct embedder *e, const char *input, size_t n,
 		     const struct options *o)
 {
-	static const struct ask_patience once = { 0, 0, 0 };
 	struct connection c = { 0 };
-	struct ask ready = { .kind = ASK_READY };
 	struct ask_object object = { .text = input, .len = n };
 	struct ask a = { .kind = ASK_EMBED, .objects = &object, .n = 1 };
-	const char *model = e->query_model[0] != '\0' ? e->query_model : e->model;
-	int status = embedder_open(&c, e->url, model[0] != '\0' ? model : NULL, o, NULL);
+	int status = embedder_reach(&c, e, true, o, NULL, NULL, -1);
 
-	c.store.dimension = e->dimension;
 	if (status == 0)
-		status = ask_patiently(&c.store, c.http, &ready, &once, "reach the embedding server", -1);
-	if (status == 0)
-		status = ask_patiently(&c.store, c.http, &a, &once, "embed the text", -1);
+		status = ask_patiently(&c.store, c.http, &a, NULL, "embed the text", -1);
 	if (status == 0) {
 		*vector = object.vector;
 		object.vector = NULL;
 	}
 	ask_release(&a);
-	ask_release(&ready);
 	connection_release(&c);
 	return status;
 }

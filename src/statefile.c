@@ -557,6 +557,7 @@ static int write_copy(struct statefile *f, const char *temp, int64_t room)
 	copy = open_tdb(temp, O_RDWR | O_CREAT, &failed);
 	if (copy == NULL)
 		return -1;
+	/* an eighth more than is counted on: small pieces of free space find no use */
 	bad = tdb_traverse_read(f->tdb, copy_value, copy) < 0 || make_room(copy, room + room / 8) != 0 || failed;
 	bad |= tdb_close(copy) != 0;
 	return bad ? -1 : sync_path(temp);

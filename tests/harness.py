@@ -309,6 +309,22 @@ class World:
         self.embedder.on_applied = gate.hold(lambda call: any(text in t for t in call.ids))
         return gate
 
+    def late_within_the_repeat(self):
+        """The next upsert is lost, and arrives after the delete of its repeat and before the upsert of that:
+        ([that call], what sync() is to have as on_request)."""
+        lost, deleted = [], []
+
+        def arrive(_n, call):
+            if call.kind == "object_delete":
+                deleted.append(call)
+            if call.kind == "upsert" and not lost:
+                lost.append(call)
+            elif call.kind == "upsert" and deleted and not lost[0].do.get("partly"):
+                lost[0].do = {"partly": {"indexed": 1}}
+                self.store.perform(lost[0])
+        self.script({"match": {"kind": "upsert"}, "times": 1, "do": {"drop": True, "rst": True}})
+        return lost, arrive
+
     def documents(self):
         """{(repo, path): text} that the store holds now."""
         return {(meta["repository"], meta["file_path"]): text
@@ -555,6 +571,26 @@ def open_terminal():
         return pty.openpty()
     except OSError as e:
         raise Skipped("no terminal can be had: %s" % e) from e
+
+
+def on_terminal(w, *args):
+    """What a command shows on a terminal."""
+    parent, child = open_terminal()
+    with subprocess.Popen([program(), *args], env=w.env, cwd=w.dir, stdin=child, stdout=child,
+                          stderr=child) as p:
+        os.close(child)
+        shown = b""
+        while True:
+            try:
+                data = os.read(parent, 65536)
+            except OSError:    # Linux's way to say that nobody has it open any more
+                break
+            if not data:
+                break
+            shown += data
+        p.wait()
+    os.close(parent)
+    return shown
 
 
 def run_tests(tests, store="chroma"):

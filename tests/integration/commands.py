@@ -16,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (World, as_line, delete, find_list, from_file, open_terminal,  # noqa: E402
+from harness import (World, as_line, delete, find_list, from_file, on_terminal, open_terminal,  # noqa: E402
                      program, put, record, report, run_tests)
 
 same, test = report.same, report.test
@@ -46,26 +46,6 @@ def typed(w, command):
     done = subprocess.run(["bash", "-c", command], env=env, cwd=w.dir, stdin=subprocess.DEVNULL,
                           capture_output=True, check=False, timeout=60)
     return done.returncode, done.stdout.decode()
-
-
-def on_terminal(w, *args):
-    """What a command shows on a terminal."""
-    parent, child = open_terminal()
-    with subprocess.Popen([program(), *args], env=w.env, cwd=w.dir, stdin=child, stdout=child,
-                          stderr=child) as p:
-        os.close(child)
-        shown = b""
-        while True:
-            try:
-                data = os.read(parent, 65536)
-            except OSError:    # Linux's way to say that nobody has it open any more
-                break
-            if not data:
-                break
-            shown += data
-        p.wait()
-    os.close(parent)
-    return shown
 
 
 def acting(shown):

@@ -186,6 +186,8 @@ def another(w):
         c.config["vectorizer"] = module
         ended = w.sync(lines("new"))
         same((ended.rc, ended.results), (78, []), "another vectoriser, %s: 78" % module)
+        test(module == "none" or "embedded with 'store:%s', not what is there now, 'store:%s'" % (MODULE, module)
+             in ended.err, "it says which was which", ended.err)
     c.config["vectorizer"] = MODULE
     for how in ("hash", "hash:8", "http://127.0.0.1:9/v1"):
         ended = w.sync(lines("new"), "--embed", how)
@@ -308,17 +310,7 @@ def late_arrival(w):
     """The lost attempt arrives after the delete of the repeat and before its upsert, which then says
     SUCCESS with the vector that is there, and is not indexed."""
     prepared(w)
-    lost, deleted = [], []
-
-    def arrive(_n, call):
-        if call.kind == "object_delete":
-            deleted.append(call)
-        if call.kind == "upsert" and not lost:
-            lost.append(call)
-        elif call.kind == "upsert" and deleted and not lost[0].do.get("partly"):
-            lost[0].do = {"partly": {"indexed": 1}}
-            w.store.perform(lost[0])
-    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "rst": True}})
+    lost, arrive = w.late_within_the_repeat()
     ended = w.sync(lines("new"), "--connections", "1", on_request=arrive)
     same((ended.rc, ended.statuses(6), bool(lost[0].do.get("partly"))), (0, ["completed"] * 6, True),
          "a late arrival within the repeat")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (World, Steered, chroma, delete, open_terminal, program, put, report,  # noqa: E402
+from harness import (World, Steered, chroma, delete, on_terminal, program, put, report,  # noqa: E402
                      run_tests)
 
 same, test = report.same, report.test
@@ -36,24 +36,9 @@ def paths(w, *args):
     return [h["path"] for h in search(w, *args)[1]]
 
 
-def on_terminal(w, *args):
+def search_on_terminal(w, *args):
     """What it shows on a terminal."""
-    parent, child = open_terminal()
-    with subprocess.Popen([program(), "search", *args], env=w.env, cwd=w.dir, stdin=child, stdout=child,
-                          stderr=child) as p:
-        os.close(child)
-        shown = b""
-        while True:
-            try:
-                data = os.read(parent, 65536)
-            except OSError:    # Linux's way to say that nobody has it open any more
-                break
-            if not data:
-                break
-            shown += data
-        p.wait()
-    os.close(parent)
-    return shown.replace(b"\r\n", b"\n")
+    return on_terminal(w, "search", *args).replace(b"\r\n", b"\n")
 
 
 def requests(w):
@@ -177,7 +162,7 @@ def others(w):
     same(hits["theirs"]["id"], "0e984725-c51c-4bf4-9960-e1c80e27aba0", "with its id and text")
     same((hits[None]["id"], hits[None]["path"]), (None, None), "unless the id is none of linesync's form")
     same(paths(w, "--repo", "R", "ours"), ["a"], "none of them is of a repository")
-    shown = on_terminal(w, "ours").decode()
+    shown = search_on_terminal(w, "ours").decode()
     same(len(re.findall(r"^0\.0000  .*  \(not linesync's\)$", shown, re.M)), 2, "a terminal shows it so")
 
 
@@ -196,7 +181,7 @@ def texts(w):
 def terminal(w):
     w.sync([put("a" + HOSTILE, "a\tb\r\n\x1b]0;title\x07\n" + "\u0085\u00e9\n", "R" + HOSTILE),
             put("src/reader.c", DOCUMENTS[0]["content"])])
-    shown = on_terminal(w, "read line")
+    shown = search_on_terminal(w, "read line")
     same(re.findall(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", shown), [], "nothing that a terminal acts on")
     text = shown.decode()
     test(re.search(r"^\d\.\d{4}  src/reader\.c:1-4  R\n    int read_line\(FILE \*f\)\n    \{\n"

@@ -86,17 +86,7 @@ def late_arrival(w):
     """The lost attempt arrives after the delete of the repeat and before its upsert, which then says
     SUCCESS and is not indexed."""
     prepared(w)
-    lost, deleted = [], []
-
-    def arrive(_n, call):
-        if call.kind == "object_delete":
-            deleted.append(call)
-        if call.kind == "upsert" and not lost:
-            lost.append(call)
-        elif call.kind == "upsert" and deleted and not lost[0].do.get("partly"):
-            lost[0].do = {"partly": {"indexed": 1}}
-            w.store.perform(lost[0])
-    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "rst": True}})
+    lost, arrive = w.late_within_the_repeat()
     ended = w.sync(lines("new"), "--connections", "1", on_request=arrive)
     same((ended.rc, ended.statuses(6)), (0, ["completed"] * 6), "a late arrival within the repeat")
     holds(w, "new", "stored and found")

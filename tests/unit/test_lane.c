@@ -543,6 +543,29 @@ static void test_witness(void)
 	ok(lane_next(lane) == NULL && lane_due(lane) == CLOCK_NEVER, "and nothing more goes");
 }
 
+/* What is set aside, a smallest write that fails, and another object that decides: twice, hours apart. */
+static void test_witness_fails_now_and_then(void)
+{
+	set_up(1);
+	start();
+	for (int i = 0; i < 2; i++) {
+		sent[0] = '\0';
+		rules[i] = CRASHES;
+		touch_fails = true;
+		add(i);
+		while (strstr(sent, "touch") == NULL && lane_stop(lane) == 0) {
+			send_one();
+			lane_turn(lane);
+			set_time(lane_due(lane));
+		}
+		add(10 + i);
+		run(60000);
+		ok(lane_stop(lane) == 0 && ended[i] == 'g' && ended[10 + i] == 'd',
+		   "a smallest write that failed is forgotten with the trouble, time %d", i + 1);
+		set_time(now + 36000000);
+	}
+}
+
 static void test_witness_of_its_kind(void)
 {
 	set_up(1);
@@ -1568,6 +1591,7 @@ int main(void)
 	test_halving();
 	test_crash();
 	test_witness();
+	test_witness_fails_now_and_then();
 	test_witness_of_its_kind();
 	test_set_aside_while_others_wait();
 	test_away();
