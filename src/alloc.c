@@ -13,7 +13,7 @@
 #include "alloc.h"
 
 /* Allocates nothing itself, so neither stdio nor log.c. */
-static _Noreturn void out_of_memory(void)
+void alloc_failed(void)
 {
 	static const char text[] = "linesync: error: out of memory\n";
 	ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -27,7 +27,7 @@ void *xmalloc(size_t n)
 	void *p = malloc(n > 0 ? n : 1);
 
 	if (p == NULL)
-		out_of_memory();
+		alloc_failed();
 	return p;
 }
 
@@ -39,7 +39,7 @@ void *xcalloc(size_t n, size_t size)
 		n = size = 1;
 	p = calloc(n, size);
 	if (p == NULL)
-		out_of_memory();
+		alloc_failed();
 	return p;
 }
 
@@ -47,7 +47,7 @@ void *xrealloc(void *p, size_t n)
 {
 	p = realloc(p, n > 0 ? n : 1);
 	if (p == NULL)
-		out_of_memory();
+		alloc_failed();
 	return p;
 }
 
@@ -61,7 +61,7 @@ char *xmemdup0(const void *p, size_t n)
 	char *s;
 
 	if (n == SIZE_MAX)
-		out_of_memory();
+		alloc_failed();
 	s = xmalloc(n + 1);
 	if (n > 0)
 		memcpy(s, p, n);
@@ -79,7 +79,7 @@ char *xasprintf(const char *fmt, ...)
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	if (n < 0)
-		out_of_memory();
+		alloc_failed();
 	s = xmalloc((size_t)n + 1);
 	va_start(ap, fmt);
 	vsnprintf(s, (size_t)n + 1, fmt, ap);

@@ -13,6 +13,8 @@ void *xcalloc(size_t n, size_t size);		/* zeroed; overflow of n * size ends the 
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);			/* s NULL gives NULL */
 char *xmemdup0(const void *p, size_t n);	/* n bytes and a NUL after them */
+/* Ends the process so: for a library that says that it got none. */
+void alloc_failed(void) __attribute__((noreturn));
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

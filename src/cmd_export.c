@@ -319,7 +319,7 @@ static void print_failed(struct export *e, struct lines *l, const struct failure
 		l->not_kept++;
 	} else if (l->nul != !!(f->format & FORMAT_Z)) {
 		l->other_end++;
-	} else if (state_failure_payload(e->s, f->line, &line)) {	/* not: it was settled just now */
+	} else if (state_failure_payload(e->s, f, &line)) {	/* not: it was settled just now */
 		print_line(l, &line);
 		note_reading(l, f);
 	}

@@ -147,10 +147,12 @@ static int run(struct sync *s)
 static int dry_run(struct sync *s)
 {
 	char *path = command_state_of(s->o, &s->c.store, false), *settings;
-	int status = 0;
+	int status = path != NULL ? state_exists(path) : 66;
 
-	if (path != NULL && access(path, F_OK) == 0)
+	if (status == 0)
 		status = state_open_reader(&s->state, path);
+	else if (status == 66)
+		status = 0;
 	free(path);
 	if (s->state != NULL)
 		status = state_belongs(s->state, s->c.store.url.canonical, s->c.store.collection);

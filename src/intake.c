@@ -599,7 +599,7 @@ bool intake_retry(struct pipeline *p)
 			return false;
 		}
 		if (!p->retry.repo_known || !may_retry(p, &f) ||
-		    !state_failure_payload(p->state, f.line, &payload))
+		    !state_failure_payload(p->state, &f, &payload))
 			continue;
 		take_retry(p, &f, &payload);
 		offered = true;

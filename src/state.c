@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alloc.h"
@@ -46,21 +47,40 @@ struct state {
 
 /* ---- open, commit, close ---- */
 
+static void new_head(struct head *h)
+{
+	h->next_run = 1;
+	h->next_page = 1;
+	h->collection_id = xstrdup("");
+	h->embedder = xstrdup("");
+	repo_set_text(&h->embed_how, "");
+}
+
+/* The head as it lies in the file.  NULL in a state of layout 1 that nothing was ever put into: that one
+ * got its first head with its first commit, which a reader may see come. */
+static const uint8_t *head_bytes(struct state *s, size_t *n)
+{
+	const uint8_t *p = statefile_get(s->file, KIND_HEAD, 0, 0, n);
+
+	if (p != NULL || (s->identity.layout == 1 && statefile_is_empty(s->file)))
+		return p;
+	statefile_refresh_value(s->file, KIND_HEAD, 0, 0);
+	p = statefile_get(s->file, KIND_HEAD, 0, 0, n);
+	if (p == NULL)
+		statefile_damaged(s->file, "its head is missing");
+	return p;
+}
+
 static void load_head(struct state *s)
 {
 	size_t n;
-	const uint8_t *p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
+	const uint8_t *p = head_bytes(s, &n);
 
 	head_release(&s->head);
-	if (p == NULL) {	/* just made */
-		s->head.next_run = 1;
-		s->head.next_page = 1;
-		s->head.collection_id = xstrdup("");
-		s->head.embedder = xstrdup("");
-		repo_set_text(&s->head.embed_how, "");
-	} else if (head_decode(&s->head, p, n) != 0) {
+	if (p == NULL)
+		new_head(&s->head);
+	else if (head_decode(&s->head, p, n) != 0)
 		statefile_damaged(s->file, "its head does not parse");
-	}
 	s->tree.file = s->file;
 	s->tree.root = s->head.root;
 	s->tree.next_page = s->head.next_page;
@@ -95,21 +115,59 @@ static int load(struct state *s)
 	return 0;
 }
 
+static void tell_absent(const char *path)
+{
+	log_err("there is no state '%s'; nothing was synced with it yet", path);
+}
+
+int state_exists(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return 66;
+	log_err("cannot look for state '%s': %s", path, strerror(errno));
+	return 74;
+}
+
+static void put_identity(struct state *s)
+{
+	buf_reset(&s->value);
+	identity_encode(&s->value, &s->identity);
+	statefile_put(s->file, KIND_IDENTITY, 0, 0, s->value.data, s->value.len);
+}
+
+static void put_head(struct state *s)
+{
+	buf_reset(&s->value);
+	head_encode(&s->value, &s->head);
+	statefile_put(s->file, KIND_HEAD, 0, 0, s->value.data, s->value.len);
+}
+
+/* A state that knows nothing yet: identity and head, which are never missing. */
+static int make_new(struct state *s, const char *store, const char *collection)
+{
+	s->file = statefile_new(s->path);
+	s->identity = (struct identity){ STATE_LAYOUT, xstrdup(store), xstrdup(collection) };
+	put_identity(s);
+	new_head(&s->head);
+	put_head(s);
+	if (statefile_create(s->file) != 0)
+		return 73;
+	load_head(s);
+	return 0;
+}
+
 static int open_file(struct state *s, bool create, const char *store, const char *collection)
 {
 	enum statefile_open got = statefile_open(&s->file, s->path, s->write);
 
-	if (got == STATEFILE_ABSENT && create) {
-		struct identity id = { STATE_LAYOUT, (char *)store, (char *)collection };
-
-		buf_reset(&s->value);
-		identity_encode(&s->value, &id);
-		if (statefile_create(s->path, s->value.data, s->value.len) != 0)
-			return 73;
-		got = statefile_open(&s->file, s->path, s->write);
-	}
+	if (got == STATEFILE_ABSENT && create)
+		return make_new(s, store, collection);
 	if (got == STATEFILE_ABSENT) {
-		log_err("there is no state '%s'; nothing was synced with it yet", s->path);
+		tell_absent(s->path);
 		return 66;
 	}
 	return got == STATEFILE_OK ? load(s) : 74;
@@ -167,12 +225,14 @@ int state_open(struct state **out, const char *path, const char *store, const ch
 int state_open_existing(struct state **out, const char *path, int64_t wait_ms)
 {
 	struct state *s = state_new(path, true);
-	int status = 0;
+	int status = state_exists(path);
 
-	if (access(path, F_OK) == 0)
+	if (status == 0)	/* no lock file beside what is not there */
 		status = take_lock(s, wait_ms);
 	if (status == 0)
 		status = open_file(s, false, NULL, NULL);
+	else if (status == 66)
+		tell_absent(path);
 	return opened(out, s, status);
 }
 
@@ -238,9 +298,11 @@ void state_commit(struct state *s)
 	s->head.root = s->tree.root;
 	s->head.next_page = s->tree.next_page;
 	s->head.generation++;
-	buf_reset(&s->value);
-	head_encode(&s->value, &s->head);
-	statefile_put(s->file, KIND_HEAD, 0, 0, s->value.data, s->value.len);
+	put_head(s);
+	if (s->identity.layout != STATE_LAYOUT) {	/* with a head it is of this layout */
+		s->identity.layout = STATE_LAYOUT;
+		put_identity(s);
+	}
 	statefile_commit(s->file);
 	s->changed = false;
 }
@@ -300,7 +362,7 @@ static bool reader_again(struct state *s)
 		return false;
 	statefile_trim(s->file);
 	statefile_refresh_value(s->file, KIND_HEAD, 0, 0);
-	p = statefile_get(s->file, KIND_HEAD, 0, 0, &n);
+	p = head_bytes(s, &n);
 	if (p == NULL)		/* no commit yet */
 		return false;
 	if (head_decode(&now, p, n) != 0)
@@ -312,6 +374,14 @@ static bool reader_again(struct state *s)
 	else if (s->tree.torn)
 		statefile_damaged(s->file, "a page is missing");
 	return changed;
+}
+
+/* For what was looked for and must be there: damage, unless a commit came in between (then it may be gone
+ * by now, and is not there). */
+static void must_be(struct state *s, const char *missing)
+{
+	if (!reader_again(s))
+		statefile_damaged(s->file, missing);
 }
 
 static bool get(struct state *s, const struct buf *key, struct buf *value)
@@ -473,6 +543,9 @@ int state_run_get(struct state *s, uint32_t number, struct run_state *r)
 	}
 	p = statefile_get(s->file, KIND_RUN, number, 0, &n);
 	if (p == NULL) {
+		/* old ones are dropped, the newest never */
+		if (number != 0 && number == s->head.next_run - 1)
+			must_be(s, "its newest run is missing");
 		memset(r, 0, sizeof *r);
 		return -1;
 	}
@@ -558,6 +631,7 @@ bool state_later(struct state *s, struct place_in_run a, struct place_in_run b)
 
 /* ---- lines ---- */
 
+/* Where line ord stands; NULL if there is none yet.  Those that the run says to have must be there. */
 static uint8_t *line_at(struct state *s, uint32_t ord, bool change)
 {
 	uint32_t chunk = (ord - 1) / CHUNK_LINES;
@@ -568,7 +642,11 @@ static uint8_t *line_at(struct state *s, uint32_t ord, bool change)
 		p = statefile_edit(s->file, KIND_LINES, s->run.lines_owner, chunk, &n);
 	else
 		p = (uint8_t *)statefile_get(s->file, KIND_LINES, s->run.lines_owner, chunk, &n);
-	return p != NULL && at + LINE_BYTES <= n ? p + at : NULL;
+	if (p != NULL && at + LINE_BYTES <= n)
+		return p + at;
+	if (p != NULL || s->run.lines > chunk * CHUNK_LINES)
+		statefile_damaged(s->file, "lines of a run are missing");
+	return NULL;
 }
 
 void state_line_read(struct state *s, uint32_t ord, uint64_t digest, bool own)
@@ -992,15 +1070,17 @@ bool state_failed_after(struct state *s, const char *repo, uint32_t ord)
 bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f)
 {
 	auto_buf struct buf from = BUF_INIT, order = BUF_INIT;
-	bool found;
+	bool found, whole;
 
 	failure_release(f);
 	order_key(&from, at->at, at->half);
 	do {
 		found = tree_next(&s->tree, from.data, from.len, false, &order, &at->key) &&
-			order.len == 10 && order.data[0] == 'o' &&
-			tree_get(&s->tree, at->key.data, at->key.len, &at->value);
+			order.len == 10 && order.data[0] == 'o';
+		whole = !found || tree_get(&s->tree, at->key.data, at->key.len, &at->value);
 	} while (reader_again(s));
+	if (!whole)
+		statefile_damaged(s->file, "a failed line is missing");
 	if (!found)
 		return false;
 	if (failure_decode(f, (const uint8_t *)at->value.data, at->value.len) != 0)
@@ -1040,16 +1120,21 @@ void state_failure_del_at(struct state *s, const struct failure_walk *at)
 		failure_release(&old);
 }
 
-bool state_failure_payload(struct state *s, struct place_in_run line, struct buf *out)
+bool state_failure_payload(struct state *s, const struct failure *f, struct buf *out)
 {
-	size_t n;
-	const uint8_t *p = statefile_get(s->file, KIND_PAYLOAD, line.run, line.ord, &n);
+	size_t n = 0;
+	const uint8_t *p = NULL;
 
 	buf_reset(out);
-	if (p == NULL)
+	if (f->payload > 0)
+		p = statefile_get(s->file, KIND_PAYLOAD, f->line.run, f->line.ord, &n);
+	if (f->payload > 0 && n != f->payload) {
+		must_be(s, "a failed line is missing");
 		return false;
-	buf_add(out, p, n);
-	return true;
+	}
+	if (n > 0)
+		buf_add(out, p, n);
+	return n > 0;
 }
 
 void state_failures_closed(struct state *s, const char *repo, const struct run_state *run)

@@ -44,6 +44,8 @@ int state_open(struct state **s, const char *path, const char *store, const char
 /* The same for a command that changes an existing state and takes it as it is (skip, forget): 66 if
  * there is none. */
 int state_open_existing(struct state **s, const char *path, int64_t wait_ms);
+/* Whether there is a file of that name: 0, 66, or 74 with the reason logged. */
+int state_exists(const char *path);
 /* For reading, without lock.  66 if there is none. */
 int state_open_reader(struct state **s, const char *path);
 /* 0 if the state is that of this store and collection; else 78 with the reason logged. */
@@ -177,8 +179,9 @@ void failure_walk_release(struct failure_walk *at);
 void state_failure_del_line(struct state *s, const char *repo, struct place_in_run line);
 /* Deletes the failure that state_failure_next gave last. */
 void state_failure_del_at(struct state *s, const struct failure_walk *at);
-/* The line as it came; false if it was not kept.  Appended to *out after a reset. */
-bool state_failure_payload(struct state *s, struct place_in_run line, struct buf *out);
+/* The line as it came; false if it was not kept (f->payload is 0), or, for a reader, if a commit came in
+ * between and it is settled by now.  Appended to *out after a reset. */
+bool state_failure_payload(struct state *s, const struct failure *f, struct buf *out);
 
 /* Deletes failures without document: of repo in runs before `run` whose lines are not its own (it closed
  * a block of repo without them), or of no known repository in run. */

@@ -191,7 +191,7 @@ int identity_decode(struct identity *v, const uint8_t *p, size_t n)
 		return 1;
 	v->store = get_s(&r);
 	v->collection = get_s(&r);
-	if (done(&r) && v->layout == STATE_LAYOUT)
+	if (done(&r) && v->layout >= 1)
 		return 0;
 	identity_release(v);
 	return -1;

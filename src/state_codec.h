@@ -24,7 +24,7 @@
 #include "codes.h"
 #include "object.h"
 
-#define STATE_LAYOUT 1
+#define STATE_LAYOUT 2		/* since 2 a state has its head from birth; 1 is still read */
 #define STATE_MAGIC "linesync state\n"
 
 /* A line's place: its run and, in it, its number among the lines that ask for something (blank lines
@@ -34,7 +34,7 @@ struct place_in_run {
 };
 
 struct identity {		/* who the state belongs to; KIND_IDENTITY */
-	uint32_t layout;
+	uint32_t layout;	/* as it was read; written is always STATE_LAYOUT */
 	char *store;		/* canonical */
 	char *collection;
 };

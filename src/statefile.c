@@ -48,10 +48,17 @@ struct value {
 	size_t on_disk;			/* its size there, as far as known; NOT_ON_DISK */
 };
 
+/* What TDB logged as an error since this was cleared. */
+struct trouble {
+	bool logged;
+	int error;			/* errno at the first of them; 0: it was no system call */
+};
+
 struct statefile {
-	struct tdb_context *tdb;
+	struct tdb_context *tdb;	/* NULL while the state is in memory alone */
 	char *path;
-	bool write, log_failed, warned;
+	bool write, warned;
+	struct trouble trouble;
 	struct value *slots[SLOTS];
 	struct value *newest, *oldest;
 	size_t held, dirty;
@@ -65,13 +72,16 @@ static void tdb_log(struct tdb_context *tdb, enum tdb_debug_level level, const c
 
 static void tdb_log(struct tdb_context *tdb, enum tdb_debug_level level, const char *fmt, ...)
 {
-	bool *failed = tdb_get_logging_private(tdb);
+	struct trouble *t = tdb_get_logging_private(tdb);
+	int error = errno;
 	char text[256];
 	size_t n;
 	va_list ap;
 
-	if (level == TDB_DEBUG_FATAL || level == TDB_DEBUG_ERROR)
-		*failed = true;
+	if ((level == TDB_DEBUG_FATAL || level == TDB_DEBUG_ERROR) && !t->logged) {
+		t->logged = true;
+		t->error = error;
+	}
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
@@ -79,12 +89,29 @@ static void tdb_log(struct tdb_context *tdb, enum tdb_debug_level level, const c
 	while (n > 0 && text[n - 1] == '\n')
 		text[--n] = '\0';
 	log_debug("tdb: %s", text);
+	errno = error;
 }
 
-static struct tdb_context *open_tdb(const char *path, int flags, bool *failed)
+/* Before each call of TDB's whose answer counts. */
+static void clear_trouble(struct trouble *t)
 {
-	struct tdb_logging_context logging = { tdb_log, failed };
+	*t = (struct trouble){ 0 };
+	errno = 0;
+}
 
+/* The errno of what just failed in TDB, 0 where no system call did: then the bytes are wrong. */
+static int cause_of(const struct trouble *t, struct tdb_context *tdb)
+{
+	int error = t->logged ? t->error : errno;
+
+	return tdb != NULL && tdb_error(tdb) == TDB_ERR_OOM ? ENOMEM : error;
+}
+
+static struct tdb_context *open_tdb(const char *path, int flags, struct trouble *t)
+{
+	struct tdb_logging_context logging = { tdb_log, t };
+
+	clear_trouble(t);
 	return tdb_open_ex(path, HASH_SIZE, TDB_NOMMAP | TDB_DISALLOW_NESTING, flags | O_CLOEXEC, 0600,
 			   &logging, NULL);
 }
@@ -127,82 +154,111 @@ static int store_value(struct tdb_context *tdb, enum statefile_kind kind, uint32
 	return tdb_storev(tdb, k, parts, 2, TDB_REPLACE);
 }
 
-static int sync_path(const char *path)
+/* EINVAL: this file system has no such thing as syncing a folder, so there is nothing to wait for. */
+static int sync_fd(int fd)
+{
+	return fsync(fd) == 0 || errno == EINVAL ? 0 : -1;
+}
+
+static int sync_file(const char *path)
 {
 	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	return fd < 0 || fsync(fd) != 0 ? -1 : 0;
 }
 
-static int sync_folder(const char *path)
+/* The folder that holds path, to be synced. */
+static int open_folder(const char *path)
 {
 	autofree char *folder = xstrdup(path);
 	char *slash = strrchr(folder, '/');
 
-	if (slash == NULL)
-		return sync_path(".");
-	slash[slash == folder ? 1 : 0] = '\0';
-	return sync_path(folder);
+	if (slash != NULL)
+		slash[slash == folder ? 1 : 0] = '\0';
+	return open(slash != NULL ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Fills the file under its temporary name.  A power cut during the very first transaction of a TDB can
- * leave a file that does not open, so a first one is made before the one that counts (with another
- * value: storing the same again writes nothing). */
-static int fill_new(const char *temp, const void *identity, size_t n)
+static int cannot_sync_name(const char *path)
 {
-	bool failed = false;
-	struct tdb_context *tdb = open_tdb(temp, O_RDWR | O_CREAT, &failed);
-	int bad;
-
-	if (tdb == NULL)
-		return log_err("cannot write state '%s': %s; is the disk full?", temp, strerror(errno));
-	bad = tdb_transaction_start(tdb) != 0 ||
-	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, 0) != 0 ||
-	      tdb_transaction_commit(tdb) != 0 || tdb_transaction_start(tdb) != 0 ||
-	      store_value(tdb, KIND_IDENTITY, 0, 0, identity, n) != 0 ||
-	      tdb_transaction_commit(tdb) != 0 || failed;
-	if (bad)	/* errno is of something else by now */
-		log_err("cannot write state '%s' (TDB: %s); is the disk full?", temp, tdb_errorstr(tdb));
-	tdb_close(tdb);
-	if (!bad && sync_path(temp) != 0)
-		bad = log_err("cannot sync '%s': %s", temp, strerror(errno));
-	return bad ? -1 : 0;
+	return log_err("cannot sync the folder of '%s': %s; a power cut could take that name away, so it is "
+		       "not used", path, strerror(errno));
 }
 
-int statefile_create(const char *path, const void *identity, size_t n)
+int statefile_sync_name(const char *path)
 {
-	autofree char *temp = xasprintf("%s.new", path);
-	int fd, bad;
+	autofd int fd = open_folder(path);
 
-	if (unlink(temp) != 0 && errno != ENOENT)
-		return log_err("cannot remove '%s': %s", temp, strerror(errno));
-	fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return log_err("cannot create '%s': %s", temp, strerror(errno));
-	close(fd);
-	if (fill_new(temp, identity, n) != 0) {
-		unlink(temp);
-		return -1;
+	return fd >= 0 && sync_fd(fd) == 0 ? 0 : cannot_sync_name(path);
+}
+
+/* ---- what ends the process ---- */
+
+static void (*before_exit)(void);
+
+void statefile_on_damage(void (*tell)(void))
+{
+	before_exit = tell;
+}
+
+static _Noreturn void leave(void)
+{
+	if (before_exit != NULL)
+		before_exit();
+	_exit(74);
+}
+
+void statefile_damaged(struct statefile *f, const char *what)
+{
+	log_err("state '%s' is damaged (%s); it is left as it is: move it away and feed everything, "
+		"or restore a copy", f->path, what);
+	leave();
+}
+
+/* What to do about an errno that says nothing of what the file holds. */
+static const char *remedy(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+		return "close some, or raise the limit";
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "run linesync as the user who may write it";
+	case ENOLCK:
+	case EDEADLK:
+		return "its file system must offer locks";
+	case EBUSY:
+		return "it is in use";
+	default:
+		return "nothing is known to be wrong with what it holds: mend the disk or file system, and "
+		       "the same command goes on";
 	}
-	bad = link(temp, path) != 0;
-	if (bad)
-		log_err("cannot create state '%s': %s", path, strerror(errno));
-	unlink(temp);
-	if (!bad && sync_folder(path) != 0)
-		bad = log_err("cannot sync the folder of '%s': %s", path, strerror(errno));
-	return bad ? -1 : 0;
 }
+
+/* It could not be read, which says nothing of what it holds. */
+static _Noreturn void unreadable(struct statefile *f, int error)
+{
+	if (error == ENOMEM)
+		alloc_failed();
+	log_err("cannot read state '%s': %s; %s", f->path, strerror(error), remedy(error));
+	leave();
+}
+
+/* ---- open ---- */
 
 /* Whoever made the file may have been killed before its temporary name was gone and its own on disk. */
-static void finish_creation(const char *path)
+static int finish_creation(const char *path)
 {
 	autofree char *temp = xasprintf("%s.new", path);
 	struct stat mine, left;
 
+	if (statefile_sync_name(path) != 0)
+		return -1;
 	if (lstat(path, &mine) == 0 && lstat(temp, &left) == 0 && mine.st_dev == left.st_dev &&
 	    mine.st_ino == left.st_ino)
 		unlink(temp);
-	(void)sync_folder(path);
+	return 0;
 }
 
 static enum statefile_open refuse(const char *path, const char *why)
@@ -212,22 +268,87 @@ static enum statefile_open refuse(const char *path, const char *why)
 	return STATEFILE_REFUSED;
 }
 
+static enum statefile_open cannot_open(const char *path, int error)
+{
+	if (error == ENOMEM)
+		alloc_failed();
+	log_err("cannot open state '%s': %s; %s", path, strerror(error), remedy(error));
+	return STATEFILE_REFUSED;
+}
+
+/* TDB says EIO of a header that is wrong and of one that it could not read, so it is read here too. */
+static enum statefile_open look_inside(const char *path)
+{
+	static const char food[] = "TDB file\n";
+	autofd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	char begin[sizeof food];
+	size_t got = 0;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return cannot_open(path, errno);
+	while (got < sizeof begin && (n = pread(fd, begin + got, sizeof begin - got, (off_t)got)) > 0)
+		got += (size_t)n;
+	if (n < 0)
+		return cannot_open(path, errno);
+	if (got < sizeof begin || memcmp(begin, food, sizeof food) != 0)
+		return refuse(path, "is no linesync state");
+	return STATEFILE_OK;
+}
+
 /* What stands at path is looked at before TDB sees it. */
 static enum statefile_open look(const char *path)
 {
 	struct stat st;
 
-	if (lstat(path, &st) != 0) {
-		if (errno == ENOENT)
-			return STATEFILE_ABSENT;
-		log_err("cannot look at state '%s': %s", path, strerror(errno));
-		return STATEFILE_REFUSED;
-	}
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ? STATEFILE_ABSENT : cannot_open(path, errno);
 	if (S_ISLNK(st.st_mode))
 		return refuse(path, "is a symbolic link");
 	if (!S_ISREG(st.st_mode))
 		return refuse(path, "is not a file");
-	return STATEFILE_OK;
+	return look_inside(path);
+}
+
+/* Opens what look() has seen.  What is wrong in the bytes is so each time, and EIO may be just that: it
+ * is tried again before it is called damage. */
+static enum statefile_open open_seen(struct statefile *f)
+{
+	bool read_only = false;
+	int error = 0;
+
+	for (int tries = 0; tries < 3; tries++) {
+		f->tdb = open_tdb(f->path, read_only ? O_RDONLY : O_RDWR, &f->trouble);
+		if (f->tdb != NULL)
+			return STATEFILE_OK;
+		error = errno;
+		if ((error == EACCES || error == EROFS) && !f->write && !read_only)
+			read_only = true;
+		else if (error != 0 && error != EIO && error != EINVAL)
+			return cannot_open(f->path, error);
+	}
+	if (read_only) {
+		log_err("state '%s' cannot be read as it is, with no permission to write it: a linesync may "
+			"have been killed in a commit, which the next one that may write mends", f->path);
+		return STATEFILE_REFUSED;
+	}
+	if (f->trouble.error != 0)	/* by a system call, each time */
+		return cannot_open(f->path, f->trouble.error);
+	return refuse(f->path, "is damaged, or no linesync state");
+}
+
+static struct statefile *new_statefile(const char *path, bool write)
+{
+	struct statefile *f = xcalloc(1, sizeof *f);
+
+	f->path = xstrdup(path);
+	f->write = write;
+	return f;
+}
+
+struct statefile *statefile_new(const char *path)
+{
+	return new_statefile(path, true);
 }
 
 enum statefile_open statefile_open(struct statefile **out, const char *path, bool write)
@@ -239,29 +360,17 @@ enum statefile_open statefile_open(struct statefile **out, const char *path, boo
 	*out = NULL;
 	if (found != STATEFILE_OK)
 		return found;
-	f = xcalloc(1, sizeof *f);
-	f->path = xstrdup(path);
-	f->write = write;
-	f->tdb = open_tdb(path, O_RDWR, &f->log_failed);
-	if (f->tdb == NULL && !write && (errno == EACCES || errno == EROFS))
-		f->tdb = open_tdb(path, O_RDONLY, &f->log_failed);
-	if (f->tdb == NULL) {
-		int e = errno;
+	f = new_statefile(path, write);
+	found = open_seen(f);
+	if (found == STATEFILE_OK && statefile_get(f, KIND_IDENTITY, 0, 0, &n) == NULL)
+		found = refuse(path, "is damaged, or no linesync state");
+	if (found == STATEFILE_OK && write && finish_creation(path) != 0)
+		found = STATEFILE_REFUSED;
+	if (found == STATEFILE_OK)
+		*out = f;
+	else
 		statefile_close(f);
-		if (e == EACCES || e == EPERM || e == EROFS || e == EMFILE)
-			log_err("cannot open state '%s': %s", path, strerror(e));
-		else
-			refuse(path, "is damaged, or no linesync state");
-		return STATEFILE_REFUSED;
-	}
-	if (statefile_get(f, KIND_IDENTITY, 0, 0, &n) == NULL) {
-		statefile_close(f);
-		return refuse(path, "is no linesync state");
-	}
-	if (write)
-		finish_creation(path);
-	*out = f;
-	return STATEFILE_OK;
+	return found;
 }
 
 static void free_value(struct value *v)
@@ -282,22 +391,6 @@ void statefile_close(struct statefile *f)
 		tdb_close(f->tdb);
 	free(f->path);
 	free(f);
-}
-
-static void (*before_exit)(void);
-
-void statefile_on_damage(void (*tell)(void))
-{
-	before_exit = tell;
-}
-
-void statefile_damaged(struct statefile *f, const char *what)
-{
-	log_err("state '%s' is damaged (%s); it is left as it is: move it away and feed everything, "
-		"or restore a copy", f->path, what);
-	if (before_exit != NULL)
-		before_exit();
-	_exit(74);
 }
 
 static unsigned slot_of(enum statefile_kind kind, uint32_t a, uint32_t b)
@@ -336,6 +429,27 @@ static void forget(struct statefile *f, struct value *v)
 	free_value(v);
 }
 
+/* Rule 7 of the header: "there is none" is believed only if TDB logged nothing.  A read that came back
+ * short leaves no errno, as wrong bytes do: those are wrong the second time too. */
+static bool fetch(struct statefile *f, TDB_DATA key, TDB_DATA *got)
+{
+	for (int tries = 0;; tries++) {
+		int error;
+
+		clear_trouble(&f->trouble);
+		*got = tdb_fetch(f->tdb, key);
+		if (got->dptr != NULL)
+			return true;
+		if (!f->trouble.logged && tdb_error(f->tdb) == TDB_ERR_NOEXIST)
+			return false;
+		error = cause_of(&f->trouble, f->tdb);
+		if (error != 0)
+			unreadable(f, error);
+		if (tries > 0)
+			statefile_damaged(f, tdb_errorstr(f->tdb));
+	}
+}
+
 /* Reads a value from TDB into v; v->data stays NULL if there is none. */
 static void load(struct statefile *f, struct value *v)
 {
@@ -344,12 +458,8 @@ static void load(struct statefile *f, struct value *v)
 	TDB_DATA got;
 
 	make_key(key, v->kind, v->a, v->b);
-	got = tdb_fetch(f->tdb, k);
-	if (got.dptr == NULL) {
-		if (tdb_error(f->tdb) != TDB_ERR_NOEXIST)
-			statefile_damaged(f, tdb_errorstr(f->tdb));
+	if (f->tdb == NULL || !fetch(f, k, &got))
 		return;
-	}
 	if (got.dsize >= CHECKSUM_SIZE)
 		checksum(sum, key, got.dptr + CHECKSUM_SIZE, got.dsize - CHECKSUM_SIZE);
 	if (got.dsize < CHECKSUM_SIZE || memcmp(sum, got.dptr, CHECKSUM_SIZE) != 0)
@@ -358,6 +468,31 @@ static void load(struct statefile *f, struct value *v)
 	v->cap = got.dsize;
 	memmove(got.dptr, got.dptr + CHECKSUM_SIZE, v->n);
 	v->data = got.dptr;
+}
+
+static int is_other(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data, void *found)
+{
+	(void)tdb;
+	(void)data;
+	*(bool *)found |= key.dsize != KEY_SIZE || (key.dptr[0] != KIND_IDENTITY && key.dptr[0] != KIND_ROOM);
+	return *(bool *)found ? 1 : 0;
+}
+
+bool statefile_is_empty(struct statefile *f)
+{
+	bool found = false;
+
+	if (f->tdb == NULL)
+		return f->dirty == 0;
+	clear_trouble(&f->trouble);
+	if (tdb_traverse_read(f->tdb, is_other, &found) < 0 || f->trouble.logged) {
+		int error = cause_of(&f->trouble, f->tdb);
+
+		if (error != 0)
+			unreadable(f, error);
+		statefile_damaged(f, tdb_errorstr(f->tdb));
+	}
+	return !found;
 }
 
 static struct value *find(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
@@ -453,7 +588,7 @@ size_t statefile_dirty(const struct statefile *f)
 	return f->dirty;
 }
 
-static int write_value(struct statefile *f, struct value *v)
+static int write_value(struct statefile *f, const struct value *v)
 {
 	uint8_t key[KEY_SIZE];
 	TDB_DATA k = { key, KEY_SIZE };
@@ -466,14 +601,124 @@ static int write_value(struct statefile *f, struct value *v)
 	return 0;
 }
 
-/* Rule 2 of the header: what TDB may have half done is left to the next opener to undo. */
-static void commit_failed(struct statefile *f, const char *step, int e)
+static int write_dirty(struct statefile *f)
 {
+	for (const struct value *v = f->oldest; v != NULL; v = v->newer)
+		if (v->dirty && write_value(f, v) != 0)
+			return -1;
+	return 0;
+}
+
+/* Rule 2 of the header: what TDB may have half done is left to the next opener to undo. */
+static _Noreturn void commit_failed(struct statefile *f, const char *step, int e)
+{
+	if (e == ENOMEM)
+		alloc_failed();
 	log_err("state '%s': cannot %s: %s%s%s; nothing after the last printed result counts, the same "
 		"command resumes once this is mended (disk full? failing?)", f->path, step,
 		tdb_errorstr(f->tdb), e ? ": " : "", e ? strerror(e) : "");
 	_exit(74);
 }
+
+static void all_clean(struct statefile *f)
+{
+	for (struct value *v = f->oldest; v != NULL; v = v->newer) {
+		if (v->dirty)
+			v->on_disk = v->removed ? NOT_ON_DISK : v->n;
+		v->dirty = v->removed = false;
+	}
+	f->dirty = 0;
+}
+
+/* ---- creation ---- */
+
+/* Two transactions: a power cut during the very first one of a TDB can leave a file that does not open,
+ * so one is made before the one that counts (with another value: storing the same again writes
+ * nothing). */
+static int write_new(struct statefile *f)
+{
+	if (tdb_transaction_start(f->tdb) != 0 ||
+	    store_value(f->tdb, KIND_IDENTITY, 0, 0, (const uint8_t *)"", 0) != 0 ||
+	    tdb_transaction_commit(f->tdb) != 0)
+		return -1;
+	return tdb_transaction_start(f->tdb) != 0 || write_dirty(f) != 0 || f->trouble.logged ||
+	       tdb_transaction_commit(f->tdb) != 0 || f->trouble.logged ? -1 : 0;
+}
+
+static int new_file_failed(const char *temp, const char *step, int error)
+{
+	if (error == ENOMEM)
+		alloc_failed();
+	return log_err("cannot %s state '%s': %s; is the disk full?", step, temp, strerror(error != 0 ? error : EIO));
+}
+
+/* An empty file of this name, and no other. */
+static int make_file(const char *name)
+{
+	int fd;
+
+	if (unlink(name) != 0 && errno != ENOENT)
+		return -1;
+	fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? -1 : close(fd);
+}
+
+/* The file under its temporary name, whole and on disk. */
+static int fill_new(struct statefile *f, const char *temp)
+{
+	int bad;
+
+	if (make_file(temp) != 0)
+		return log_err("cannot create '%s': %s", temp, strerror(errno));
+	f->tdb = open_tdb(temp, O_RDWR | O_CREAT, &f->trouble);
+	if (f->tdb == NULL)
+		return new_file_failed(temp, "create", cause_of(&f->trouble, NULL));
+	clear_trouble(&f->trouble);
+	bad = write_new(f);
+	if (bad)
+		new_file_failed(temp, "write", cause_of(&f->trouble, f->tdb));
+	tdb_close(f->tdb);
+	f->tdb = NULL;
+	if (!bad && sync_file(temp) != 0)
+		bad = log_err("cannot sync '%s': %s", temp, strerror(errno));
+	return bad ? -1 : 0;
+}
+
+/* link(2) leaves alone what may be there already; where a file system has none, the lock keeps others
+ * away. */
+static int give_name(const char *temp, const char *path)
+{
+	struct stat st;
+
+	if (link(temp, path) == 0)
+		return 0;
+	if ((errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) && lstat(path, &st) != 0 &&
+	    errno == ENOENT && rename(temp, path) == 0)
+		return 0;
+	return log_err("cannot create state '%s': %s", path, strerror(errno));
+}
+
+int statefile_create(struct statefile *f)
+{
+	autofree char *temp = xasprintf("%s.new", f->path);
+	autofd int folder = open_folder(f->path);
+	int bad;
+
+	if (folder < 0)
+		return cannot_sync_name(f->path);
+	bad = fill_new(f, temp) != 0 || give_name(temp, f->path) != 0;
+	if (!bad && sync_fd(folder) != 0) {
+		bad = cannot_sync_name(f->path);
+		unlink(f->path);
+	}
+	unlink(temp);
+	if (bad || open_seen(f) != STATEFILE_OK)
+		return -1;
+	all_clean(f);
+	return 0;
+}
+
+/* ---- room ---- */
 
 static void check_size(struct statefile *f)
 {
@@ -486,8 +731,6 @@ static void check_size(struct statefile *f)
 		log_warn("state '%s' has grown to %zu MB; it can hold 3,500", f->path, size >> 20);
 	}
 }
-
-/* ---- room ---- */
 
 /* TDB allocates a quarter more than it is asked for, and its own header and trailer. */
 static int64_t space_of(size_t n)
@@ -518,6 +761,8 @@ static int64_t space_needed(const struct statefile *f)
 static int copy_value(struct tdb_context *from, TDB_DATA key, TDB_DATA data, void *to)
 {
 	(void)from;
+	if (key.dsize == KEY_SIZE && key.dptr[0] == KIND_ROOM)	/* written anew */
+		return 0;
 	return tdb_store(to, key, data, TDB_INSERT);
 }
 
@@ -544,23 +789,21 @@ static int make_room(struct tdb_context *tdb, int64_t bytes)
 
 static int write_copy(struct statefile *f, const char *temp, int64_t room)
 {
-	bool failed = false;
+	struct trouble trouble;
 	struct tdb_context *copy;
-	int fd, bad;
+	int bad;
 
-	if (unlink(temp) != 0 && errno != ENOENT)
+	if (make_file(temp) != 0)
 		return -1;
-	fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	close(fd);
-	copy = open_tdb(temp, O_RDWR | O_CREAT, &failed);
+	copy = open_tdb(temp, O_RDWR | O_CREAT, &trouble);
 	if (copy == NULL)
 		return -1;
+	clear_trouble(&f->trouble);
 	/* an eighth more than is counted on: small pieces of free space find no use */
-	bad = tdb_traverse_read(f->tdb, copy_value, copy) < 0 || make_room(copy, room + room / 8) != 0 || failed;
+	bad = tdb_traverse_read(f->tdb, copy_value, copy) < 0 || f->trouble.logged ||
+	      make_room(copy, room + room / 8) != 0 || trouble.logged;
 	bad |= tdb_close(copy) != 0;
-	return bad ? -1 : sync_path(temp);
+	return bad ? -1 : sync_file(temp);
 }
 
 /* Writes everything into a fresh file with room to spare and puts it in the place of the old one.  A
@@ -571,13 +814,13 @@ static void rewrite(struct statefile *f)
 	int64_t room = (int64_t)(tdb_map_size(f->tdb) / 2);
 	struct tdb_context *fresh;
 
-	if (write_copy(f, temp, room) != 0 || rename(temp, f->path) != 0 || sync_folder(f->path) != 0) {
+	if (write_copy(f, temp, room) != 0 || rename(temp, f->path) != 0 || statefile_sync_name(f->path) != 0) {
 		log_info("state '%s': cannot rewrite it with more room: %s", f->path, strerror(errno));
 		unlink(temp);
 		f->room_failed = true;
 		return;
 	}
-	fresh = open_tdb(f->path, O_RDWR, &f->log_failed);
+	fresh = open_tdb(f->path, O_RDWR, &f->trouble);
 	if (fresh == NULL)
 		commit_failed(f, "open what was just written", errno);
 	tdb_close(f->tdb);
@@ -619,21 +862,15 @@ void statefile_commit(struct statefile *f)
 	check_size(f);
 	if (tdb_map_size(f->tdb) >= GROW_FROM)
 		keep_room(f);
-	f->log_failed = false;
-	errno = 0;
+	clear_trouble(&f->trouble);
 	if (tdb_transaction_start(f->tdb) != 0)
-		commit_failed(f, "start a transaction", errno);
-	for (struct value *v = f->oldest; v != NULL; v = v->newer)
-		if (v->dirty && write_value(f, v) != 0)
-			commit_failed(f, "write", errno);
-	if (tdb_transaction_commit(f->tdb) != 0 || f->log_failed)
-		commit_failed(f, "commit", errno);
-	for (struct value *v = f->oldest; v != NULL; v = v->newer) {
-		if (v->dirty)
-			v->on_disk = v->removed ? NOT_ON_DISK : v->n;
-		v->dirty = v->removed = false;
-	}
-	f->dirty = 0;
+		commit_failed(f, "start a transaction", cause_of(&f->trouble, f->tdb));
+	/* a value that TDB could not find for an error would stand there twice */
+	if (write_dirty(f) != 0 || f->trouble.logged)
+		commit_failed(f, "write", cause_of(&f->trouble, f->tdb));
+	if (tdb_transaction_commit(f->tdb) != 0 || f->trouble.logged)
+		commit_failed(f, "commit", cause_of(&f->trouble, f->tdb));
+	all_clean(f);
 	f->commits++;
 	statefile_trim(f);
 }

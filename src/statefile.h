@@ -6,13 +6,17 @@
  *     fail in silence and be rolled back by the next transaction.
  *  2. After a failed commit nothing is written or closed, only _exit(74): closing would make a half
  *     done commit permanent; leaving lets the next opener roll it back.
- *  3. A file is made under another name, its identity committed and synced, and then linked to its
- *     own name; it is opened without O_CREAT, because TDB overwrites whatever is not a TDB.
+ *  3. A file is made under another name, what it must hold from birth committed and synced, and then
+ *     linked to its own name; it is opened without O_CREAT, because TDB overwrites whatever is not a
+ *     TDB.  A name that may not be on disk is not used.
  *  4. Each value carries a checksum over key and value: tdb_check is no judge of damage.
  *  5. NOMMAP: a mapped file that someone truncates kills the process by SIGBUS.
  *  6. A file that must grow does so by being rewritten into a fresh one with free space in it, which
  *     takes the old one's name: TDB grows a file by a quarter in one transaction, and holds all of
- *     that in memory (measured: 25 MB at a file of 100 MB). */
+ *     that in memory (measured: 25 MB at a file of 100 MB).
+ *  7. Where TDB cannot read or hold a key it says "no such record": that is believed only if it logged
+ *     nothing.  Damage is what was read and is wrong; memory that is short ends the process with 71,
+ *     any other errno with 74 and what to do about it. */
 #ifndef LINESYNC_STATEFILE_H
 #define LINESYNC_STATEFILE_H
 
@@ -38,9 +42,17 @@ enum statefile_open {
 	STATEFILE_REFUSED	/* not ours, damaged, no permission: the reason is logged */
 };
 
-/* Makes a state file at path that holds just an identity value.  The caller holds the lock.
- * Returns 0, or -1 with the reason logged; an existing file at path is never touched. */
-int statefile_create(const char *path, const void *identity, size_t n);
+/* A state that is in memory alone until statefile_create(): what is put into it is what the file will hold
+ * from birth. */
+struct statefile *statefile_new(const char *path);
+
+/* Makes the file of such a state, with all that was put into it.  The caller holds the lock.  Returns 0,
+ * or -1 with the reason logged and no file left; an existing file at path is never touched. */
+int statefile_create(struct statefile *f);
+
+/* Syncs the folder that path is in: 0, or -1 with the reason logged, and then the name is not to be
+ * used. */
+int statefile_sync_name(const char *path);
 
 /* Opens path.  A writer must hold the lock.  A reader (write false) keeps no lock between calls and
  * sees the newest commit after statefile_refresh(). */
@@ -49,9 +61,10 @@ enum statefile_open statefile_open(struct statefile **f, const char *path, bool 
 /* Closes; uncommitted changes are lost.  NULL is fine. */
 void statefile_close(struct statefile *f);
 
-/* The value, or NULL if there is none (*n is 0 then).  Borrowed until the value is changed or the
- * next statefile_commit(), statefile_trim() or statefile_refresh().  A value that fails its
- * checksum ends the process with status 74 and a message that says what to run. */
+/* The value, or NULL if there is none (*n is 0 then); whoever knows that there must be one calls
+ * statefile_damaged().  Borrowed until the value is changed or the next statefile_commit(),
+ * statefile_trim() or statefile_refresh().  A value that fails its checksum, or cannot be read, ends
+ * the process (rule 7). */
 const uint8_t *statefile_get(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 			     size_t *n);
 
@@ -63,6 +76,9 @@ void statefile_del(struct statefile *f, enum statefile_kind kind, uint32_t a, ui
 /* Like statefile_get, for changing n bytes (or fewer) in place; counts as changed. */
 uint8_t *statefile_edit(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 			size_t *n);
+
+/* True if it holds nothing but an identity. */
+bool statefile_is_empty(struct statefile *f);
 
 size_t statefile_dirty(const struct statefile *f);	/* bytes that wait for a commit */
 
@@ -81,7 +97,8 @@ void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint
 uint64_t statefile_commits(const struct statefile *f);	/* since it was opened */
 const char *statefile_path(const struct statefile *f);
 
-/* Ends the process with status 74: the state cannot be believed.  what is a few words. */
+/* Ends the process with status 74: what was read is wrong, or what must be there is not.  what is a few
+ * words. */
 void statefile_damaged(struct statefile *f, const char *what) __attribute__((noreturn));
 /* What is done before that, by a command that has a report to print; NULL: nothing. */
 void statefile_on_damage(void (*tell)(void));

@@ -149,7 +149,7 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 	hold = state_later(p->state, f.hold, other.hold) ? other.hold : f.hold;
 	if (state_later(p->state, other.line, f.line)) {	/* a later line of it has failed already */
 		other.hold = hold;
-		state_failure_payload(p->state, other.line, &payload);
+		state_failure_payload(p->state, &other, &payload);
 		state_failure_put(p->state, &other, true, payload.data, payload.len);
 	} else {
 		f.hold = hold;

@@ -855,7 +855,7 @@ def export_state(w):
     same(sorted(out), ["document", "failure", "mark", "repository", "run", "state"], "each kind of record")
     s = status(w)[1]
     same([(x["store"], x["collection"], x["documents"], x["layout"], x["embedder"], x["dimension"])
-          for x in out["state"]], [(s["store"], "Code", 3, 1, "hash-1:8", 8)], "whose state it is")
+          for x in out["state"]], [(s["store"], "Code", 3, 2, "hash-1:8", 8)], "whose state it is")
     same([without(x, "settings") for x in out["run"]], status(w, "--runs")[1]["runs"], "runs, as status has them")
     test("root=" + w.root in out["run"][0]["settings"], "with their settings")
     same([without(x, "changeset", "held_changeset") for x in out["repository"]],

@@ -411,10 +411,10 @@ def check_head(w, values, tables):
     text = "\n".join(STATE.section("Identity"))
     magic = b"linesync state\n"
     same((b.take(15), b.number(), b.text(), b.text()),
-         (magic, 1, w.env["LINESYNC_STORE"].replace("127.0.0.1", "localhost"), COLLECTION), "the identity")
+         (magic, 2, w.env["LINESYNC_STORE"].replace("127.0.0.1", "localhost"), COLLECTION), "the identity")
     b.end()
     test("15 bytes" in text and "linesync state" in text, "and what the page says of it")
-    test("layout 1" in "\n".join(STATE.section("DESCRIPTION")), "layout 1")
+    test("layout 2" in "\n".join(STATE.section("DESCRIPTION")), "layout 2")
     with open(w.state, "rb") as f:
         hash_size = struct.unpack("=I", f.read(40)[36:])[0]
     test("with %d hash chains" % hash_size in " ".join(STATE.section("DESCRIPTION")), "the hash chains")

@@ -119,6 +119,40 @@ static int opens_only(const char *name)
 	return got == STATEFILE_OK ? 0 : got == STATEFILE_ABSENT ? 66 : 74;
 }
 
+/* A file that holds from birth an identity, and two other values: 0, or -1. */
+static int create(const char *name, const void *identity, size_t n)
+{
+	struct statefile *f = statefile_new(name);
+	int got;
+
+	statefile_put(f, KIND_IDENTITY, 0, 0, identity, n);
+	statefile_put(f, KIND_HEAD, 0, 0, "head", 4);
+	statefile_put(f, KIND_RUN, 3, 0, "run", 3);
+	got = statefile_create(f);
+	statefile_close(f);
+	return got;
+}
+
+/* One that is open at once, and can be written. */
+static bool created_and_used(const char *name)
+{
+	struct statefile *f = statefile_new(name);
+	size_t n;
+	bool good;
+
+	statefile_put(f, KIND_IDENTITY, 0, 0, "me", 2);
+	statefile_put(f, KIND_HEAD, 0, 0, "one", 3);
+	good = statefile_get(f, KIND_HEAD, 1, 1, &n) == NULL && access(name, F_OK) != 0 &&
+	       statefile_create(f) == 0 && statefile_dirty(f) == 0;
+	statefile_put(f, KIND_HEAD, 0, 0, "two", 3);
+	statefile_commit(f);
+	statefile_close(f);
+	good = good && statefile_open(&f, name, true) == STATEFILE_OK;
+	good = good && memcmp(statefile_get(f, KIND_HEAD, 0, 0, &n), "two", 3) == 0;
+	statefile_close(f);
+	return good;
+}
+
 static void test_create(void)
 {
 	struct statefile *f;
@@ -129,26 +163,32 @@ static void test_create(void)
 
 	ok(statefile_open(&f, path, true) == STATEFILE_ABSENT && f == NULL, "no file: absent");
 	ok(access(path, F_OK) != 0, "and none was made");
-	ok(statefile_create(path, "me", 2) == 0, "a new file");
+	ok(create(path, "me", 2) == 0, "a new file");
 	ok(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_nlink == 1, "its mode, its one name");
 	ok(access(other, F_OK) != 0, "no temporary file is left");
 	before = slurp(path, &n);
 	ok(in_child(opens_only, path) == 0 && same_as(path, before, n), "opening it changes nothing");
-	ok(statefile_create(path, "you", 3) == -1 && same_as(path, before, n),
+	ok(create(path, "you", 3) == -1 && same_as(path, before, n),
 	   "creating it again is refused and changes nothing");
 	free(before);
 	ok(statefile_open(&f, path, true) == STATEFILE_OK, "opened");
 	p = statefile_get(f, KIND_IDENTITY, 0, 0, &n);
 	ok(p != NULL && n == 2 && memcmp(p, "me", 2) == 0, "it holds the identity");
-	ok(statefile_get(f, KIND_HEAD, 0, 0, &n) == NULL && n == 0, "and nothing else");
+	ok(statefile_get(f, KIND_HEAD, 0, 0, &n) != NULL && n == 4 &&
+	   statefile_get(f, KIND_RUN, 3, 0, &n) != NULL && n == 3, "and what else it got");
+	ok(statefile_get(f, KIND_RUN, 4, 0, &n) == NULL && n == 0, "and nothing else");
 	ok(strcmp(statefile_path(f), path) == 0 && statefile_commits(f) == 0, "path, no commits");
 	statefile_commit(f);
 	ok(statefile_commits(f) == 0, "nothing to commit: none is made");
 	statefile_close(f);
 	spill(other, "left behind", 11);
 	unlink(path);
-	ok(statefile_create(path, "me", 2) == 0 && access(other, F_OK) != 0,
+	ok(create(path, "me", 2) == 0 && access(other, F_OK) != 0,
 	   "a temporary file that was left is replaced");
+	unlink(path);
+	ok(created_and_used(path), "made, and written through the same handle");
+	ok(link(path, other) == 0 && in_child(opens_only, path) == 0 && access(other, F_OK) != 0,
+	   "whose creation was not finished: its second name goes");
 }
 
 static bool holds(struct statefile *f, uint32_t a, uint32_t b, const char *want)
@@ -299,7 +339,7 @@ static char *small_file(size_t *n)
 	static char page[400];
 
 	unlink(path);
-	if (statefile_create(path, "me", 2) != 0 || statefile_open(&f, path, true) != STATEFILE_OK) {
+	if (create(path, "me", 2) != 0 || statefile_open(&f, path, true) != STATEFILE_OK) {
 		printf("Bail out! cannot make '%s'\n", path);
 		exit(99);
 	}
@@ -436,7 +476,29 @@ static int as_state_reader(const char *name)
 	return status;
 }
 
-static void want_identity(uint32_t layout, const char *magic, int status, const char *word, const char *what)
+enum { WITH_HEAD = 1, WITH_RUN = 2 };
+
+/* Makes the file of a state with this identity, and with what parts says. */
+static void create_state(const char *name, const struct buf *identity, int parts)
+{
+	struct head h = { .next_run = 1, .next_page = 1 };
+	struct statefile *f = statefile_new(name);
+	auto_buf struct buf b = BUF_INIT;
+
+	unlink(name);
+	head_encode(&b, &h);
+	statefile_put(f, KIND_IDENTITY, 0, 0, identity->data, identity->len);
+	if (parts & WITH_HEAD)
+		statefile_put(f, KIND_HEAD, 0, 0, b.data, b.len);
+	if (parts & WITH_RUN)
+		statefile_put(f, KIND_RUN, 1, 0, "run", 3);
+	if (statefile_create(f) != 0)
+		printf("Bail out! cannot create '%s'\n", name);
+	statefile_close(f);
+}
+
+static void want_state(uint32_t layout, const char *magic, int parts, int status, const char *word,
+		       const char *what)
 {
 	static char store[] = "chroma:http://localhost:8000", collection[] = "Code";
 	struct identity id = { layout, store, collection };
@@ -447,9 +509,7 @@ static void want_identity(uint32_t layout, const char *magic, int status, const 
 
 	identity_encode(&b, &id);
 	memcpy(b.data, magic, strlen(magic));
-	unlink(other);
-	if (statefile_create(other, b.data, b.len) != 0)
-		printf("Bail out! cannot create '%s'\n", other);
+	create_state(other, &b, parts);
 	before = slurp(other, &n);
 	got = in_child(as_state, other);
 	ok(got == status && (status == 0 || strstr(said, word)), "%s: %d", what, got);
@@ -463,10 +523,15 @@ static void test_layouts(void)
 {
 	char lock[80];
 
-	want_identity(STATE_LAYOUT, "linesync", 0, "", "this layout");
-	want_identity(STATE_LAYOUT + 1, "linesync", 74, "newer linesync", "the next layout");
-	want_identity(UINT32_MAX, "linesync", 74, "newer linesync", "a far layout");
-	want_identity(STATE_LAYOUT, "Linesync", 74, "no linesync state", "another program's");
+	want_state(STATE_LAYOUT, "linesync", WITH_HEAD, 0, "", "this layout");
+	want_state(STATE_LAYOUT, "linesync", 0, 74, "its head is missing", "without its head");
+	want_state(1, "linesync", WITH_HEAD, 0, "", "layout 1");
+	want_state(1, "linesync", 0, 0, "", "layout 1, just made: it got its head later");
+	want_state(1, "linesync", WITH_RUN, 74, "its head is missing", "layout 1, a run and no head");
+	want_state(0, "linesync", WITH_HEAD, 74, "no linesync state", "layout 0");
+	want_state(STATE_LAYOUT + 1, "linesync", WITH_HEAD, 74, "newer linesync", "the next layout");
+	want_state(UINT32_MAX, "linesync", WITH_HEAD, 74, "newer linesync", "a far layout");
+	want_state(STATE_LAYOUT, "Linesync", WITH_HEAD, 74, "no linesync state", "another program's");
 	snprintf(lock, sizeof(lock), "%s.lock", other);
 	unlink(lock);
 	unlink(other);

@@ -414,7 +414,9 @@ int main(void)
 	if (!mkdtemp(dir))
 		return 77;
 	snprintf(path, sizeof(path), "%s/t.tdb", dir);
-	if (statefile_create(path, "id", 2) != 0 || statefile_open(&file, path, true) != STATEFILE_OK)
+	file = statefile_new(path);
+	statefile_put(file, KIND_IDENTITY, 0, 0, "id", 2);
+	if (statefile_create(file) != 0)
 		return 99;
 	tree = (struct tree){ .file = file, .next_page = 1 };
 	test_check_page();
