@@ -749,8 +749,10 @@ static bool is_commit(const char *s, size_t n)
 	return true;
 }
 
-/* *out stays NULL where the member is absent, null or "". */
-static int take_commit(struct change *c, const struct json_member *m, const char *name, char **out)
+/* *out stays NULL where the member is absent or null, and where it is "", which may_be_empty allows as
+ * a value of its own. */
+static int take_commit(struct change *c, const struct json_member *m, const char *name, char **out,
+		       bool may_be_empty)
 {
 	autofree char *s = NULL;
 	size_t n;
@@ -760,9 +762,9 @@ static int take_commit(struct change *c, const struct json_member *m, const char
 	if (json_type_of(&m->value) != JSON_STRING)
 		return bad(c, ERR_BAD_FIELD, "new_changeset.%s is not a string", name);
 	s = unescaped(&m->value, &n);
-	if (n == 0)
+	if (n == 0 && !may_be_empty)
 		return 0;
-	if (!is_commit(s, n))
+	if (n > 0 && !is_commit(s, n))
 		return bad_quoting(c, ERR_BAD_COMMIT,
 				   "no name of a commit ([A-Za-z0-9][A-Za-z0-9._/-]{0,127})", s, n);
 	*out = xmemdup0(s, n);
@@ -793,8 +795,8 @@ static int take_changeset(struct change *c, struct record *r)
 		return bad(c, ERR_BAD_FIELD, "new_changeset is longer than %d bytes", CHANGESET_MAX);
 	while (json_next_member(&p, end, &m)) {
 		r->reading = m.value.p;
-		if (take_commit(c, &m, "commit", &c->commit) < 0 ||
-		    take_commit(c, &m, "since", &c->since) < 0 || take_complete(c, &m) < 0)
+		if (take_commit(c, &m, "commit", &c->commit, false) < 0 ||
+		    take_commit(c, &m, "since", &c->since, true) < 0 || take_complete(c, &m) < 0)
 			return -1;
 	}
 	c->changeset = compact(o);

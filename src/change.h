@@ -57,7 +57,7 @@ struct change {
 	size_t nvector;
 	char *metadata;		/* owned; one JSON object as compact text, or NULL */
 
-	char *commit, *since;	/* owned; CHANGE_CHANGESET; since may be NULL */
+	char *commit, *since;	/* owned; CHANGE_CHANGESET; since NULL: not said, "": from nothing */
 	bool complete;
 	char *changeset;	/* owned; new_changeset whole, as compact JSON text */
 

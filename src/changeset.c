@@ -169,8 +169,10 @@ static uint64_t count_unknown(struct state *s, const struct record *r, const str
 
 static bool from_here(const struct repo_state *rs, const struct record *r)
 {
-	if (r->since == NULL || r->since[0] == '\0')
+	if (r->since == NULL)
 		return true;
+	if (r->since[0] == '\0')	/* "from nothing": what a script says that was told no position */
+		return r->complete;
 	return strcmp(r->since, rs->commit) == 0 ||
 	       (rs->held_commit[0] != '\0' && rs->held_why == HELD_LINES &&
 		strcmp(r->since, rs->held_commit) == 0);

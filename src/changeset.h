@@ -8,13 +8,15 @@
 
 #include "state.h"
 
-/* A changeset record to judge: the line it stands on, and what it says.  since "" or NULL: not given. */
+/* A changeset record to judge: the line it stands on, and what it says.  since NULL: not said; "":
+ * from nothing, which only a complete record can say. */
 struct record {
 	const char *repo;
 	struct place_in_run at;
 	uint64_t number;		/* physical line */
 	const char *commit, *since;
 	const char *changeset;		/* JSON */
+	bool complete;			/* its listing names all documents; the others are gone by now */
 	const char *prior;		/* the position when this run began, where the run itself has
 					 * released a held record since; NULL else */
 	struct place_in_run prior_at;	/* its line */

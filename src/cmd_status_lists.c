@@ -334,6 +334,30 @@ static void held_by_open(struct held *h)
 	walk_release(&at);
 }
 
+static void held_not_from_here(struct held *h)
+{
+	const char *since = h->rs->held_since, *position = h->rs->commit;
+	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
+
+	if (since[0] == '\0')
+		buf_adds(&why, "its since is empty, which is from nothing, and it does not say that its listing is "
+			 "complete: what did not change was never seen");
+	else if (position[0] == '\0')
+		buf_addf(&why, "it continues from '%s', and there is no position yet", since);
+	else
+		buf_addf(&why, "it continues from '%s', not from the position '%s': lines between them were never "
+			 "seen", since, position);
+	if (position[0] == '\0') {
+		holder(h, "the record", NULL, why.data, "list all documents, and say \"complete\":true in the record",
+		       NULL);
+		return;
+	}
+	command_line(&frees, h->l->o, "changeset", h->l->s);
+	buf_addc(&frees, ' ');
+	show_word(&frees, h->repo);
+	holder(h, "the record", NULL, why.data, "feed all changes since the position", frees.data);
+}
+
 static void held_by_itself(struct held *h)
 {
 	auto_buf struct buf why = BUF_INIT, frees = BUF_INIT;
@@ -352,12 +376,7 @@ static void held_by_itself(struct held *h)
 		holder(h, "the record", NULL, why.data, frees.data, NULL);
 		return;
 	}
-	buf_addf(&why, "it continues from '%s', not from the position '%s': lines between them were never "
-		 "seen", h->rs->held_since, h->rs->commit);
-	command_line(&frees, h->l->o, "changeset", h->l->s);
-	buf_addc(&frees, ' ');
-	show_word(&frees, h->repo);
-	holder(h, "the record", NULL, why.data, "feed all changes since the position", frees.data);
+	held_not_from_here(h);
 }
 
 static void begin_held(struct held *h)

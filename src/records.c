@@ -29,8 +29,8 @@ static bool works_before(const struct group *g, struct place_in_run at, struct s
 static void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
 {
 	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
-		.since = pr->since, .changeset = pr->changeset, .prior = g->prior,
-		.prior_at = g->prior_at };
+		.since = pr->since, .changeset = pr->changeset, .complete = pr->complete,
+		.prior = g->prior, .prior_at = g->prior_at };
 }
 
 static void decide_record(struct pipeline *p, struct group *g, enum status status, enum held_why why,

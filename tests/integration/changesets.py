@@ -351,6 +351,27 @@ def since_the_position(w):
     same((ended.rc, w.position("R")), (0, "P4"), "the same once more, with nothing in between")
 
 
+def since_nothing(w):
+    """An empty since is what a script says that asked for the position and was told none: it lists a
+    difference to nothing that anybody knows."""
+    ended = w.sync([put("a", "A"), record("P0", since="")])
+    same((ended.rc, ended.status(2), ended.of(2).get("why"), w.position("R")),
+         (1, "held", "not-from-here", None), "where there is no position")
+    test("is empty" in w.ask("status", "--held")[1], "status says what is wrong")
+    same(w.sync([put("a", "A"), record("P0", since=None)]).rc, 0, "null says nothing")
+    ended = w.sync([put("b", "B"), record("P1", since="")])
+    same((ended.rc, ended.of(2).get("why"), w.position("R")), (1, "not-from-here", "P0"),
+         "where there is one, it stays")
+    same(w.touched("R"), {"b"}, "and what the lines changed counts as changed")
+    ended = w.sync([put("c", "C"), record("P2", since="", complete=True)])
+    same((ended.rc, w.position("R"), {p for _, p in w.documents()}), (1, "P0", {"a", "b", "c"}),
+         "a complete listing is from nothing: it is judged by what it would delete")
+    same(ended.of(2).get("why"), "too-many-deletes", "here too much")
+    ended = w.sync([put("a", "A"), put("c", "C"), record("P2", since="", complete=True)])
+    same((ended.rc, w.position("R"), {p for _, p in w.documents()}), (0, "P2", {"a", "c"}),
+         "and otherwise counts")
+
+
 def since_a_held_record(w):
     stored(w, a="A", b="B")
     refuse(w, "poison")
@@ -1460,7 +1481,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_killed_while_deleting, complete_supersedes_failures, complete_deletes_doubt,
          complete_leaves_what_has_no_content, complete_in_a_namespace,
          complete_counts_earlier_lines, complete_after_a_difference, complete_not_from_here, complete_behind_a_held_record,
-         complete_skipped_documents, since_the_position, since_a_held_record,
+         complete_skipped_documents, since_the_position, since_nothing, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
          retry_rounds, retries_come_first_in_order, retry_as_it_was_read, retry_without_a_folder,

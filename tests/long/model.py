@@ -102,7 +102,7 @@ def random_lines(rng, names, most):
 
 def random_record(rng, repo, names, style):
     names[0] += 1
-    since = "bogus" if rng.random() < 0.03 else style[repo]
+    since = rng.choice(("bogus", "nothing")) if rng.random() < 0.05 else style[repo]
     return ["record", repo, "c%d" % names[0], since, rng.random() < 0.06]
 
 
@@ -357,13 +357,15 @@ class Model:
             position, held = self.position(repo), self.held(repo)
             if mode == "bogus":
                 since = "nowhere"
+            elif mode == "nothing":
+                since = ""
             elif mode == "none" and repo not in complete:
                 since = None
             elif mode == "held" and held:
                 since = held
             else:
                 since = before.get(repo, position)
-            if mode != "bogus":
+            if since != "nowhere" and (since != "" or line[4]):
                 before[repo] = name
             out.append(["resolved", repo, name, since, line[4]])
         return out
@@ -465,7 +467,8 @@ class Model:
         does not say what it continues continues the last one, of this input or that is known."""
         repo, since, complete = lines[at].repo, lines[at].since, lines[at].complete
         base = since or before or self.closed.get(repo) or self.nowhere()
-        if since == "nowhere" or base in self.trees and self.trees[base] is None:
+        if since == "nowhere" or since == "" and not complete or \
+                base in self.trees and self.trees[base] is None:
             return None
         tree = {} if base is None or complete else dict(self.trees[base])
         first = 0

@@ -488,6 +488,10 @@ static void test_changeset(void)
 	ok(is_bad(ERR_BAD_COMMIT, "a b"), "a blank in a commit");
 	parse("{\"new_changeset\":{\"commit\":\"a\",\"since\":\"$x\"}}");
 	ok(is_bad(ERR_BAD_COMMIT, "$x"), "a bad since");
+	parse("{\"new_changeset\":{\"commit\":\"a\",\"since\":\"\"}}");
+	ok(c.kind == CHANGE_CHANGESET && is(c.since, ""), "an empty since says something: from nothing");
+	parse("{\"new_changeset\":{\"commit\":\"a\",\"since\":null}}");
+	ok(c.kind == CHANGE_CHANGESET && c.since == NULL, "null does not");
 	parse("{\"new_changeset\":{\"commit\":7}}");
 	ok(is_bad(ERR_BAD_FIELD, "commit"), "a commit of a wrong type");
 	parse("{\"new_changeset\":{\"commit\":\"a\",\"complete\":1}}");

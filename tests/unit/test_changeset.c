@@ -98,11 +98,11 @@ static void doubt(const char *repo, const char *name, bool on)
 
 /* A record stands on line ord and is decided as the pipeline does: "advance", "held N" or
  * "not-from-here". */
-static const char *record(const char *repo, uint32_t ord, const char *commit, const char *since)
+static const char *decide(const char *repo, uint32_t ord, const char *commit, const char *since, bool complete)
 {
 	static char text[40];
 	struct record r = { .repo = repo, .at = here(ord), .number = ord, .commit = commit, .since = since,
-		.changeset = "{}" };
+		.changeset = "{}", .complete = complete };
 	uint64_t waiting;
 
 	switch (changeset_judge(state, &r, &waiting)) {
@@ -124,8 +124,12 @@ static const char *record(const char *repo, uint32_t ord, const char *commit, co
 }
 
 #define want_record(repo, ord, commit, since, want, ...)                                            \
+	want_decision(repo, ord, commit, since, false, want, __VA_ARGS__)
+#define want_complete(repo, ord, commit, since, want, ...)                                          \
+	want_decision(repo, ord, commit, since, true, want, __VA_ARGS__)
+#define want_decision(repo, ord, commit, since, complete, want, ...)                                \
 	do {                                                                                       \
-		const char *got_ = record(repo, ord, commit, since);                               \
+		const char *got_ = decide(repo, ord, commit, since, complete);                     \
 		ok(strcmp(got_, want) == 0, __VA_ARGS__);                                          \
 		if (strcmp(got_, want) != 0)                                                       \
 			printf("# got %s, want %s\n", got_, want);                                 \
@@ -217,11 +221,15 @@ static void test_since(void)
 	ok(holds("A", "c1") && state_repo(state, "A")->held_why == HELD_NOT_FROM_HERE, "it stays held");
 	ok(!changeset_release(state, "A") && at("A", ""), "such a record is never released");
 	want_record("A", 2, "c2", "c1", "not-from-here", "nor is it where another may begin");
-	want_record("A", 3, "c3", "", "advance", "an empty since is none; the record is replaced");
+	want_record("A", 3, "c3", "", "not-from-here", "an empty since is from nothing: who knows what else there is");
+	want_complete("A", 3, "c3", "", "advance", "unless the listing is complete; the record is replaced");
 	ok(at("A", "c3") && holds("A", ""), "nothing is held");
 	want_record("A", 4, "c4", "c3", "advance", "since the position");
 	want_record("A", 5, "c5", "c3", "not-from-here", "since the one before it");
 	want_record("A", 6, "c6", "c4", "advance", "since the position again, with nothing in between");
+	want_record("A", 7, "c7", "", "not-from-here", "an empty since where there is a position");
+	ok(at("A", "c6"), "which stays");
+	want_record("A", 8, "c8", NULL, "advance", "what does not say since when is believed");
 }
 
 /* The lines before a record that is not from here changed documents; no record has closed that. */
@@ -607,7 +615,7 @@ static void feed(int from, uint32_t *ord, bool with_record, bool failing)
 
 		snprintf(commit, sizeof(commit), "c%d", tip);
 		snprintf(since, sizeof(since), "c%d", from);
-		record("A", ++*ord, commit, since);
+		decide("A", ++*ord, commit, since, false);
 	}
 }
 
@@ -624,7 +632,7 @@ static void test_stories(void)
 		tip = 1;
 		memset(stored, 0, sizeof(stored));
 		memset(truth, 0, sizeof(truth));
-		record("A", ++ord, "c1", NULL);
+		decide("A", ++ord, "c1", NULL, false);
 		for (int step = 0; step < 30; step++) {
 			struct repo_state *rs = state_repo(state, "A");
 			int position = commit_number(rs->commit), held = commit_number(rs->held_commit);
