@@ -117,17 +117,17 @@ static int find_key(struct connection *c, const struct key_source *from, bool in
 	return status;
 }
 
-/* Headers of the user's, such as the key of a vectoriser's provider. */
-static int find_headers(struct connection *c, const struct options *o)
+/* Headers of the user's, such as the key of a vectoriser's provider.  what: for a message. */
+static int find_headers(struct connection *c, const char **file, const char *credential, const char *what,
+			bool insecure_http)
 {
-	const char **file = o->store_header_files;
 	const char *own = c->store.driver->key_header;
 
 	do {
-		if (secret_headers(&c->more, file != NULL ? *file++ : NULL, "linesync-store-headers", own) != 0)
+		if (secret_headers(&c->more, file != NULL ? *file++ : NULL, credential, own) != 0)
 			return 77;
 	} while (file != NULL && *file != NULL);
-	return c->more != NULL ? check_clear(c, "the headers of --store-header-file", o->insecure_http) : 0;
+	return c->more != NULL ? check_clear(c, what, insecure_http) : 0;
 }
 
 /* NULL-terminated; the array is the caller's. */
@@ -172,7 +172,8 @@ int connection_open(struct connection *c, const struct options *o)
 	int status = find_key(c, &from, o->insecure_http);
 
 	if (status == 0)
-		status = find_headers(c, o);
+		status = find_headers(c, o->store_header_files, "linesync-store-headers",
+				      "the headers of --store-header-file", o->insecure_http);
 	return status != 0 ? status : open_http(c, o->timeout_ms, o->connections, o->cacert, NULL);
 }
 
@@ -191,6 +192,9 @@ int embedder_open(struct connection *c, const char *url, const char *model, cons
 	c->store.driver = &drv_openai;
 	c->store.model = xstrdup(model);
 	status = find_key(c, &from, o->insecure_http);
+	if (status == 0)
+		status = find_headers(c, o->embed_header_files, "linesync-embed-headers",
+				      "the headers of --embed-header-file", o->insecure_http);
 	if (status != 0)
 		return status;
 	return open_http(c, o->embed_timeout_ms, o->embed_connections, o->cacert, beside);

@@ -13,7 +13,7 @@ struct connection {
 	struct store store;
 	struct http *http;	/* NULL until it is open */
 	char *header;		/* owned; carries the key */
-	char **more;		/* owned; --store-header-file: also sent with each request */
+	char **more;		/* owned; --store-header-file, --embed-header-file: also sent with each request */
 };
 
 /* Whether a store is named, by --store or a variable. */

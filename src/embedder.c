@@ -110,10 +110,27 @@ int embedder_check_store(const struct options *o, const struct driver *d)
 	return 78;
 }
 
+/* Before anything else repeats it. */
+static int check_url(const char *url)
+{
+	struct store_url u;
+	char *why = NULL;
+
+	if (store_url_parse_embedder(&u, url, &why) == 0) {
+		store_url_release(&u);
+		return 0;
+	}
+	log_err("--embed: %s", why);
+	free(why);
+	return 64;
+}
+
 int embedder_check_options(const struct options *o)
 {
 	size_t dimension;
 
+	if (o->embed != NULL && is_url(o->embed) && check_url(o->embed) != 0)
+		return 64;
 	if (o->embed != NULL && !is_url(o->embed) && !is_store(o->embed) &&
 	    parse_hash(o->embed, &dimension) != 0) {
 		log_err("--embed '%s' is not known; there are 'hash', 'hash:DIM' with DIM from %d to %d, "
@@ -126,14 +143,29 @@ int embedder_check_options(const struct options *o)
 
 /* ---- to the state and back ---- */
 
+/* The server's address as it is kept: in one spelling, and without a key. */
+static char *canonical_url(const struct embedder *e)
+{
+	struct store_url u;
+	char *why, *url;
+
+	if (store_url_parse_embedder(&u, e->url, &why) != 0) {
+		free(why);
+		return xstrdup("");
+	}
+	url = xstrdup(u.canonical);
+	store_url_release(&u);
+	return url;
+}
+
 /* What the name does not say, as JSON. */
 static void write_how(struct buf *b, const struct embedder *e)
 {
-	autofree char *chunks = chunking_name(&e->chunking);
+	autofree char *chunks = chunking_name(&e->chunking), *url = canonical_url(e);
 	bool first = true;
 
 	buf_addc(b, '{');
-	json_member_str(b, &first, "url", e->url, strlen(e->url));
+	json_member_str(b, &first, "url", url, strlen(url));
 	json_member_str(b, &first, "model", e->model, strlen(e->model));
 	json_member_str(b, &first, "prefix", e->prefix, strlen(e->prefix));
 	json_name(b, &first, "path");

@@ -154,6 +154,8 @@ static const struct row rows[] = {
 	TEXT("embed-key-file", 0, KIND_FILE, WHERE, embed_key_file, "FILE", "LINESYNC_EMBED_KEY_FILE",
 	     SYNC | CHECK | SEARCH,
 	     "the key for the embedding server; others must not be able to read it"),
+	TEXT("embed-header-file", 0, KIND_LIST, WHERE, embed_header_files, "FILE", "LINESYNC_EMBED_HEADER_FILE",
+	     SYNC | CHECK | SEARCH, "'Name: value' lines to send with each request to the embedding server"),
 	TEXT("cacert", 0, KIND_FILE, WHERE, cacert, "FILE", "LINESYNC_CACERT", STORED,
 	     "certificates to trust, in PEM form"),
 	FLAG("insecure-http", 0, WHERE, insecure_http, "LINESYNC_INSECURE_HTTP", STORED,
@@ -864,6 +866,7 @@ void options_release(struct options *o)
 {
 	list_free(o->exclude);
 	list_free(o->store_header_files);
+	list_free(o->embed_header_files);
 	free(o->args);
 	memset(o, 0, sizeof(*o));
 }

@@ -26,6 +26,7 @@ struct options {
 	const char *state_dir;		/* --state-dir, or NULL */
 	const char *api_key_file;	/* --api-key-file */
 	const char **store_header_files;	/* --store-header-file, repeatable; as exclude */
+	const char **embed_header_files;	/* --embed-header-file: the same */
 	const char *cacert;		/* --cacert */
 	bool insecure_http, no_create;
 

@@ -1,5 +1,6 @@
 /* What Chroma means where no tenant and database are named (the only store with a path). */
 #define CHROMA_DEFAULTS "/default_tenant/default_database"
+#define CHROMA_API "/api/v2"	/* where its API begins, behind a prefix */
 #define EMBEDDINGS "/v1/embeddings"	/* where a URL does not say otherwise */
 
 /* The canonical form names a store in its checkpoint file: two spellings of one address must meet
@@ -50,9 +51,16 @@ static int check_bytes(const char *s, char **why)
 	if (slashes && memchr(slashes + 2, '@', strcspn(slashes + 2, "/?#")))
 		return refuse(why, xstrdup("the URL holds a user name; give a key in a "
 					   "file or in the environment"));
-	if (strpbrk(s, "?#"))
-		return refuse(why, xasprintf("URL '%s' holds a query or fragment; it ends "
-					     "after host, port and path", s));
+	if (strchr(s, '#'))
+		return refuse(why, xstrdup("the URL holds a fragment ('#'), which is never sent"));
+	return 0;
+}
+
+/* The query may be a key: it is not repeated. */
+static int no_query(const char *s, char **why)
+{
+	if (strchr(s, '?'))
+		return refuse(why, xstrdup("a store's URL has no query ('?')"));
 	return 0;
 }
 
@@ -194,9 +202,45 @@ static int parse_rest(struct store_url *u, struct host *h, const char *authority
 	return 0;
 }
 
+/* Where whole segments of path are those of part, the first time; NULL: nowhere. */
+static char *find_segments(char *path, const char *part)
+{
+	size_t n = strlen(part);
+
+	for (char *p = path; (p = strstr(p, part)); p++)
+		if (p[n] == '\0' || p[n] == '/')
+			return p;
+	return NULL;
+}
+
+/* PREFIX/api/v2[/TENANT/DATABASE], [/TENANT/DATABASE]: the prefix goes to base.  *canonical: how the whole
+ * path is written, which is owned. */
+static int split_chroma(struct store_url *u, int segments, char **canonical, char **why)
+{
+	char *api = find_segments(u->path, CHROMA_API), *given = u->path;
+	const char *rest = api ? api + strlen(CHROMA_API) : given;
+	autofree char *prefix = xmemdup0(given, api ? (size_t)(api - given) : 0), *base = NULL;
+	bool defaults = *rest == '\0' || strcmp(rest, CHROMA_DEFAULTS) == 0, marked;
+
+	for (const char *p = given; p < rest; p++)
+		segments -= *p == '/';
+	if (segments != 0 && segments != 2)
+		return refuse(why, xasprintf("Chroma's URL ends after the port or with /TENANT/DATABASE, not with "
+					     "'%s'; behind a path of a proxy, write '/PATH" CHROMA_API
+					     "' before these", rest));
+	base = u->base;
+	u->path = xstrdup(rest);
+	u->base = xasprintf("%s%s", base, prefix);
+	marked = *prefix || strcmp(rest, CHROMA_API) == 0;	/* these could be tenant and database */
+	*canonical = xasprintf("%s%s%s", prefix, marked ? CHROMA_API : "", defaults ? "" : rest);
+	free(given);
+	return 0;
+}
+
 static int parse_store(struct store_url *u, struct host *h, const char *s, char **why)
 {
 	const char *colon = strchr(s, ':'), *authority;
+	autofree char *path = NULL;
 	uint64_t port;
 	int segments;
 
@@ -206,17 +250,15 @@ static int parse_store(struct store_url *u, struct host *h, const char *s, char 
 					     "chroma:http://localhost:8000", s));
 	u->driver = xmemdup0(s, (size_t)(colon - s));
 	lower(u->driver);
-	if (parse_rest(u, h, authority, &segments, &port, why) < 0)
+	if (no_query(s, why) < 0 || parse_rest(u, h, authority, &segments, &port, why) < 0)
 		return -1;
 	if (segments != 0 && strcmp(u->driver, "chroma") != 0)
 		return refuse(why, xasprintf("a %s's URL ends after the port, not with '%s'", u->driver,
 					     u->path));
-	if (segments != 0 && segments != 2)
-		return refuse(why, xasprintf("a store's URL ends after the port or with "
-					     "/TENANT/DATABASE, not with '%s'", u->path));
+	if (segments != 0 && split_chroma(u, segments, &path, why) < 0)
+		return -1;
 	u->canonical = xasprintf("%s:%s://%s:%u%s", u->driver, u->tls ? "https" : "http",
-				 h->canonical, (unsigned)port,
-				 strcmp(u->path, CHROMA_DEFAULTS) == 0 ? "" : u->path);
+				 h->canonical, (unsigned)port, path ? path : "");
 	return 0;
 }
 
@@ -249,24 +291,94 @@ static char *shortest(const struct store_url *u)
 	return xstrdup(u->path);
 }
 
+/* Whether a parameter of this name carries a key, by what such parameters are called. */
+static bool names_secret(const char *name)
+{
+	static const char *const parts[] = { "key", "token", "secret", "passw", "credential", "signature", "auth" };
+	static const char *const wholes[] = { "sig", "code", "pwd" };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (strcasestr(name, parts[i]))
+			return true;
+	for (size_t i = 0; i < sizeof(wholes) / sizeof(wholes[0]); i++)
+		if (!strcasecmp(name, wholes[i]))
+			return true;
+	return false;
+}
+
+/* Appends a query, '+', '=' and '&' as they are (they have meanings), what need not be escaped unescaped,
+ * and what must be escaped.  0, or -1 if it is not well formed. */
+static int add_query(struct buf *out, const char *s)
+{
+	static const char plain[] = "!$&'()*+,;=:@/?-._~";
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s, read;
+		bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+		if (c == '%') {
+			if (!s[1] || !s[2] || hex_decode(&read, s + 1, 1) < 0 || read < 0x20 || read == 0x7f)
+				return -1;
+			percent_encode(out, &read, 1);
+			s += 2;
+		} else if (alnum || strchr(plain, c)) {
+			buf_addc(out, (char)c);
+		} else {
+			percent_encode(out, s, 1);
+		}
+	}
+	return 0;
+}
+
+/* NULL for none.  What is kept in a state and shown must be no key. */
+static int parse_query(char **query, const char *s, char **why)
+{
+	auto_buf struct buf out = BUF_INIT;
+	size_t n, name;
+
+	*query = NULL;
+	if (!*s)
+		return 0;
+	if (add_query(&out, s) < 0)
+		return refuse(why, xstrdup("the URL's query is not well formed"));
+	for (const char *p = out.data; *p; p += n + (p[n] == '&')) {
+		autofree char *text = NULL;
+
+		n = strcspn(p, "&");
+		name = strcspn(p, "&=");
+		text = xmemdup0(p, name);
+		if (names_secret(text))
+			return refuse(why, xasprintf("'%s' in the URL's query looks like a key, which would be kept and "
+						     "shown; servers take one in a header, too: --embed-key-file, "
+						     "--embed-header-file", text));
+	}
+	*query = buf_detach(&out);
+	return 0;
+}
+
 static int parse_embedder(struct store_url *u, struct host *h, const char *s, char **why)
 {
-	const char *authority = scheme_end(s, &u->tls);
-	autofree char *given = NULL, *path = NULL;
+	autofree char *before = xmemdup0(s, strcspn(s, "?")), *query = NULL;
+	autofree char *given = NULL, *whole = NULL, *path = NULL;
+	const char *authority = scheme_end(before, &u->tls), *asked;
 	int segments;
 	uint64_t port;
 
 	if (!authority)
 		return refuse(why, xasprintf("'%s' is no URL of an embedding server, as is "
-					     "http://localhost:8080", s));
+					     "http://localhost:8080", before));
 	u->driver = xstrdup("openai");
-	if (parse_rest(u, h, authority, &segments, &port, why) < 0)
+	if (parse_query(&query, s + strlen(before) + (s[strlen(before)] == '?'), why) < 0 ||
+	    parse_rest(u, h, authority, &segments, &port, why) < 0)
 		return -1;
 	given = u->path;
 	u->path = endpoint(given);
 	path = shortest(u);
-	u->canonical = xasprintf("%s://%s:%u%s", u->tls ? "https" : "http", h->canonical,
-				 (unsigned)port, path);
+	asked = query ? "?" : "";
+	u->canonical = xasprintf("%s://%s:%u%s%s%s", u->tls ? "https" : "http", h->canonical,
+				 (unsigned)port, path, asked, query ? query : "");
+	whole = u->path;
+	u->path = xasprintf("%s%s%s", whole, asked, query ? query : "");
 	return 0;
 }
 

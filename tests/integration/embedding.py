@@ -1024,7 +1024,39 @@ def chunks_named_anew(w):
          "the state keeps it")
 
 
-TESTS = [placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
+def as_azure(w):
+    """A path of one's own with a query behind it, and a key in a header that is not Authorization."""
+    w.add_embedder()
+    w.embedder.moved = ("/openai/deployments/small/embeddings", "/v1/embeddings")
+    at, seen = w.embed_url(), []
+    w.embedder.on_request = lambda _n, call: seen.append((*call.query.get("api-version", ""), call.headers.get("api-key"),
+                                                          call.headers.get("authorization")))
+    header = os.path.join(w.dir, "header")
+    with open(os.open(header, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        f.write("api-key: canary-of-azure\n")
+    w.options[w.options.index("--embed") + 1] = at + "/openai/deployments/small/embeddings?api-version=2024-02-01"
+    lines = words_of_path(5)
+    ended = w.sync(lines, "--embed-header-file", header)
+    same((ended.rc, misplaced(w), w.embedder.violations), (0, [], []), "stored")
+    same(set(seen), {("2024-02-01", "canary-of-azure", None)}, "each request has the query and the header")
+    same([h for e in w.store.log for h in e["headers"] if h == "api-key"], [], "the store gets neither")
+    del w.options[w.options.index("--embed"):]
+    w.env["LINESYNC_EMBED_HEADER_FILE"] = header
+    seen.clear()
+    ended = w.sync([*lines, put("more", "more")])
+    same((ended.rc, ended.status(6), set(seen)), (0, "completed", {("2024-02-01", "canary-of-azure", None)}),
+         "the state keeps the address with its query")
+    same(w.ask("search", "more")[0], 0, "for search, too")
+    with open(w.state, "rb") as f:
+        test(b"canary" not in f.read(), "and not the header")
+    for spelt in ("?api-version=1&api-key=canary", "?code=canary", "?%6bey=canary"):
+        ended = w.sync(lines, "--embed", at + spelt, "--state", w.state + ".2")
+        same((ended.rc, ended.results, "canary" in ended.err, os.path.exists(w.state + ".2")), (64, [], False, False),
+             "a key in the query is refused, and not repeated")
+        test("--embed-header-file" in ended.err, "it says what to do", ended.err)
+
+
+TESTS = [as_azure, placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
          alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
          stopped, no_such_model, keys, paid_once, store_away, refused_by_store,
          killed_while_embedding, terminated_while_embedding, later_line, same_again,

@@ -1214,6 +1214,30 @@ def databases(w):
         same(w.sync([], "--store", base + path).rc, 64, "'%s' is no address: 64" % path)
 
 
+def behind_a_path(w):
+    """A proxy in front serves Chroma's /api/v2 below a path of its own."""
+    base = w.env["LINESYNC_STORE"]
+    w.store.moved = ("/vectors/one/api/v2/", "/api/v2/")
+    with w.store.lock:
+        w.store.tenants.add("ten")
+        w.store.databases["ten", "base"] = str(uuid.uuid4())
+    w.env["LINESYNC_STORE"] = base + "/vectors/one/api/v2"
+    some = lines(4)
+    same((w.sync(some).rc, stored(w, some), len(w.store.violations)), (0, True, 0), "stored")
+    same([w.ask(*words.split())[0] for words in ("check", "search text", "retry")], [0, 0, 64], "other commands, too")
+    ended = w.sync(some, "--store", base.replace("127.0.0.1", "LocalHost") +
+                   "/vectors/%6fne/api/v2/default_tenant/default_database/")
+    same((ended.rc, ended.statuses(1)), (0, ["skipped:unchanged"]), "another spelling of it is the same store")
+    ended = w.sync(some, "--store", base)
+    same((ended.rc, "belongs" in ended.err), (78, True), "without the path it is another one")
+    ended = w.sync(some, "--store", base, "--state", w.state + ".2")
+    same((ended.rc, "no Chroma with API v2" in ended.err), (78, True), "where none answers: 78")
+    ended = w.sync(some, "--store", base + "/vectors/one/api/v2/ten/base", "--state", w.state + ".3")
+    same((ended.rc, sorted(k[:2] for k in w.store.by_name)),
+         (0, [("default_tenant", "default_database"), ("ten", "base")]), "with tenant and database")
+    w.store.undescribed.clear()    # by the requests without the path
+
+
 def names(w):
     for name in ("Code.v2", "a-b_c", "0" * 512, "x..y"):
         ended = w.sync([put("a", "A")], "--collection", name, "--state", w.state + str(len(name)))
@@ -1233,7 +1257,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
          partly_lost, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
-         proxies, tls, databases, names]
+         proxies, tls, databases, behind_a_path, names]
 
 
 if __name__ == "__main__":

@@ -234,6 +234,7 @@ class Store:
     instead = {"status", "refuse_objects", "raw", "hang"}    # deeds that do not do what is asked for
     max_body = 1 << 40         # bytes; a longer request is answered with 413
     contract_name = None       # the file with its description
+    moved = None               # (path, path): what begins with the first is served as the second, nothing else
 
     def empty(self):
         """Drops what it holds."""
@@ -271,6 +272,13 @@ class Store:
         """Forgets what a SIGKILL takes from it."""
 
     # ---- the same for all ----
+
+    def found_behind(self, target):
+        """What a proxy in front, if there is one, makes of a request's target."""
+        if not self.moved:
+            return target
+        seen, meant = self.moved
+        return meant + target[len(seen):] if target.startswith(seen) else "/not-here" + target
 
     def __init__(self, contract, token):
         self.lock = threading.RLock()
@@ -528,7 +536,7 @@ class Connection:
         if target.startswith("/_mock/"):
             self.send(method, control(self.server, method, target, body or b""))
             return keep
-        call = store.call_class(method, target, headers, body or b"")
+        call = store.call_class(method, store.found_behind(target), headers, body or b"")
         call.life, call.begun = life, begun
         # a real one closes where it refuses a request before it has seen all of it
         call.read_early = len(call.body) <= min(at_once, 8192)

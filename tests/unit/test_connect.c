@@ -177,6 +177,43 @@ static void test_headers(void)
 	unlink(first);
 }
 
+static void test_embed_headers(void)
+{
+	char first[64], second[64];
+	const char *files[] = { first, second, NULL };
+
+	put(first, "first", "api-key: k\n");
+	put(second, "second", "X-A: a\n");
+	o.embed_header_files = files;
+	ok(try("https://h/openai/deployments/d/embeddings?api-version=1", NULL, NULL) == 0 && !c.header && c.more &&
+	   !strcmp(c.more[0], "api-key: k") && !strcmp(c.more[1], "X-A: a") && !c.more[2] && c.http &&
+	   !strcmp(c.store.url.path, "/openai/deployments/d/embeddings?api-version=1"), "an embedding server's headers");
+	ok(try_store("https://h") == 0 && !c.more, "which are not the store's");
+	setenv("OPENAI_API_KEY", "key", 1);
+	ok(try("https://h", NULL, NULL) == 0 && !strcmp(c.header, "Authorization: Bearer key") && c.more, "beside its key");
+	unsetenv("OPENAI_API_KEY");
+	ok(try("http://h", NULL, NULL) == 77 && !c.http, "not in clear to another machine");
+	ok(try("http://127.0.0.1:1", NULL, NULL) == 0, "but to this one");
+	o.insecure_http = true;
+	ok(try("http://h", NULL, NULL) == 0, "or with --insecure-http");
+	o.insecure_http = false;
+	put(second, "second", "authorization: Bearer x\n");
+	ok(try("https://h", NULL, NULL) == 77 && !c.http, "not what carries the key");
+	put(second, "second", "X-A: a\n");
+	chmod(second, 0640);
+	ok(try("https://h", NULL, NULL) == 77 && !c.http, "a file that others can read");
+	unlink(second);
+	ok(try("https://h", NULL, NULL) == 77, "a file that is not there");
+	o.embed_header_files = NULL;
+	put(second, "linesync-embed-headers", "X-C: c\n");
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	ok(try("https://h", NULL, NULL) == 0 && c.more && !strcmp(c.more[0], "X-C: c") && !c.more[1], "a credential");
+	unsetenv("CREDENTIALS_DIRECTORY");
+	ok(try("http://h", NULL, NULL) == 0 && !c.more, "without any there is nothing to hide");
+	unlink(second);
+	unlink(first);
+}
+
 int main(void)
 {
 	static const char *const variables[] = { "CREDENTIALS_DIRECTORY", "LINESYNC_API_KEY", "CHROMA_TOKEN",
@@ -191,6 +228,7 @@ int main(void)
 	test_keys();
 	test_clear_text();
 	test_headers();
+	test_embed_headers();
 	connection_release(&c);
 	rmdir(dir);
 	return tap_done();

@@ -93,7 +93,8 @@ static void test_another_version(void)
 /* Of the chunking nothing is named. */
 #define PLAIN .chunk_lines = -1, .chunk_overlap = -1, .chunk_bytes = -1
 #define URL "http://localhost:8080"
-#define MOVED "https://elsewhere/v1"
+#define MOVED "https://Elsewhere/v1/?api-version=1"
+#define KEPT "https://elsewhere:443?api-version=1"	/* in one spelling, query and all */
 #define HOW "{\"url\":\"" URL "\",\"model\":\"m\",\"prefix\":\"p: \",\"path\":true,\"query_prefix\":\"q: \"," \
 	    "\"query_model\":\"qm\",\"chunks\":\"lines=0,overlap=0,bytes=1500\"}"
 #define NAME "url:m:8 path prefix=p: "
@@ -147,6 +148,10 @@ static void test_server_chosen(void)
 	is_settled(&o, 0, &store, 64, "", "a model, and no server");
 	o = (struct options){ PLAIN, .embed_query_model = "m" };
 	is_settled(&o, 0, &store, 64, "", "a model for questions, and no server");
+	o = (struct options){ PLAIN, .embed = URL "?key=x" };
+	is_settled(&o, 8, &store, 64, "", "a key in its address");
+	o = (struct options){ PLAIN, .embed = "http://h:0" };
+	is_settled(&o, 8, &store, 64, "", "no address");
 	o = (struct options){ PLAIN, .embed = "hash", .embed_model = "m" };
 	is_settled(&o, 0, &store, 64, "", "a model for hash");
 	o = (struct options){ PLAIN, .embed = "store", .embed_path = true };
@@ -194,7 +199,7 @@ static void test_what_the_state_keeps(void)
 	ok(!embedder_decide(&e, state, &store, &o, 0), "nothing is to be decided");
 	embedder_release(&e);
 	o = (struct options){ PLAIN };
-	ok(settled(&e, &o, 8, &store) == 0 && strcmp(e.url, MOVED) == 0 &&
+	ok(settled(&e, &o, 8, &store) == 0 && strcmp(e.url, KEPT) == 0 &&
 	   strcmp(e.query_prefix, "other: ") == 0 && strcmp(e.query_model, "qm") == 0 &&
 	   strcmp(e.prefix, "p: ") == 0 && e.path && strcmp(state_head(state)->embedder, NAME) == 0,
 	   "and is kept there");

@@ -36,6 +36,23 @@ static const struct {
 	  "chroma:http://h:8000/my%20t/d%C3%A9", false, false },
 	{ "chroma:http://h:8000/a@b/\xc3\xa9", "chroma", "http://h:8000", "/a%40b/%C3%A9",
 	  "chroma:http://h:8000/a%40b/%C3%A9", false, false },
+	{ "chroma:http://h:8000/default_tenant/default_database", "chroma", "http://h:8000",
+	  "/default_tenant/default_database", "chroma:http://h:8000", false, false },
+	/* behind a path */
+	{ "chroma:https://h/vectors/api/v2", "chroma", "https://h:443/vectors", "",
+	  "chroma:https://h:443/vectors/api/v2", false, true },
+	{ "chroma:https://h/a/%62%20c/api/v2/t/d/", "chroma", "https://h:443/a/b%20c", "/t/d",
+	  "chroma:https://h:443/a/b%20c/api/v2/t/d", false, true },
+	{ "chroma:http://127.0.0.1:1/p/%61pi/v2/default_tenant/default_database", "chroma", "http://127.0.0.1:1/p",
+	  "/default_tenant/default_database", "chroma:http://localhost:1/p/api/v2", true, false },
+	{ "chroma:http://h:1/api/v2/", "chroma", "http://h:1", "", "chroma:http://h:1", false, false },
+	{ "chroma:http://h:1/api/v2/t/d", "chroma", "http://h:1", "/t/d", "chroma:http://h:1/t/d", false, false },
+	{ "chroma:http://h:1/api/v2/api/v2", "chroma", "http://h:1", "/api/v2", "chroma:http://h:1/api/v2/api/v2",
+	  false, false },
+	{ "chroma:http://h:1/p/api/v2/api/v2", "chroma", "http://h:1/p", "/api/v2",
+	  "chroma:http://h:1/p/api/v2/api/v2", false, false },
+	{ "chroma:http://h:1/xapi/v2", "chroma", "http://h:1", "/xapi/v2", "chroma:http://h:1/xapi/v2", false, false },
+	{ "chroma:http://h:1/api/v20", "chroma", "http://h:1", "/api/v20", "chroma:http://h:1/api/v20", false, false },
 };
 
 static const struct {
@@ -66,10 +83,15 @@ static const struct {
 	{ "chroma:http://h:+80", "port" },
 	{ "chroma:http://u@h:80", "user name" },
 	{ "chroma:http://u:hunter2@h:80/t/d", "user name" },
-	{ "chroma:http://h:80?x=1", "query" },
-	{ "chroma:http://h:80/t/d#x", "query" },
+	{ "chroma:http://h:80?key=hunter2", "query" },
+	{ "chroma:http://h:80/t/d#x", "fragment" },
 	{ "chroma:http://h:80/t", "TENANT" },
 	{ "chroma:http://h:80/t/d/e", "TENANT" },
+	{ "chroma:http://h:80/p", "/api/v2" },
+	{ "chroma:http://h:80/p/api/v2/t", "TENANT" },
+	{ "chroma:http://h:80/p/api/v2/t/d/e", "TENANT" },
+	{ "chroma:http://h:80/api/v2/tenants/t/databases/d", "TENANT" },
+	{ "weaviate:http://h:80/p/api/v2", "a weaviate's URL ends after the port" },
 	{ "chroma:http://h:80/t//d", "path" },
 	{ "chroma:http://h:80/../d", "path" },
 	{ "chroma:http://h:80/t/%2e", "path" },
@@ -124,7 +146,7 @@ static void test_bad(size_t i)
 	int r = store_url_parse(&u, bad[i].in, &why);
 
 	ok(r == -1 && why && strstr(why, bad[i].says), "refused: %zu, for '%s'", i, bad[i].says);
-	ok(why && !strstr(why, "hunter2"), "no password in the message");
+	ok(why && !strstr(why, "hunter2"), "no secret in the message");
 	if (r == 0)
 		store_url_release(&u);
 	free(why);
@@ -153,6 +175,17 @@ static const struct {
 	{ "http://h/embeddings/v1", "http://h:80", "/embeddings/v1/embeddings",
 	  "http://h:80/embeddings/v1/embeddings", false },
 	{ "http://h/xv1", "http://h:80", "/xv1/v1/embeddings", "http://h:80/xv1", false },
+	/* Azure's form, and other queries */
+	{ "https://x.openai.azure.com/openai/deployments/d/embeddings?api-version=2024-02-01",
+	  "https://x.openai.azure.com:443", "/openai/deployments/d/embeddings?api-version=2024-02-01",
+	  "https://x.openai.azure.com:443/openai/deployments/d/embeddings?api-version=2024-02-01", false },
+	{ "https://H/v1/?a=b/embeddings", "https://h:443", "/v1/embeddings?a=b/embeddings",
+	  "https://h:443?a=b/embeddings", false },
+	{ "http://127.0.0.1:1?a=%7e%c3%a9+\xc3\xa9\"&b&&=", "http://127.0.0.1:1",
+	  "/v1/embeddings?a=~%C3%A9+%C3%A9%22&b&&=", "http://localhost:1?a=~%C3%A9+%C3%A9%22&b&&=", true },
+	{ "http://h/embeddings?", "http://h:80", "/embeddings", "http://h:80/embeddings", false },
+	{ "http://h/v1?mo=%26%3D%2B?", "http://h:80", "/v1/embeddings?mo=%26%3D%2B?",
+	  "http://h:80?mo=%26%3D%2B?", false },
 };
 
 static const struct {
@@ -161,7 +194,13 @@ static const struct {
 	{ "", "http://localhost:8080" }, { "hash", "http://localhost:8080" },
 	{ "openai:http://h", "http://localhost:8080" }, { "ftp://h", "http://localhost:8080" },
 	{ "http://", "host" }, { "http://h:0", "port" }, { "http://u:hunter2@h/v1", "user name" },
-	{ "http://h/v1?key=1", "query" }, { "http://h/a//b", "path" }, { "http://h/../v1", "path" },
+	{ "http://h/v1?key=hunter2", "'key' in the URL's query looks like a key" },
+	{ "http://h/v1?a=b&Api_KEY=hunter2", "Api_KEY" }, { "http://h/v1?%6bey=hunter2", "'key'" },
+	{ "http://h/v1?access_token=hunter2", "--embed-header-file" }, { "http://h/v1?SIG=hunter2", "SIG" },
+	{ "http://h/v1?code=hunter2", "code" }, { "http://h/v1?a=%4", "well formed" },
+	{ "http://h/v1?a=%zzhunter2", "well formed" }, { "http://h/v1?a=%0dX", "well formed" },
+	{ "http://h/v1#x", "fragment" }, { "http://u:hunter2@h/v1?a=b", "user name" },
+	{ "http://h/v1?a=b c", "blanks" }, { "hash?a=hunter2", "http://localhost:8080" }, { "http://h/a//b", "path" }, { "http://h/../v1", "path" },
 	{ "http://h/a b", "blanks" },
 };
 
