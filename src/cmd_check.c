@@ -20,6 +20,7 @@
 #include "json.h"
 #include "lock.h"
 #include "log.h"
+#include "show.h"
 #include "statefile.h"
 #include "text.h"
 
@@ -442,7 +443,7 @@ static void print_json(const struct check *k, int status)
 		add_finding(&json, &k->findings[i], names[i]);
 	}
 	buf_adds(&json, "]}\n");
-	fwrite(json.data, 1, json.len, stdout);
+	show_json_text(stdout, &json);
 }
 
 static int print(struct check *k)

@@ -377,8 +377,7 @@ static int export(struct export *e, const struct options *o)
 		mark_records(e);
 		failure_records(e);
 	}
-	if (e->json.len > 0)
-		fwrite(e->json.data, 1, e->json.len, stdout);
+	show_json_text(stdout, &e->json);
 	buf_release(&e->json);
 	run_names_release(&e->names);
 	return status;

@@ -62,7 +62,7 @@ static void print_json(const struct hit *h, bool ours)
 	else
 		json_member_cstr(&json, &first, "text", NULL);
 	buf_adds(&json, "}\n");
-	fwrite(json.data, 1, json.len, stdout);
+	show_json_text(stdout, &json);
 }
 
 /* One line of a text, indented; its tabs become blanks, because code is full of them. */

@@ -228,7 +228,7 @@ void status_flush(struct buf *json)
 {
 	if (json->len < FLUSH_BYTES)
 		return;
-	fwrite(json->data, 1, json->len, stdout);
+	show_json_text(stdout, json);
 	buf_reset(json);
 }
 
@@ -666,7 +666,7 @@ static void show_json(struct look *l)
 			buf_adds(&json, "null");
 	}
 	buf_adds(&json, "}\n");
-	fwrite(json.data, 1, json.len, stdout);
+	show_json_text(stdout, &json);
 }
 
 /* ---- the command ---- */

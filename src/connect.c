@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "blank.h"
 #include "cleanup.h"
 #include "connect.h"
 #include "log.h"
@@ -162,6 +163,7 @@ static int open_http(struct connection *c, uint64_t timeout_ms, uint64_t connect
 		.connections = connections ? (int)connections : d->connections,
 	};
 
+	blank_know_proxies();
 	c->http = beside != NULL ? http_beside(beside, &ho) : http_new(&ho);
 	return c->http != NULL ? 0 : 78;
 }

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "blank.h"
 #include "decimal.h"
 #include "driver_json.h"
 #include "json.h"
 #include "text.h"
+
+#define WORDS_MAX 400	/* bytes of a server's words that are looked at; fewer are kept */
 
 void cleanup_json(json_object **o)
 {
@@ -93,11 +96,16 @@ void ask_verdict(struct ask *a, const struct verdict *v)
 
 void verdict_say(struct verdict *v, const char *fmt, ...)
 {
-	char s[1024];	/* longer than any text that is kept */
+	autofree char *s = NULL;
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
-	vsnprintf(s, sizeof(s), fmt, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	s = xcalloc((size_t)(n > 0 ? n : 0) + 1, 1);
+	va_start(ap, fmt);
+	vsnprintf(s, (size_t)(n > 0 ? n : 0) + 1, fmt, ap);
 	va_end(ap);
 	reply_text(v->text, sizeof(v->text), s, strlen(s));
 }
@@ -144,12 +152,16 @@ const char *answer_string(json_object *o, const char *const *names)
 	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
 }
 
-/* A page from a proxy is many lines: runs of blanks and controls become one blank. */
+/* A page from a proxy is many lines: runs of blanks and controls become one blank.  Secrets are taken out
+ * before it is cut: of half a secret nobody would know what it was. */
 static char *squeeze(const char *p, size_t n)
 {
-	auto_buf struct buf out = BUF_INIT;
+	auto_buf struct buf clean = BUF_INIT, out = BUF_INIT;
 
-	for (size_t i = 0; i < n && out.len < 400; i++)
+	blank_text(&clean, p, n < HTTP_ERROR_TEXT ? n : HTTP_ERROR_TEXT);
+	p = clean.data;
+	n = clean.len;
+	for (size_t i = 0; i < n && out.len < WORDS_MAX; i++)
 		if ((unsigned char)p[i] > 0x20)
 			buf_addc(&out, p[i]);
 		else if (out.len && out.data[out.len - 1] != ' ')

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "alloc.h"
+#include "blank.h"
 #include "buf.h"
 #include "cleanup.h"
 #include "driver.h"
@@ -662,9 +663,13 @@ static void judge_status(struct verdict *v, const struct store *s, const struct 
 /* The cause is what a message of Go's ends with. */
 static void say_end(struct verdict *v, const char *first, const char *text)
 {
-	size_t n = strlen(text), room = sizeof(v->text) - 8 - strlen(first);
-	const char *p = n > room ? text + n - room : text;
+	size_t room = sizeof(v->text) - 8 - strlen(first);
+	auto_buf struct buf clean = BUF_INIT;
+	const char *p;
 
+	blank_text(&clean, text, strlen(text));	/* what is cut in two is not found any more */
+	text = clean.len ? clean.data : "";
+	p = clean.len > room ? text + clean.len - room : text;
 	while (p > text && ((unsigned char)*p & 0xc0) == 0x80)
 		p++;
 	verdict_say(v, "%s%s%s", first, p > text ? "..." : "", p);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "blank.h"
 #include "clock.h"
 #include "http.h"
 #include "log.h"
@@ -72,10 +73,11 @@ void reply_release(struct reply *r)
 
 void reply_text(char *out, size_t size, const void *p, size_t n)
 {
-	auto_buf struct buf b = BUF_INIT;
+	auto_buf struct buf b = BUF_INIT, clean = BUF_INIT;
 	size_t len;
 
-	text_printable(&b, p, n, size - 4);	/* room for its "..." */
+	blank_text(&clean, p, n);
+	text_printable(&b, clean.data, clean.len, size - 4);	/* room for its "..." */
 	len = b.len;
 	if (len >= size)
 		for (len = size - 1; len && ((unsigned char)b.data[len] & 0xc0) == 0x80; len--)

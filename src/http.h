@@ -69,7 +69,8 @@ struct reply {
 	uint64_t sent_bytes, got_bytes;	/* bodies */
 };
 void reply_release(struct reply *r);
-/* n bytes from outside into out[size], printable, NUL-terminated, cut to fit at a whole character. */
+/* n bytes from outside into out[size], without the secrets that are known (blank.h), printable,
+ * NUL-terminated, cut to fit at a whole character.  Every text of a server's goes through here. */
 void reply_text(char *out, size_t size, const void *p, size_t n);
 
 /* Exchanges *body, empty, with the memory of a body that has been sent, if any: for the next one, or to give

@@ -575,14 +575,22 @@ bool json_str_is(const char *written, size_t size, const char *s, size_t n)
 
 void json_printed(struct buf *out, const char *value)
 {
-	for (const unsigned char *p = (const unsigned char *)value; *p != '\0'; p++) {
-		if (*p == 0x7f || (*p == 0xc2 && p[1] < 0xa0)) {
-			p += *p == 0xc2;
-			buf_addf(out, "\\u%04x", *p);
-		} else {
-			buf_addc(out, (char)*p);
-		}
+	const char *run = value, *p = value, *end = value + strlen(value);
+	size_t len;
+
+	for (; p < end; p += len) {
+		uint32_t c = text_code_point(p, (size_t)(end - p), &len);
+
+		if (c < 0x7f || !text_acts(c))
+			continue;
+		buf_add(out, run, (size_t)(p - run));
+		run = p + len;
+		if (c >= 0x10000)
+			buf_addf(out, "\\u%04x\\u%04x", 0xd7c0 + (unsigned)(c >> 10), 0xdc00 + (unsigned)(c & 0x3ff));
+		else
+			buf_addf(out, "\\u%04x", (unsigned)c);
 	}
+	buf_add(out, run, (size_t)(end - run));
 }
 
 void json_cstr(struct buf *out, const char *s)

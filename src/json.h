@@ -44,7 +44,7 @@ void json_cstr(struct buf *out, const char *s);		/* s NULL: null */
 size_t json_str_size(const char *s, size_t n);		/* what json_str() appends; s is valid UTF-8 */
 /* True if that is, between its quotes, exactly the `size` bytes at written. */
 bool json_str_is(const char *written, size_t size, const char *s, size_t n);
-/* Appends a value that json_check() has passed as it is, but for what json_str() escapes. */
+/* Appends JSON that json_check() would pass as it is, but with what a terminal might act on escaped. */
 void json_printed(struct buf *out, const char *value);
 
 /* Appends name as a member: a comma unless *first (which it clears), the quoted name and a colon.

@@ -1,8 +1,8 @@
 /* log: one line a message on standard error, "linesync: error: what failed".
  *
  * Word it: what failed first, lower case, subject in single quotes, no full stop, and what to do
- * next after a semicolon where there is something to do.  Bytes below 0x20, 0x7f and anything that
- * is not valid UTF-8 are printed as \xNN, so that nothing from outside reaches a terminal raw.
+ * next after a semicolon where there is something to do.  What a terminal might act on (text.h) is printed
+ * as \xNN, so that nothing from outside reaches it raw.
  * While a progress bar is drawn (log_bar_hook), it is cleared before a message. */
 #ifndef LINESYNC_LOG_H
 #define LINESYNC_LOG_H

@@ -72,7 +72,7 @@ static void add_changeset(struct buf *out, bool *first, const struct result *r)
 	buf_addc(out, '}');
 }
 
-void result_write(struct buf *out, const struct result *r)
+static void write_plain(struct buf *out, const struct result *r)
 {
 	bool first = true;
 
@@ -93,4 +93,12 @@ void result_write(struct buf *out, const struct result *r)
 	if (r->retried)
 		json_member_bool(out, &first, "retried", true);
 	buf_adds(out, "}\n");
+}
+
+void result_write(struct buf *out, const struct result *r)
+{
+	auto_buf struct buf line = BUF_INIT;
+
+	write_plain(&line, r);
+	json_printed(out, line.data);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "blank.h"
 #include "cleanup.h"
 #include "log.h"
 #include "secret.h"
@@ -77,6 +78,7 @@ static int take(char **out, int fd, const char *path)
 		log_err("key file '%s' holds control characters; it must be one line", path);
 	else {
 		*out = xmemdup0(p, n);
+		blank_know(*out);
 		r = 0;
 	}
 end:
@@ -153,6 +155,7 @@ static int from_environment(char **out, const char *const *names)
 		if (!printable(s, strlen(s)))
 			return log_err("the key in $%s holds control characters", *names);
 		*out = xstrdup(s);
+		blank_know(*out);
 		return 0;
 	}
 	return 0;
@@ -217,6 +220,7 @@ static void headers_add(char ***list, char *header)
 static const char *take_header(char ***list, const char *line, size_t n, const char *own)
 {
 	size_t name = name_length(line, n), at = name + 1;
+	char *header;
 
 	if (strspn(line, " ") >= n)
 		return NULL;
@@ -227,14 +231,17 @@ static const char *take_header(char ***list, const char *line, size_t n, const c
 	if (is_reserved(line, name))
 		return "names a header that linesync sets itself";
 	if (own && is_name(line, name, own))
-		return "names the header that carries the store's key; give that by --api-key-file";
+		return "names the header that carries the key, which has a file of its own (--api-key-file, "
+		       "--embed-key-file)";
 	while (at < n && line[at] == ' ')
 		at++;
 	while (n > at && line[n - 1] == ' ')
 		n--;
 	if (at == n)
 		return "names a header without a value";
-	headers_add(list, xasprintf("%.*s: %.*s", (int)name, line, (int)(n - at), line + at));
+	header = xasprintf("%.*s: %.*s", (int)name, line, (int)(n - at), line + at);
+	blank_know_header(header);
+	headers_add(list, header);
 	return NULL;
 }
 

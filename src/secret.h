@@ -1,4 +1,5 @@
-/* secret: keys and headers from files and the environment, never from options. */
+/* secret: keys and headers from files and the environment, never from options.  What is found is known from
+ * then on as what no text may repeat (blank.h). */
 #ifndef LINESYNC_SECRET_H
 #define LINESYNC_SECRET_H
 

@@ -8,6 +8,7 @@
 
 #include "alloc.h"
 #include "cleanup.h"
+#include "json.h"
 #include "text.h"
 
 #include "show.h"
@@ -174,21 +175,28 @@ void show_path(struct buf *out, const char *path)
 		return;
 	}
 	buf_addc(out, '"');
-	for (; *path != '\0'; path++) {
-		unsigned char c = (unsigned char)*path;
+	for (size_t len, left = strlen(path); left > 0; path += len, left -= len) {
+		uint32_t c = text_code_point(path, left, &len);
 
-		if (named_escape(c) != NULL) {
-			buf_adds(out, named_escape(c));
-		} else if (c == 0xc2 && ((unsigned char)path[1] & 0xe0) == 0x80) {	/* U+0080 to U+009F */
-			add_octal(out, c);
-			add_octal(out, (unsigned char)*++path);
-		} else if (c < 0x20 || c == 0x7f) {
-			add_octal(out, c);
-		} else {
-			buf_addc(out, *path);
-		}
+		if (named_escape((unsigned char)*path) != NULL)
+			buf_adds(out, named_escape((unsigned char)*path));
+		else if (text_acts(c))
+			for (size_t i = 0; i < len; i++)
+				add_octal(out, (unsigned char)path[i]);
+		else
+			buf_add(out, path, len);
 	}
 	buf_addc(out, '"');
+}
+
+void show_json_text(FILE *f, const struct buf *json)
+{
+	auto_buf struct buf out = BUF_INIT;
+
+	if (json->len == 0)
+		return;
+	json_printed(&out, json->data);
+	fwrite(out.data, 1, out.len, f);
 }
 
 void show_path_line(FILE *f, const char *path, bool nul)

@@ -34,9 +34,12 @@ void show_bytes(struct buf *out, uint64_t n);
 void show_word(struct buf *out, const char *s);
 
 /* Appends a path (UTF-8) for a list with one on each line: as it is, or as git with core.quotePath=off
- * quotes it where it holds control characters, quotes or backslashes. */
+ * quotes it where it holds quotes, backslashes or what a terminal might act on. */
 void show_path(struct buf *out, const char *path);
 /* Prints it so with a newline; with nul as it is, with a NUL. */
 void show_path_line(FILE *f, const char *path, bool nul);
+
+/* Prints JSON so that a terminal acts on nothing in it; a program reads the same. */
+void show_json_text(FILE *f, const struct buf *json);
 
 #endif

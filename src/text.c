@@ -397,25 +397,64 @@ static void add_escaped(struct buf *out, const unsigned char *p, size_t n)
 	}
 }
 
+uint32_t text_code_point(const char *p, size_t n, size_t *len)
+{
+	static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	const unsigned char *s = (const unsigned char *)p;
+	uint32_t c;
+
+	*len = utf8_sequence(s, n);
+	if (*len == 0) {
+		*len = 1;
+		return UINT32_MAX;
+	}
+	c = s[0] & first_bits[*len];
+	for (size_t i = 1; i < *len; i++)
+		c = c << 6 | (s[i] & 0x3f);
+	return c;
+}
+
+/* Unicode 15: the controls (Cc), the separators of lines and paragraphs, and of the format characters (Cf)
+ * and what else is to be ignored those that order, hide or mark others.  In ascending order. */
+bool text_acts(uint32_t c)
+{
+	static const uint32_t ranges[][2] = {
+		{ 0x00, 0x1f }, { 0x7f, 0x9f },
+		{ 0xad, 0xad },		/* soft hyphen */
+		{ 0x61c, 0x61c },	/* Arabic letter mark */
+		{ 0x180e, 0x180e },	/* Mongolian vowel separator */
+		{ 0x200b, 0x200b },	/* zero width space */
+		{ 0x200e, 0x200f },	/* left-to-right and right-to-left mark */
+		{ 0x2028, 0x202e },	/* separators; embeddings and overrides */
+		{ 0x2060, 0x206f },	/* word joiner, invisible operators; isolates; deprecated ones */
+		{ 0xfeff, 0xfeff },	/* byte order mark */
+		{ 0xfff9, 0xfffb },	/* annotations */
+		{ 0xe0000, 0xe007f },	/* tags */
+		{ UINT32_MAX, UINT32_MAX },
+	};
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]) && c >= ranges[i][0]; i++)
+		if (c <= ranges[i][1])
+			return true;
+	return false;
+}
+
 void text_printable(struct buf *out, const void *p, size_t n, size_t max)
 {
-	const unsigned char *s = p;
+	const char *s = p;
 	size_t i, len;
 
 	for (i = 0; i < n; i += len) {
-		len = utf8_sequence(s + i, n - i);
-		if (i + (len > 0 ? len : 1) > max) {
+		uint32_t c = text_code_point(s + i, n - i, &len);
+
+		if (i + len > max) {
 			buf_add(out, "...", 3);
 			return;
 		}
-		if (len == 0) {
-			len = 1;
-			add_escaped(out, s + i, 1);
-		} else if (s[i] < 0x20 || s[i] == 0x7f || (s[i] == 0xc2 && s[i + 1] < 0xa0)) {
-			add_escaped(out, s + i, len);
-		} else {
+		if (text_acts(c))
+			add_escaped(out, (const unsigned char *)s + i, len);
+		else
 			buf_add(out, s + i, len);
-		}
 	}
 }
 

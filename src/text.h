@@ -41,7 +41,14 @@ int parse_uint(uint64_t *out, const char *s, uint64_t min, uint64_t max);
 int parse_bytes(uint64_t *out, const char *s, uint64_t min, uint64_t max);
 int parse_duration_ms(uint64_t *out, const char *s, uint64_t unit_ms, uint64_t max_ms);
 
-/* Appends p with what a terminal might act on (below 0x20, 0x7f, C1 controls, invalid UTF-8) as
+/* The code point at p, n > 0 bytes, and in *len its length; invalid UTF-8 is UINT32_MAX, of length 1. */
+uint32_t text_code_point(const char *p, size_t n, size_t *len);
+/* Whether a terminal might act on a code point rather than show it: below 0x20, 0x7f, C1 controls, what
+ * turns the direction of others, separates lines, or is not seen at all; UINT32_MAX too.  Not the two
+ * joiners of zero width, without which Persian, Hindi and emoji cannot be written. */
+bool text_acts(uint32_t c);
+
+/* Appends p with what a terminal might act on as
  * \xNN, at most max bytes of p, with "..." where it was cut (never inside a UTF-8 sequence). */
 void text_printable(struct buf *out, const void *p, size_t n, size_t max);
 

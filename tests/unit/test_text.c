@@ -258,6 +258,7 @@ static void test_printable(void)
 		{ "a\xc3\xbc", 3, "a\xc3\xbc" },
 		{ "abc", 0, "..." },
 		{ "", 0, "" },
+		{ "a\xe2\x80\xae" "b", 3, "a..." },
 	};
 	size_t i;
 
@@ -268,6 +269,52 @@ static void test_printable(void)
 		text_printable(&b, cases[i].text, strlen(cases[i].text), cases[i].max);
 		ok(is(&b, cases[i].want), "printable case %zu", i);
 	}
+}
+
+static size_t encode(char out[4], uint32_t c)
+{
+	size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	for (size_t i = len - 1; i > 0; i--, c >>= 6)
+		out[i] = (char)(0x80 | (c & 0x3f));
+	out[0] = (char)(len == 1 ? c : (0xf00U >> len & 0xff) | c);
+	return len;
+}
+
+/* What Unicode calls Bidi_Control, and others that are not seen; and what looks like them and is. */
+static void test_acts(void)
+{
+	static const uint32_t act[] = {
+		0, 0x1b, 0x1f, 0x7f, 0x80, 0x9b, 0x9f, 0xad, 0x61c, 0x180e, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029,
+		0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2060, 0x2064, 0x2066, 0x2067, 0x2068, 0x2069, 0x206f,
+		0xfeff, 0xfff9, 0xfffb, 0xe0001, 0xe0041, 0xe007f,
+	};
+	static const uint32_t show[] = {
+		0x20, 0x7e, 0xa0, 0xac, 0xae, 0xe9, 0x61b, 0x61d, 0x180d, 0x200a, 0x200c, 0x200d, 0x2010, 0x2027,
+		0x202f, 0x205f, 0x2070, 0x4e2d, 0xfefe, 0xff00, 0xfff8, 0xfffc, 0xfffd, 0x1f600, 0xdffff, 0xe0080,
+		0x10ffff,
+	};
+	char s[4];
+	size_t bad = 0, len, n;
+
+	for (size_t i = 0; i < sizeof(act) / sizeof(act[0]); i++) {
+		auto_buf struct buf b = BUF_INIT;
+
+		n = encode(s, act[i]);
+		text_printable(&b, s, n, 100);
+		bad += text_code_point(s, n, &len) != act[i] || len != n || !text_acts(act[i]) || b.len != 4 * n ||
+		       memcmp(b.data, "\\x", 2) != 0;
+	}
+	ok(!bad, "what a terminal might act on is shown as codes");
+	for (size_t i = 0; i < sizeof(show) / sizeof(show[0]); i++) {
+		auto_buf struct buf b = BUF_INIT;
+
+		n = encode(s, show[i]);
+		text_printable(&b, s, n, 100);
+		bad += text_code_point(s, n, &len) != show[i] || len != n || text_acts(show[i]) || b.len != n;
+	}
+	ok(!bad, "the rest as it is");
+	ok(text_code_point("\xe2\x80", 2, &len) == UINT32_MAX && len == 1 && text_acts(UINT32_MAX), "what is cut is no text");
 }
 
 static void test_lines(void)
@@ -374,6 +421,7 @@ int main(void)
 	test_numbers();
 	test_units();
 	test_printable();
+	test_acts();
 	test_lines();
 	test_start();
 	test_glob();
