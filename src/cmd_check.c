@@ -220,6 +220,7 @@ static void read_all(struct state *s)
 	static const char kinds[] = "dm";
 	struct failure_walk at = { 0 };
 	struct failure f = { 0 };
+	struct run_state r = { 0 };
 
 	for (size_t i = 0; kinds[i] != '\0'; i++) {
 		struct walk w = { 0 };
@@ -231,12 +232,9 @@ static void read_all(struct state *s)
 	while (state_failure_next(s, &at, &f))
 		;
 	failure_walk_release(&at);
-	for (uint32_t i = 1; i < state_head(s)->next_run; i++) {
-		struct run_state r;
-
-		state_run_get(s, i, &r);
-		run_release(&r);
-	}
+	while (state_run_above(s, r.number, &r))
+		;
+	run_release(&r);
 }
 
 static uint64_t count_repos(struct state *s)

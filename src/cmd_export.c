@@ -93,7 +93,7 @@ static void state_record(struct export *e)
 static bool is_running(struct export *e, struct run_state *r)
 {
 	autofree char *holder = NULL;
-	uint32_t number = r->number;
+	struct run_state now;
 
 	if (r->status != RUN_RUNNING)
 		return false;
@@ -101,26 +101,26 @@ static bool is_running(struct export *e, struct run_state *r)
 	if (status_works_on(holder, r))
 		return true;
 	state_refresh(e->s);
-	run_release(r);
-	state_run_get(e->s, number, r);
+	if (state_run_get(e->s, r->number, &now) == 0) {
+		run_release(r);
+		*r = now;
+	}
 	return false;
 }
 
 static void run_records(struct export *e)
 {
-	for (uint32_t i = 1; i < state_head(e->s)->next_run && can_go_on(); i++) {
-		struct run_state r;
+	struct run_state r = { 0 };
 
-		if (state_run_get(e->s, i, &r) == 0) {
-			bool running = is_running(e, &r);
+	while (can_go_on() && state_run_above(e->s, r.number, &r)) {
+		bool running = is_running(e, &r);
 
-			begin(e, "run");
-			status_json_run(&e->json, &e->first, &r, running);
-			status_json_text(&e->json, &e->first, "settings", r.settings);
-			end(e);
-		}
-		run_release(&r);
+		begin(e, "run");
+		status_json_run(&e->json, &e->first, &r, running);
+		status_json_text(&e->json, &e->first, "settings", r.settings);
+		end(e);
 	}
+	run_release(&r);
 }
 
 static void changeset(struct export *e, const char *name, const char *record)

@@ -213,20 +213,16 @@ void run_names_release(struct run_names *n)
 
 uint32_t command_run_number(struct state *s, const char *name)
 {
-	uint32_t next = state_head(s)->next_run;
+	struct run_state r = { .number = UINT32_MAX };
 	uint64_t number;
 
 	if (parse_uint(&number, name, 1, UINT32_MAX) == 0)
-		return number < next ? (uint32_t)number : 0;
-	for (uint32_t i = next; i-- > 1;) {
-		struct run_state r;
-		bool match = state_run_get(s, i, &r) == 0 && strcmp(r.id, name) == 0;
-
-		run_release(&r);
-		if (match)
-			return i;
-	}
-	return 0;
+		return number < state_head(s)->next_run ? (uint32_t)number : 0;
+	while (state_run_below(s, r.number, &r) && strcmp(r.id, name) != 0)
+		;
+	number = r.number;
+	run_release(&r);
+	return (uint32_t)number;
 }
 
 bool command_has_repo(struct state *s, const char *repo)
@@ -244,11 +240,6 @@ bool command_has_repo(struct state *s, const char *repo)
 
 int command_last_run(struct state *s, struct run_state *r)
 {
-	for (uint32_t i = state_head(s)->next_run; i-- > 1;) {
-		if (state_run_get(s, i, r) == 0)
-			return 0;
-		run_release(r);
-	}
 	memset(r, 0, sizeof(*r));
-	return -1;
+	return state_run_below(s, UINT32_MAX, r) ? 0 : -1;
 }

@@ -51,16 +51,17 @@ static uint64_t count_unknown(struct look *l)
 	return n;
 }
 
-static void look_at_run(struct look *l, uint32_t number, bool *unknown)
+/* Of those that did not end so, all were kept: a clean run drops older ones, never itself. */
+static int64_t last_clean(struct state *s)
 {
-	struct run_state r;
+	struct run_state r = { .number = UINT32_MAX };
+	int64_t end_s = 0;
 
-	if (state_run_get(l->s, number, &r) == 0) {
-		*unknown |= r.unknown_failures > 0;
-		if (r.status == RUN_COMPLETED && r.end_s > l->clean_s)
-			l->clean_s = r.end_s;
-	}
+	while (end_s == 0 && state_run_below(s, r.number, &r))
+		if (r.status == RUN_COMPLETED)
+			end_s = r.end_s;
 	run_release(&r);
+	return end_s;
 }
 
 /* The run that was asked for, or the newest. */
@@ -90,12 +91,9 @@ bool status_works_on(const char *holder, const struct run_state *r)
 
 static void look_once(struct look *l)
 {
-	bool unknown = false;
-
-	for (uint32_t i = 1, end = state_head(l->s)->next_run; i < end; i++)
-		look_at_run(l, i, &unknown);
+	l->clean_s = last_clean(l->s);
 	count_repos(l);
-	if (unknown)
+	if (state_failure_unknown(l->s))
 		l->failed += count_unknown(l);
 	find_run(l);
 	state_locked(state_path(l->s), &l->holder);
@@ -405,19 +403,15 @@ static void show_runs(struct look *l)
 	static const char *const heads[] = { "NUMBER", "RUN", "STATUS", "STARTED", "TOOK", "COMPLETED",
 					     "SKIPPED", "FAILED", "SUPERSEDED", "HELD", "INPUT" };
 	struct table t = { .columns = 11, .right = "rlllrrrrrrl" };
-	uint32_t end = state_head(l->s)->next_run;
+	struct run_state r = { 0 };
 
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 		table_add(&t, heads[i]);
-	for (uint32_t i = 1; i < end; i++) {
+	while (state_run_above(l->s, r.number, &r)) {
 		auto_buf struct buf took = BUF_INIT;
-		struct run_state r;
-		bool running;
+		bool running = l->running && r.number == l->run.number;
 		char start[21];
 
-		if (state_run_get(l->s, i, &r) != 0)
-			continue;
-		running = l->running && r.number == l->run.number;
 		clock_format(r.start_s, start);
 		show_seconds(&took, seconds_of(&r, running));
 		table_addf(&t, "%" PRIu32, r.number);
@@ -428,7 +422,6 @@ static void show_runs(struct look *l)
 		for (int k = STATUS_COMPLETED; k <= STATUS_HELD; k++)
 			table_addf(&t, "%" PRIu64, r.counts[k]);
 		table_add(&t, r.source);
-		run_release(&r);
 	}
 	table_print(stdout, &t, "");
 	if (state_head(l->s)->old_runs > 0)
@@ -448,27 +441,23 @@ struct totals {
 static void add_up(struct look *l, struct totals *sum)
 {
 	const struct head *h = state_head(l->s);
+	struct run_state r = { 0 };
 
 	sum->runs = h->old_runs;
 	memcpy(sum->counts, h->old_counts, sizeof(sum->counts));
 	sum->objects = h->old_objects;
 	sum->requests = h->old_requests;
-	for (uint32_t i = 1; i < h->next_run; i++) {
-		struct run_state r;
+	while (state_run_above(l->s, r.number, &r)) {
+		bool gone = r.status == RUN_RUNNING && !(l->running && r.number == l->run.number);
 
-		if (state_run_get(l->s, i, &r) == 0) {
-			bool gone = r.status == RUN_RUNNING && !(l->running && r.number == l->run.number);
-
-			sum->runs++;
-			sum->by_status[gone ? RUN_INTERRUPTED : r.status]++;
-			for (int k = 0; k < 8; k++)
-				sum->counts[k] += r.counts[k];
-			sum->objects += r.objects;
-			sum->requests += r.requests;
-			if (sum->first_s == 0)
-				sum->first_s = r.start_s;
-		}
-		run_release(&r);
+		sum->runs++;
+		sum->by_status[gone ? RUN_INTERRUPTED : r.status]++;
+		for (int k = 0; k < 8; k++)
+			sum->counts[k] += r.counts[k];
+		sum->objects += r.objects;
+		sum->requests += r.requests;
+		if (sum->first_s == 0)
+			sum->first_s = r.start_s;
 	}
 }
 
@@ -596,21 +585,16 @@ static void json_state(struct buf *json, bool *first, const struct look *l)
 
 static void json_runs(struct look *l, struct buf *json)
 {
-	uint32_t end = state_head(l->s)->next_run;
+	struct run_state r = { 0 };
 	bool any = false;
 
 	buf_addc(json, '[');
-	for (uint32_t i = 1; i < end; i++) {
-		struct run_state r;
-
-		if (state_run_get(l->s, i, &r) == 0) {
-			if (any)
-				buf_addc(json, ',');
-			any = true;
-			json_run(json, &r, l->running && r.number == l->run.number);
-			status_flush(json);
-		}
-		run_release(&r);
+	while (state_run_above(l->s, r.number, &r)) {
+		if (any)
+			buf_addc(json, ',');
+		any = true;
+		json_run(json, &r, l->running && r.number == l->run.number);
+		status_flush(json);
 	}
 	buf_addc(json, ']');
 }

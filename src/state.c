@@ -22,6 +22,7 @@
 #define DROP_CHUNKS 128		/* in one commit: TDB holds what a transaction touches in memory */
 #define PAYLOAD_MAX 65536
 #define PAYLOADS_MAX (512ull << 20)
+#define YOUNG_RUNS 64		/* that are looked at, when old ones are dropped */
 #define REPO_SLOTS 64
 #define REPO_BYTES 1024		/* that a repository's record takes in memory, about */
 
@@ -415,6 +416,39 @@ static char *run_id(int64_t now)
 	return xasprintf("%s-%ld-%04x", compact, (long)getpid(), (unsigned)(clock_random() & 0xffff));
 }
 
+/* The ordered map lists the runs whose records are there, so that nothing looks at those that are gone;
+ * as run 0 it lists that it lists them all.  States that are older than that do not. */
+static bool are_listed(struct state *s)
+{
+	key_run(&s->key, 0);
+	return get(s, &s->key, &s->value);
+}
+
+static void list_run(struct state *s, uint32_t number)
+{
+	key_run(&s->key, number);
+	buf_reset(&s->value);
+	put(s);
+}
+
+static bool is_kept(struct state *s, uint32_t number)
+{
+	size_t n;
+
+	statefile_trim(s->file);
+	return statefile_get(s->file, KIND_RUN, number, 0, &n) != NULL;
+}
+
+static void list_runs(struct state *s)
+{
+	if (are_listed(s))
+		return;
+	for (uint32_t i = 1; i < s->head.next_run; i++)
+		if (is_kept(s, i))
+			list_run(s, i);
+	list_run(s, 0);
+}
+
 static struct run_state *new_run(struct state *s, const char *source, const char *settings)
 {
 	struct run_state *r = &s->run;
@@ -431,6 +465,8 @@ static struct run_state *new_run(struct state *s, const char *source, const char
 	r->source = xstrdup(source);
 	r->settings = xstrdup(settings);
 	r->lines_owner = r->number;
+	list_runs(s);
+	list_run(s, r->number);
 	s->has_run = s->changed = true;
 	return r;
 }
@@ -562,6 +598,54 @@ void state_run_put(struct state *s, const struct run_state *r)
 	s->changed = true;
 }
 
+/* The number of the run that is listed next above `from`, or below it; 0 at the end. */
+static uint32_t listed_run(struct state *s, uint32_t from, bool up)
+{
+	auto_buf struct buf key = BUF_INIT;
+	bool found;
+
+	key_run(&s->key, from);
+	found = up ? tree_next(&s->tree, s->key.data, s->key.len, false, &key, &s->value)
+		   : tree_prev(&s->tree, s->key.data, s->key.len, &key, &s->value);
+	return found && key.len == s->key.len && key.data[0] == 'r' ? key_number(key.data + 1) : 0;
+}
+
+/* The same of a state that does not list them. */
+static uint32_t searched_run(struct state *s, uint32_t from, bool up)
+{
+	uint32_t end = s->head.next_run, i = !up && from > end ? end : from;
+
+	while ((i = up ? i + 1 : i - 1) > 0 && i < end)
+		if (is_kept(s, i))
+			return i;
+	return 0;
+}
+
+static bool run_beside(struct state *s, uint32_t from, bool up, struct run_state *r)
+{
+	uint32_t number;
+	bool torn;
+
+	do {
+		run_release(r);
+		number = are_listed(s) ? listed_run(s, from, up) : searched_run(s, from, up);
+		torn = number != 0 && state_run_get(s, number, r) != 0;
+	} while (reader_again(s));
+	if (torn)
+		statefile_damaged(s->file, "a run is missing");
+	return number != 0;
+}
+
+bool state_run_above(struct state *s, uint32_t number, struct run_state *r)
+{
+	return run_beside(s, number, true, r);
+}
+
+bool state_run_below(struct state *s, uint32_t number, struct run_state *r)
+{
+	return run_beside(s, number, false, r);
+}
+
 static bool failures_of_run(struct state *s, uint32_t run)
 {
 	struct failure_walk at = { .at = { run, 0 }, .started = true };
@@ -573,24 +657,33 @@ static bool failures_of_run(struct state *s, uint32_t run)
 	return found;
 }
 
+static void drop_run(struct state *s, const struct run_state *r)
+{
+	s->head.old_runs++;
+	for (int k = 0; k < 8; k++)
+		s->head.old_counts[k] += r->counts[k];
+	s->head.old_objects += r->objects;
+	s->head.old_requests += r->requests;
+	statefile_del(s->file, KIND_RUN, r->number, 0);
+	key_run(&s->key, r->number);
+	tree_del(&s->tree, s->key.data, s->key.len);
+}
+
+/* The oldest come first, so behind a few that are too young there are no others to drop; more than one,
+ * because the clock may have been wrong for a while. */
 void state_runs_drop(struct state *s, int64_t before_unix_s)
 {
-	for (uint32_t i = 1; i < s->head.next_run; i++) {
-		struct run_state r;
+	struct run_state r = { 0 };
+	int young = 0;
 
-		if (state_run_get(s, i, &r) != 0)
-			continue;
-		if (r.status != RUN_RUNNING && r.number != s->run.number && r.end_s != 0 &&
-		    r.end_s < before_unix_s && !failures_of_run(s, i)) {
-			s->head.old_runs++;
-			for (int k = 0; k < 8; k++)
-				s->head.old_counts[k] += r.counts[k];
-			s->head.old_objects += r.objects;
-			s->head.old_requests += r.requests;
-			statefile_del(s->file, KIND_RUN, i, 0);
-		}
-		run_release(&r);
+	list_runs(s);
+	while (young < YOUNG_RUNS && state_run_above(s, r.number, &r)) {
+		if (r.end_s == 0 || r.end_s >= before_unix_s)
+			young++;
+		else if (r.status != RUN_RUNNING && r.number != s->run.number && !failures_of_run(s, r.number))
+			drop_run(s, &r);
 	}
+	run_release(&r);
 }
 
 uint32_t run_cut(const struct run_state *r, uint32_t run)
@@ -1090,6 +1183,18 @@ bool state_failure_next(struct state *s, struct failure_walk *at, struct failure
 	at->half = (uint8_t)order.data[9];
 	at->repo_known = at->key.data[0] != 'u';
 	return true;
+}
+
+bool state_failure_unknown(struct state *s)
+{
+	auto_buf struct buf prefix = BUF_INIT;
+	struct walk at = { 0 };
+	bool found;
+
+	buf_addc(&prefix, 'u');
+	found = walk_next(s, &at, &prefix);
+	walk_release(&at);
+	return found;
 }
 
 void failure_walk_release(struct failure_walk *at)

@@ -87,6 +87,12 @@ void state_run_end(struct state *s, enum run_status status);
 void state_lines_drop(struct state *s, uint32_t number);
 /* Any run, decoded into *r (the caller releases it): 0, or -1 if there is none. */
 int state_run_get(struct state *s, uint32_t number, struct run_state *r);
+/* The next run above number (0: the first), or below it (UINT32_MAX: the last), whose record is there:
+ * into *r, which is released first.  False, and *r is empty, if there is none.  A walk over all:
+ *	struct run_state r = { 0 };
+ *	while (state_run_above(s, r.number, &r)) */
+bool state_run_above(struct state *s, uint32_t number, struct run_state *r);
+bool state_run_below(struct state *s, uint32_t number, struct run_state *r);
 void state_run_put(struct state *s, const struct run_state *r);	/* one that is not the current */
 /* Drops finished runs that ended before unix_s and that no failure names. */
 void state_runs_drop(struct state *s, int64_t before_unix_s);
@@ -162,6 +168,8 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 		       size_t n);
 bool state_failure_get(struct state *s, const char *repo, const char *path, struct failure *f);
 void state_failure_del(struct state *s, const char *repo, const char *path);
+/* True if a line of no known repository has failed. */
+bool state_failure_unknown(struct state *s);
 /* True if a line of repo after ordinal ord of the current run has failed. */
 bool state_failed_after(struct state *s, const char *repo, uint32_t ord);
 

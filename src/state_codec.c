@@ -583,6 +583,13 @@ void key_line(struct buf *b, char kind, struct place_in_run line)
 	put_be(b, line.ord);
 }
 
+void key_run(struct buf *b, uint32_t run)
+{
+	buf_reset(b);
+	buf_addc(b, 'r');
+	put_be(b, run);
+}
+
 int key_split(const void *key, size_t n, char **repo, char **path)
 {
 	const char *k = key;
@@ -595,14 +602,18 @@ int key_split(const void *key, size_t n, char **repo, char **path)
 	return 0;
 }
 
+uint32_t key_number(const void *p)
+{
+	const uint8_t *b = p;
+
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
 struct place_in_run key_place(const void *p)
 {
 	const uint8_t *b = p;
-	struct place_in_run at;
 
-	at.run = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-	at.ord = (uint32_t)b[4] << 24 | (uint32_t)b[5] << 16 | (uint32_t)b[6] << 8 | b[7];
-	return at;
+	return (struct place_in_run){ key_number(b), key_number(b + 4) };
 }
 
 int place_compare(struct place_in_run a, struct place_in_run b)

@@ -200,9 +200,11 @@ void key_repo(struct buf *b, const char *repo);
 void key_doc(struct buf *b, char kind, const char *repo, const char *path);	/* 'd', 'f', 'm' */
 void key_repo_line(struct buf *b, const char *repo, struct place_in_run line);	/* 'g' */
 void key_line(struct buf *b, char kind, struct place_in_run line);		/* 'u', or a prefix of 'o' */
+void key_run(struct buf *b, uint32_t run);					/* 'r' */
 /* Splits a 'd', 'f' or 'm' key: 0, or -1 if it is malformed.  *repo and *path are owned. */
 int key_split(const void *key, size_t n, char **repo, char **path);
 struct place_in_run key_place(const void *p);	/* 8 bytes of run and ordinal */
+uint32_t key_number(const void *p);		/* 4 of a run */
 
 /* a before b: -1, 0, 1. */
 int place_compare(struct place_in_run a, struct place_in_run b);

@@ -43,7 +43,7 @@ struct value {
 	enum statefile_kind kind;
 	uint32_t a, b;
 	bool dirty, removed;
-	uint8_t *data;			/* owned; NULL: known to be absent */
+	uint8_t *data;			/* owned; NULL: removed */
 	size_t n, cap;
 	size_t on_disk;			/* its size there, as far as known; NOT_ON_DISK */
 };
@@ -495,39 +495,76 @@ bool statefile_is_empty(struct statefile *f)
 	return !found;
 }
 
-static struct value *find(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
-			  bool want_old)
+static struct value *find(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
 {
-	struct value **slot = &f->slots[slot_of(kind, a, b)];
-	struct value *v = *slot;
+	struct value *v = f->slots[slot_of(kind, a, b)];
 
 	while (v != NULL && (v->kind != kind || v->a != a || v->b != b))
 		v = v->chain;
-	if (v == NULL) {
-		v = xcalloc(1, sizeof *v);
-		v->kind = kind;
-		v->a = a;
-		v->b = b;
-		v->on_disk = NOT_ON_DISK;
-		if (want_old)
-			load(f, v);
-		v->chain = *slot;
-		*slot = v;
-		f->held += v->n + sizeof *v;
-	} else {
+	if (v != NULL) {
 		list_remove(f, v);
+		list_push(f, v);
 	}
+	return v;
+}
+
+static struct value *new_value(enum statefile_kind kind, uint32_t a, uint32_t b)
+{
+	struct value *v = xcalloc(1, sizeof *v);
+
+	v->kind = kind;
+	v->a = a;
+	v->b = b;
+	v->on_disk = NOT_ON_DISK;
+	return v;
+}
+
+static void hold(struct statefile *f, struct value *v)
+{
+	struct value **slot = &f->slots[slot_of(v->kind, v->a, v->b)];
+
+	v->chain = *slot;
+	*slot = v;
+	f->held += v->n + sizeof *v;
 	list_push(f, v);
+}
+
+/* What there is, or NULL.  That there is none is not held: it is asked for once, mostly. */
+static struct value *find_or_load(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
+{
+	struct value *v = find(f, kind, a, b);
+
+	if (v != NULL)
+		return v->data != NULL ? v : NULL;
+	v = new_value(kind, a, b);
+	load(f, v);
+	if (v->data == NULL) {
+		free_value(v);
+		return NULL;
+	}
+	hold(f, v);
+	return v;
+}
+
+/* For a new content, whatever there was. */
+static struct value *find_or_make(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
+{
+	struct value *v = find(f, kind, a, b);
+
+	if (v == NULL) {
+		v = new_value(kind, a, b);
+		hold(f, v);
+	}
 	return v;
 }
 
 const uint8_t *statefile_get(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 			     size_t *n)
 {
-	struct value *v = find(f, kind, a, b, true);
+	struct value *v = find_or_load(f, kind, a, b);
 
-	*n = v->n;
-	return v->data;
+	*n = v != NULL ? v->n : 0;
+	return v != NULL ? v->data : NULL;
 }
 
 static void mark_dirty(struct statefile *f, struct value *v)
@@ -548,7 +585,7 @@ static void set_size(struct statefile *f, struct value *v, size_t n)
 void statefile_put(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 		   const void *p, size_t n)
 {
-	struct value *v = find(f, kind, a, b, false);
+	struct value *v = find_or_make(f, kind, a, b);
 
 	if (v->data == NULL || v->cap < n + 1) {
 		v->cap = n + n / 4 + 1;
@@ -563,17 +600,18 @@ void statefile_put(struct statefile *f, enum statefile_kind kind, uint32_t a, ui
 uint8_t *statefile_edit(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 			size_t *n)
 {
-	struct value *v = find(f, kind, a, b, true);
+	struct value *v = find_or_load(f, kind, a, b);
 
-	*n = v->n;
-	if (v->data != NULL)
-		mark_dirty(f, v);
+	*n = v != NULL ? v->n : 0;
+	if (v == NULL)
+		return NULL;
+	mark_dirty(f, v);
 	return v->data;
 }
 
 void statefile_del(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
 {
-	struct value *v = find(f, kind, a, b, false);
+	struct value *v = find_or_make(f, kind, a, b);
 
 	free(v->data);
 	v->data = NULL;
@@ -622,10 +660,13 @@ static _Noreturn void commit_failed(struct statefile *f, const char *step, int e
 
 static void all_clean(struct statefile *f)
 {
-	for (struct value *v = f->oldest; v != NULL; v = v->newer) {
+	for (struct value *v = f->oldest, *next; v != NULL; v = next) {
+		next = v->newer;
 		if (v->dirty)
-			v->on_disk = v->removed ? NOT_ON_DISK : v->n;
-		v->dirty = v->removed = false;
+			v->on_disk = v->n;
+		v->dirty = false;
+		if (v->removed)
+			forget(f, v);
 	}
 	f->dirty = 0;
 }
@@ -893,7 +934,10 @@ void statefile_refresh(struct statefile *f)
 
 void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
 {
-	forget(f, find(f, kind, a, b, false));
+	struct value *v = find(f, kind, a, b);
+
+	if (v != NULL)
+		forget(f, v);
 }
 
 uint64_t statefile_commits(const struct statefile *f)

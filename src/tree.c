@@ -480,6 +480,15 @@ bool tree_del(struct tree *t, const void *key, size_t klen)
 	return true;
 }
 
+/* From the key before it in its page to the entry's own. */
+static void make_whole(struct tree *t, const struct entry *e, struct buf *key)
+{
+	if (e->shared > key->len)
+		statefile_damaged(t->file, "a page does not parse");
+	key->len = e->shared;
+	buf_add(key, e->suffix, e->suffix_len);
+}
+
 /* The first entry of the page that is above `after`, whole, or false if the page has none. */
 static bool next_in_page(struct tree *t, const uint8_t *p, size_t n, const uint8_t *after, size_t alen,
 			 bool or_equal, struct buf *key, struct buf *val)
@@ -492,10 +501,7 @@ static bool next_in_page(struct tree *t, const uint8_t *p, size_t n, const uint8
 		int c;
 
 		next_entry(t, p, n, at, &e);
-		if (e.shared > key->len)
-			statefile_damaged(t->file, "a page does not parse");
-		key->len = e.shared;
-		buf_add(key, e.suffix, e.suffix_len);
+		make_whole(t, &e, key);
 		common = key->len < alen ? key->len : alen;
 		c = common ? memcmp(key->data, after, common) : 0;
 		if (c == 0)
@@ -536,4 +542,65 @@ bool tree_next(struct tree *t, const void *after, size_t alen, bool or_equal, st
 		return false;
 	statefile_trim(t->file);
 	return next_below(t, t->root, after, alen, or_equal, key, val, 0);
+}
+
+/* The last entry of the page that is below `before`, whole, or false if the page has none. */
+static bool prev_in_page(struct tree *t, const uint8_t *p, size_t n, const uint8_t *before, size_t blen,
+			 struct buf *key, struct buf *val)
+{
+	struct place pl;
+	struct entry e;
+
+	key->len = 0;
+	locate(t, p, n, before, blen, &pl);
+	if (!pl.has_before)
+		return false;
+	for (size_t at = 1; at <= pl.before.at; at = e.end) {
+		next_entry(t, p, n, at, &e);
+		make_whole(t, &e, key);
+	}
+	buf_reset(val);
+	buf_add(val, e.val, e.val_len);
+	return true;
+}
+
+/* Where the entry before the one at `at` stands; 0 if that is the first. */
+static size_t entry_before(struct tree *t, const uint8_t *p, size_t n, size_t at)
+{
+	size_t before = 0;
+	struct entry e;
+
+	for (size_t i = 1; i < at; i = e.end) {
+		next_entry(t, p, n, i, &e);
+		before = i;
+	}
+	return before;
+}
+
+static bool prev_below(struct tree *t, uint32_t no, const uint8_t *before, size_t blen, struct buf *key,
+		       struct buf *val, int depth)
+{
+	size_t n, at;
+	const uint8_t *p = page(t, no, &n);
+	struct entry e;
+
+	if (p[0] == LEAF)
+		return prev_in_page(t, p, n, before, blen, key, val);
+	if (depth >= MAX_HEIGHT)
+		statefile_damaged(t->file, "the tree is too deep");
+	step_down(t, p, n, before, blen, &at);
+	for (; at != 0; at = entry_before(t, p, n, at)) {
+		next_entry(t, p, n, at, &e);
+		if (prev_below(t, child_of(t, &e), before, blen, key, val, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+bool tree_prev(struct tree *t, const void *before, size_t blen, struct buf *key, struct buf *val)
+{
+	if (t->root == 0)
+		return false;
+	statefile_trim(t->file);
+	return prev_below(t, t->root, before, blen, key, val, 0);
 }

@@ -41,6 +41,8 @@ bool tree_del(struct tree *t, const void *key, size_t klen);	/* true if it was t
  * into *val.  False at the end. */
 bool tree_next(struct tree *t, const void *after, size_t alen, bool or_equal, struct buf *key,
 	       struct buf *val);
+/* The same downwards: the greatest key below `before`. */
+bool tree_prev(struct tree *t, const void *before, size_t blen, struct buf *key, struct buf *val);
 
 /* Checks one page's bytes without following it: 0, or -1 if it is malformed.  Pure, for fuzzing. */
 int tree_check_page(const uint8_t *p, size_t n);

@@ -426,6 +426,8 @@ def check_head(w, values, tables):
     same((head["present"], head["marks"]), (sum(d["flags"] & 1 for d in docs), len(tables["map"]["m"])),
          "what the head counts")
     same(head["payload_bytes"], sum(len(v) for (k, _, _), v in values.items() if k == "F"), "payloads in all")
+    same(sorted(n for n, in tables["map"]["r"]), [0] + sorted(a for k, a, _ in values if k == "R"),
+         "the runs that the map lists")
     test(head["next_page"] > max(a for k, a, _ in values if k == "P"), "next_page")
     return head
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,20 @@
 static char dir[] = "/tmp/linesync-test-XXXXXX";
 static char path[64];
 static struct state *state;
+
+/* What a look costs: libtdb reads through this one, by either of its names. */
+static unsigned long preads;
+
+ssize_t counted_pread(int fd, void *p, size_t n, off_t at) __asm__("pread");
+
+ssize_t counted_pread(int fd, void *p, size_t n, off_t at)
+{
+	preads++;
+	return syscall(SYS_pread64, fd, p, n, at);
+}
+
+ssize_t counted_pread64(int fd, void *p, size_t n, off_t at) __asm__("pread64")
+	__attribute__((alias("pread")));
 
 static void open_state(void)
 {
@@ -497,6 +512,136 @@ static void test_runs(void)
 	   state_head(state)->old_objects == 6 && state_head(state)->old_requests == 7, "its figures are kept");
 }
 
+/* The numbers of the runs that are there, downwards and upwards, as one text. */
+static const char *runs_of(struct state *s)
+{
+	static char text[64];
+	struct run_state r = { .number = UINT32_MAX };
+	int n = 0;
+
+	while (state_run_below(s, r.number, &r))
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%u ", r.number);
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "|");
+	while (state_run_above(s, r.number, &r))
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " %u", r.number);
+	return text;
+}
+
+static void end_run(enum run_status status)
+{
+	state_run_end(state, status);
+	state_commit(state);
+}
+
+/* What a sync and a status do with the runs of a state in which so many more are gone. */
+static unsigned long reads_with_gone(uint32_t gone)
+{
+	struct state *reader;
+	unsigned long before;
+
+	fresh();
+	state_run_begin(state, "", "");
+	fail("A", "x", 1, 1, HALF_NEW, NULL);	/* it keeps the first */
+	end_run(RUN_FAILED);
+	if (gone > 0) {
+		struct run_state newest = { .number = gone + 1, .status = RUN_COMPLETED, .end_s = 1 };
+
+		state_head(state)->next_run += gone;
+		state_run_put(state, &newest);	/* that one is always there; the list lacks it */
+	}
+	reopen();
+	before = preads;
+	state_run_begin(state, "", "");
+	state_runs_drop(state, INT64_MAX);
+	end_run(RUN_COMPLETED);
+	state_close(state);
+	state = NULL;
+	if (state_open_reader(&reader, path) == 0)
+		ok(strstr(runs_of(reader), " 1 | 1 ") != NULL, "with %u gone there are %s", gone, runs_of(reader));
+	state_close(reader);
+	before = preads - before;
+	open_state();
+	return before;
+}
+
+/* A few reads more or less, because hash chains differ. */
+static void test_gone_runs(void)
+{
+	unsigned long none = reads_with_gone(0), some = reads_with_gone(2000), many = reads_with_gone(20000);
+
+	ok(none > 100 && some < none + 20 && many < none + 20, "runs that are gone cost nothing: %lu reads with none, %lu with 2,000, "
+	   "%lu with 20,000", none, some, many);
+}
+
+static void put_bare_run(struct statefile *f, uint32_t number)
+{
+	auto_buf struct buf b = BUF_INIT;
+	struct run_state r = { .number = number, .status = RUN_COMPLETED, .end_s = 1000 };
+
+	run_encode(&b, &r);
+	statefile_put(f, KIND_RUN, number, 0, b.data, b.len);
+}
+
+/* A state as it was before its runs were listed. */
+static void make_unlisted(void)
+{
+	static char store[] = STORE, collection[] = "Code";
+	auto_buf struct buf id = BUF_INIT, head = BUF_INIT;
+	struct identity who = { 1, store, collection };
+	struct head h = { .next_run = 7, .next_page = 1 };
+	struct statefile *f = statefile_new(path);
+
+	state_close(state);
+	state = NULL;
+	unlink(path);
+	identity_encode(&id, &who);
+	head_encode(&head, &h);
+	statefile_put(f, KIND_IDENTITY, 0, 0, id.data, id.len);
+	statefile_put(f, KIND_HEAD, 0, 0, head.data, head.len);
+	put_bare_run(f, 2);
+	put_bare_run(f, 5);
+	put_bare_run(f, 6);
+	if (statefile_create(f) != 0)
+		printf("Bail out! cannot create '%s'\n", path);
+	statefile_close(f);
+}
+
+static void test_unlisted_runs(void)
+{
+	struct state *reader;
+
+	make_unlisted();
+	ok(state_open_reader(&reader, path) == 0 && strcmp(runs_of(reader), "6 5 2 | 2 5 6") == 0,
+	   "runs of an older state are searched");
+	state_close(reader);
+	open_state();
+	ok(strcmp(runs_of(state), "6 5 2 | 2 5 6") == 0, "by a writer, too");
+	state_run_begin(state, "", "");
+	ok(strcmp(runs_of(state), "7 6 5 2 | 2 5 6 7") == 0, "and listed when the next one begins");
+	reopen();
+	ok(strcmp(runs_of(state), "7 6 5 2 | 2 5 6 7") == 0, "for good");
+	state_run_begin(state, "", "");
+	state_runs_drop(state, 1001);
+	reopen();
+	ok(strcmp(runs_of(state), "8 7 | 7 8") == 0, "dropped: listed no more");
+}
+
+/* The clock was wrong when the second ended; the third is old again. */
+static void test_dropped_by_age(void)
+{
+	fresh();
+	for (int64_t end_s = 1000; end_s < 1004; end_s++) {
+		state_run_begin(state, "", "");
+		state_run_end(state, RUN_COMPLETED);
+		state_run(state)->end_s = end_s == 1001 ? 5000 : end_s;
+		state_commit(state);
+	}
+	state_run_begin(state, "", "");
+	state_runs_drop(state, 2000);
+	ok(strcmp(runs_of(state), "5 2 | 2 5") == 0, "old ones are dropped, also behind one that is not: %s",
+	   runs_of(state));
+}
+
 static void test_branches(void)
 {
 	struct run_state r, *now;
@@ -906,6 +1051,9 @@ int main(void)
 	test_lines();
 	test_lines_are_dropped();
 	test_runs();
+	test_gone_runs();
+	test_unlisted_runs();
+	test_dropped_by_age();
 	test_branches();
 	test_failed_after();
 	test_many_repositories();

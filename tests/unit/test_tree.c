@@ -141,6 +141,29 @@ static bool walks(const char *from, size_t n, bool or_equal)
 	return at == npairs;
 }
 
+/* Walks down from any bytes to the first key. */
+static bool walks_down(const char *from, size_t n)
+{
+	auto_buf struct buf before = BUF_INIT, key = BUF_INIT, val = BUF_INIT;
+	bool found;
+	size_t at = place_of(from, n, &found);
+
+	buf_add(&before, from, n);
+	while (tree_prev(&tree, before.data, before.len, &key, &val)) {
+		if (at-- == 0 || compare(key.data, key.len, pairs[at].key, pairs[at].klen) != 0 ||
+		    compare(val.data, val.len, pairs[at].val, pairs[at].vlen) != 0)
+			return false;
+		buf_reset(&before);
+		buf_add(&before, key.data, key.len);
+	}
+	return at == 0;
+}
+
+static bool walks_both_ways(void)
+{
+	return walks("", 0, true) && walks_down("\xff\xff\xff", 3);
+}
+
 /* Pages below no, or 0 if something is wrong with one.  *height is the greatest depth. */
 static size_t check_below(uint32_t no, int depth, int *height)
 {
@@ -211,7 +234,7 @@ static void test_empty(void)
 	   "keys around it are not");
 	put("a", 1, "x", 1);
 	put("a\0", 2, "y", 1);
-	ok(all_there() && walks("", 0, true) && walks("a", 1, false), "a key that goes on with a NUL");
+	ok(all_there() && walks_both_ways() && walks("a", 1, false) && walks_down("b", 1), "a key that goes on with a NUL");
 	ok(del("a", 1) && all_there() && del("a\0", 2) && tree.root == 0, "deleted, the tree is empty again");
 }
 
@@ -256,7 +279,7 @@ static void test_order(int style, const char *name, uint32_t n, int order, const
 	}
 	h = height();
 	reopen();
-	good = all_there() && walks("", 0, true) && height() == h;
+	good = all_there() && walks_both_ways() && height() == h;
 	ok(good && h > 0 && h < 10, "%s, %s: %zu keys in %d levels", name, how, npairs, h);
 }
 
@@ -288,11 +311,11 @@ static void test_random(int style, const char *name, int steps)
 		}
 		if (i % 1000 == 999) {
 			klen = make_key(key, style, next_random() % 2000);
-			good = good && walks(key, klen, next_random() % 2) && height() >= 0;
+			good = good && walks(key, klen, next_random() % 2) && walks_down(key, klen) && height() >= 0;
 			reopen();
 		}
 	}
-	ok(good && all_there() && walks("", 0, true) && height() >= 0, "%s: %d random steps", name, steps);
+	ok(good && all_there() && walks_both_ways() && height() >= 0, "%s: %d random steps", name, steps);
 }
 
 static void test_down_to_empty(const char *how, int order)
@@ -308,7 +331,7 @@ static void test_down_to_empty(const char *how, int order)
 		good = del(key, p.klen);
 		free(key);
 		if (npairs % 500 == 0)
-			good = good && height() >= 0 && walks("", 0, true);
+			good = good && height() >= 0 && walks_both_ways();
 	}
 	statefile_commit(file);
 	ok(good && tree.root == 0, "%zu keys deleted %s: the tree is empty", n, how);
@@ -358,7 +381,7 @@ static void test_deep_paths(size_t shared)
 		put(key, shared + (size_t)n, "v", 1);
 		key[shared + (size_t)n] = 'd';
 	}
-	good = all_there() && walks("", 0, true);
+	good = all_there() && walks_both_ways();
 	ok(good && height() > 0 && height() < 9, "400 keys that share %zu bytes: %d levels", shared, height());
 	empty_tree();
 	ok(tree.root == 0, "and they are deleted");
@@ -373,7 +396,7 @@ static void test_long_and_different(void)
 		memset(key, (int)('A' + i * 31 % 50), 8000);
 		put(key, 8000 + (size_t)snprintf(key + 8000, 16, "%04u", i * 7 % 600), "v", 1);
 	}
-	ok(all_there() && walks("", 0, true) && height() > 0 && height() < 9,
+	ok(all_there() && walks_both_ways() && height() > 0 && height() < 9,
 	   "600 keys of 8,000 bytes in 50 groups: %d levels", height());
 	test_down_to_empty("at random", 2);
 }
