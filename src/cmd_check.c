@@ -192,7 +192,7 @@ static char *folder_of(const char *file, bool made)
 			return folder;
 		}
 		*slash = '\0';
-		if (!made || access(folder, F_OK) == 0)
+		if (!made || access(folder, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
 			return folder;
 	}
 	free(folder);
@@ -251,15 +251,16 @@ static uint64_t count_repos(struct state *s)
 static void look_at_state(struct check *k)
 {
 	unsigned long long documents, repos = 0;
-	int status = 0;
+	int status;
 
-	if (k->s == NULL && access(k->file, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+	begin(k, ON_STATE);
+	status = k->s == NULL ? state_exists(k->file) : 0;
+	if (status == 66) {
 		k->no_state = true;
 		look_for_room(k);
 		return;
 	}
-	begin(k, ON_STATE);
-	if (k->s == NULL)
+	if (status == 0 && k->s == NULL)
 		status = state_open_reader(&k->s, k->file);
 	if (status == 0)
 		status = state_belongs(k->s, k->c.store.url.canonical, k->c.store.collection);
@@ -284,13 +285,14 @@ static void look_at_state(struct check *k)
 
 static void look_at_lock(struct check *k)
 {
-	if (!state_locked(k->file, &k->holder)) {
-		buf_adds(good(k, ON_LOCK), "nobody works on the state");
-		return;
-	}
+	int held;
+
 	begin(k, ON_LOCK);
-	lock_tell(k->holder);
-	end(k, ON_LOCK, 75);
+	held = state_locked(k->file, &k->holder);
+	if (held > 0)
+		lock_tell(k->holder);
+	if (end(k, ON_LOCK, held == 0 ? 0 : held > 0 ? 75 : 74))
+		buf_adds(good(k, ON_LOCK), "nobody works on the state");
 }
 
 /* ---- both ---- */

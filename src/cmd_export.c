@@ -26,6 +26,7 @@ struct export {
 	struct run_names names;
 	struct buf json;	/* the record at hand */
 	bool first;		/* it has no member yet */
+	int status;		/* that it ends with */
 };
 
 /* ---- records ---- */
@@ -89,7 +90,8 @@ static void state_record(struct export *e)
 	end(e);
 }
 
-/* Whether a process works on it; if one did, it may have ended the run just now. */
+/* Whether a process works on it; if one did, it may have ended the run just now.  Where the lock does not
+ * tell, that is logged, and the export is not all that it should be. */
 static bool is_running(struct export *e, struct run_state *r)
 {
 	autofree char *holder = NULL;
@@ -97,7 +99,8 @@ static bool is_running(struct export *e, struct run_state *r)
 
 	if (r->status != RUN_RUNNING)
 		return false;
-	state_locked(state_path(e->s), &holder);
+	if (state_locked(state_path(e->s), &holder) < 0)
+		e->status = 74;
 	if (status_works_on(holder, r))
 		return true;
 	state_refresh(e->s);
@@ -363,10 +366,8 @@ static int failed_lines(struct export *e, bool nul)
 
 static int export(struct export *e, const struct options *o)
 {
-	int status = 0;
-
 	if (o->failed) {
-		status = failed_lines(e, o->nul);
+		e->status = failed_lines(e, o->nul);
 	} else if (o->documents) {
 		documents(e, true, e->repo != NULL, o->nul);
 	} else {
@@ -380,7 +381,7 @@ static int export(struct export *e, const struct options *o)
 	show_json_text(stdout, &e->json);
 	buf_release(&e->json);
 	run_names_release(&e->names);
-	return status;
+	return e->status;
 }
 
 int cmd_export(const struct options *o)

@@ -54,14 +54,21 @@ static char *stored_collection(const struct driver *driver, const char *collecti
 	return xstrdup(collection);
 }
 
-static bool is_of(const char *file, const char *store, const char *collection)
+/* What cannot be read may be the one that is meant: whoever opens it says why, and that there is no such
+ * state is not said. */
+static bool may_be_of(const char *file, const char *store, const char *collection)
 {
+	auto_buf struct buf why = BUF_INIT;
 	const struct identity *id;
 	struct state *s;
 	bool match;
+	int status;
 
-	if (state_open_reader(&s, file) != 0)
-		return false;	/* told already */
+	log_divert(&why);
+	status = state_open_reader(&s, file);
+	log_divert(NULL);
+	if (status != 0)
+		return status != 66;
 	id = state_identity(s);
 	match = (store == NULL || strcmp(id->store, store) == 0) &&
 		(collection == NULL || strcmp(id->collection, collection) == 0);
@@ -69,13 +76,13 @@ static bool is_of(const char *file, const char *store, const char *collection)
 	return match;
 }
 
-/* Keeps the files that belong to store and collection (NULL: any). */
+/* Keeps the files that may belong to store and collection (NULL: any). */
 static size_t keep_matching(char **files, size_t n, const char *store, const char *collection)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if ((store == NULL && collection == NULL) || is_of(files[i], store, collection))
+		if ((store == NULL && collection == NULL) || may_be_of(files[i], store, collection))
 			files[kept++] = files[i];
 		else
 			free(files[i]);
@@ -93,8 +100,14 @@ static size_t one_file(char ***files, char *file)
 static size_t find_files(char ***files, const struct options *o, const char *folder, const char *store,
 			 int *status)
 {
-	size_t n = state_list(files, folder);
+	size_t n;
 
+	*status = state_list(files, &n, folder);
+	if (*status != 0) {
+		free_files(*files, n);
+		*files = NULL;
+		return 0;
+	}
 	n = keep_matching(*files, n, store, o->collection);
 	if (n > 0)
 		return n;

@@ -89,15 +89,18 @@ bool status_works_on(const char *holder, const struct run_state *r)
 	return strstr(holder, ", host ") == NULL || strncmp(holder, own.data, own.len) == 0;
 }
 
-static void look_once(struct look *l)
+static int look_once(struct look *l)
 {
+	int held;
+
 	l->clean_s = last_clean(l->s);
 	count_repos(l);
 	if (state_failure_unknown(l->s))
 		l->failed += count_unknown(l);
 	find_run(l);
-	state_locked(state_path(l->s), &l->holder);
+	held = state_locked(state_path(l->s), &l->holder);
 	l->running = l->has_run && status_works_on(l->holder, &l->run);
+	return held < 0 ? 74 : 0;
 }
 
 static void look_again(struct look *l)
@@ -117,14 +120,17 @@ static int look(struct look *l)
 {
 	int64_t until = clock_ms() + LOOK_MS;
 	uint64_t generation;
+	int status;
 
 	state_refresh(l->s);
 	do {
 		look_again(l);
 		generation = state_head(l->s)->generation;
-		look_once(l);
+		status = look_once(l);
 		state_refresh(l->s);
-	} while (state_head(l->s)->generation != generation && clock_ms() < until);
+	} while (status == 0 && state_head(l->s)->generation != generation && clock_ms() < until);
+	if (status != 0)
+		return status;
 	if (l->has_run || l->o->run == NULL)
 		return 0;
 	log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);

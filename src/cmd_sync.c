@@ -151,7 +151,7 @@ static int dry_run(struct sync *s)
 
 	if (status == 0)
 		status = state_open_reader(&s->state, path);
-	else if (status == 66)
+	else if (status == 66)		/* planned as if it were made now */
 		status = 0;
 	free(path);
 	if (s->state != NULL)

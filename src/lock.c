@@ -70,24 +70,29 @@ static void write_holder(int fd)
 }
 
 /* Who holds it, as the file says; the system knows the process number better than the file, which
- * the holder writes only after it has the lock.  NULL if nobody does. */
-static char *read_holder(int fd)
+ * the holder writes only after it has the lock.  As lock_held(), with nothing logged. */
+static int read_holder(int fd, char **holder)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	autofree char *pid = NULL;
 	char text[512];
 	ssize_t n;
 
-	if (fcntl(fd, F_GETLK, &l) != 0 || l.l_type == F_UNLCK)
-		return NULL;
+	*holder = NULL;
+	if (fcntl(fd, F_GETLK, &l) != 0)
+		return -1;
+	if (l.l_type == F_UNLCK)
+		return 0;
 	n = pread(fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	pid = l.l_pid > 0 ? xasprintf("pid %ld", (long)l.l_pid) : xstrdup("another machine or container");
 	if (text[0] == '\0' || (l.l_pid > 0 && (strncmp(text, pid, strlen(pid)) != 0 ||
 						 text[strlen(pid)] != ',')))
-		return xstrdup(pid);
-	return xstrdup(text);
+		*holder = xstrdup(pid);
+	else
+		*holder = xstrdup(text);
+	return 1;
 }
 
 /* One attempt: a descriptor; -1 logged; -2 another process has it (*holder may be NULL). */
@@ -103,7 +108,7 @@ static int try_lock(const char *path, char **holder)
 				return fd;
 		} else if (errno == EACCES || errno == EAGAIN) {
 			free(*holder);
-			*holder = read_holder(fd);
+			(void)read_holder(fd, holder);
 			close(fd);
 			return -2;
 		} else {
@@ -149,10 +154,16 @@ int lock_take(const char *path, int64_t wait_ms)
 	return fd;
 }
 
-bool lock_held(const char *path, char **holder)
+int lock_held(const char *path, char **holder)
 {
 	autofd int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int held;
 
-	*holder = fd >= 0 ? read_holder(fd) : NULL;
-	return *holder != NULL;
+	*holder = NULL;
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	held = fd >= 0 ? read_holder(fd, holder) : -1;
+	if (held < 0)
+		log_err("cannot look at lock '%s': %s", path, strerror(errno));
+	return held;
 }

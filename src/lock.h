@@ -13,8 +13,9 @@
  * or -2 with the holder logged if another process has it. */
 int lock_take(const char *path, int64_t wait_ms);
 
-/* Whether another process holds it; *holder (owned, or NULL) says who. */
-bool lock_held(const char *path, char **holder);
+/* 1 if another process holds it, and *holder (owned) says who; 0 if nobody does, or there is no such
+ * file; -1 with the reason logged if that cannot be told. */
+int lock_held(const char *path, char **holder);
 
 /* Logs that this holder (NULL: it is not known) keeps others out. */
 void lock_tell(const char *holder);

@@ -127,9 +127,9 @@ int state_exists(const char *path)
 
 	if (lstat(path, &st) == 0)
 		return 0;
-	if (errno == ENOENT)
+	if (errno == ENOENT || errno == ENOTDIR)
 		return 66;
-	log_err("cannot look for state '%s': %s", path, strerror(errno));
+	log_err("cannot look at state '%s': %s", path, strerror(errno));
 	return 74;
 }
 
@@ -341,10 +341,10 @@ struct head *state_head(struct state *s)
 	return &s->head;
 }
 
-bool state_locked(const char *path, char **holder)
+int state_locked(const char *path, char **holder)
 {
 	char *name = xasprintf("%s.lock", path);
-	bool held = lock_held(name, holder);
+	int held = lock_held(name, holder);
 
 	free(name);
 	return held;

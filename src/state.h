@@ -30,8 +30,9 @@ char *state_folder(const char *dir, bool create);
  * Owned. */
 char *state_file(const char *folder, const char *store, const char *collection);
 
-/* All state files in a folder, sorted by name; returns how many, *files and each name are owned. */
-size_t state_list(char ***files, const char *folder);
+/* All state files in a folder, sorted by name: *n of them, *files and each name are owned; none if there
+ * is no such folder.  0, or 74 with the reason logged if it cannot be read. */
+int state_list(char ***files, size_t *n, const char *folder);
 
 /* ---- open, commit, close ---- */
 
@@ -64,9 +65,9 @@ const char *state_path(const struct state *s);
 const struct identity *state_identity(const struct state *s);
 struct head *state_head(struct state *s);		/* a writer may change it */
 
-/* True while a sync holds the state's lock; *holder (owned, may be NULL) says who: "pid 12, host a,
- * since 2026-..." */
-bool state_locked(const char *path, char **holder);
+/* 1 while a sync holds the state's lock, and *holder (owned) says who: "pid 12, host a, since 2026-...";
+ * 0, or -1 with the reason logged if that cannot be told. */
+int state_locked(const char *path, char **holder);
 
 /* ---- runs ---- */
 

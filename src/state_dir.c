@@ -129,24 +129,38 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-size_t state_list(char ***files, const char *folder)
+static bool is_state_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 4 && strcmp(name + n - 4, ".tdb") == 0;
+}
+
+static void add_file(char ***files, size_t *n, const char *folder, const char *name)
+{
+	*files = xrealloc(*files, (*n + 1) * sizeof **files);
+	(*files)[(*n)++] = xasprintf("%s/%s", folder, name);
+}
+
+int state_list(char ***files, size_t *n, const char *folder)
 {
 	DIR *dir = opendir(folder);
+	int why = dir == NULL ? errno : 0;
 	struct dirent *e;
-	size_t n = 0;
 
 	*files = NULL;
-	while (dir != NULL && (e = readdir(dir)) != NULL) {
-		size_t len = strlen(e->d_name);
-
-		if (len <= 4 || strcmp(e->d_name + len - 4, ".tdb") != 0)
-			continue;
-		*files = xrealloc(*files, (n + 1) * sizeof **files);
-		(*files)[n++] = xasprintf("%s/%s", folder, e->d_name);
-	}
-	if (dir != NULL)
+	*n = 0;
+	while (dir != NULL && (errno = 0, e = readdir(dir)) != NULL)
+		if (is_state_name(e->d_name))
+			add_file(files, n, folder, e->d_name);
+	if (dir != NULL) {
+		why = errno;
 		closedir(dir);
-	if (n > 0)
-		qsort(*files, n, sizeof **files, by_name);
-	return n;
+	}
+	if (*n > 0)
+		qsort(*files, *n, sizeof **files, by_name);
+	if (why == 0 || why == ENOENT || why == ENOTDIR)
+		return 0;
+	log_err("cannot read the state folder '%s': %s", folder, strerror(why));
+	return 74;
 }

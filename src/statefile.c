@@ -302,7 +302,7 @@ static enum statefile_open look(const char *path)
 	struct stat st;
 
 	if (lstat(path, &st) != 0)
-		return errno == ENOENT ? STATEFILE_ABSENT : cannot_open(path, errno);
+		return errno == ENOENT || errno == ENOTDIR ? STATEFILE_ABSENT : cannot_open(path, errno);
 	if (S_ISLNK(st.st_mode))
 		return refuse(path, "is a symbolic link");
 	if (!S_ISREG(st.st_mode))

@@ -1050,6 +1050,55 @@ def states(w):
         same(f.read(), b"junk" * 1000, "which is left as it is")
 
 
+READING = (["status"], ["status", "--repos"], ["changeset"], ["changeset", "R"], ["changeset", "--touched", "R"],
+           ["export"], ["export", "--failed"], ["search", "x"], ["check"], ["skip", "1:1"], ["forget", "--all"])
+
+
+def unreadable(w):
+    """Only what is not there is not there: no command takes an error for that."""
+    loop = os.path.join(w.dir, "loop")
+    os.symlink("loop", loop)    # what root cannot open either
+    line = as_line(put("a", "A")) + b"\n"
+    folder = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": loop}
+    unnamed = {**folder, "LINESYNC_STORE": None, "LINESYNC_COLLECTION": None}
+    file = {"LINESYNC_STATE": os.path.join(loop, "s.tdb")}
+    for what, env in (("a folder", unnamed), ("a state's folder", folder), ("a state", file)):
+        for c in READING:
+            done = call(w, *c, **env)
+            said = done.stderr + (done.stdout if c == ["check"] else b"")
+            same(done.returncode, 74, "%s that cannot be looked at: %s" % (what, " ".join(c)))
+            test(b"Too many levels of symbolic links" in said, "it says why", said)
+    done = call(w, "sync", "--dry-run", "--root", w.root, stdin=line, **file)
+    same((done.returncode, done.stdout), (74, b""), "a dry run does not plan without it")
+    here = os.path.join(w.dir, "some")
+    env = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": here}
+    same(call(w, "--root", w.root, stdin=line + as_line(record("P1")) + b"\n", **env).returncode, 0, "a state")
+    with open(os.path.join(here, "junk.tdb"), "wb") as f:
+        f.write(b"junk")
+    one = {**env, "LINESYNC_STORE": None}
+    done = call(w, "changeset", "R", "-c", "Other", **one)
+    same((done.returncode, done.stdout), (74, b""), "one that cannot be read may be the one that is meant")
+    test(b"junk.tdb" in done.stderr and b"there is no state" not in done.stderr, "it is named", done.stderr)
+    done = call(w, "changeset", "R", "-c", "Code", **one)
+    same((done.returncode, done.stdout), (64, b""), "or another one than that which can")
+    done = call(w, "status", **one, LINESYNC_COLLECTION=None)
+    same((done.returncode, len(re.findall(rb"^run ", done.stdout, re.M))), (74, 1), "status shows the other")
+
+
+def unreadable_lock(w):
+    with Under(w, [put("slow", "slow")]):
+        lock = w.state + ".lock"
+        os.rename(lock, lock + ".away")
+        os.symlink("nowhere", lock)
+        for c in (["status"], ["status", "--json"], ["export"], ["check"]):
+            done = call(w, *c)
+            same(done.returncode, 74, "a lock that cannot be looked at: %s" % " ".join(c))
+            test(b"cannot look at lock" in done.stderr + done.stdout, "it says so", done.stderr)
+        os.unlink(lock)
+        os.rename(lock + ".away", lock)
+        same(status(w)[1]["running"], True, "one that can")
+
+
 # ---- names ----
 
 
@@ -1228,8 +1277,8 @@ TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
          skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
          forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
-         export_output, states, hostile_names, hostile_doubt, dry_run, force, new_run,
-         wait_lock, environment]
+         export_output, states, unreadable, unreadable_lock, hostile_names, hostile_doubt, dry_run,
+         force, new_run, wait_lock, environment]
 
 
 if __name__ == "__main__":

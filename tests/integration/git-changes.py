@@ -357,6 +357,10 @@ def linesync_fails(w):
         test("git-changes: " in err, "it is said", err)
         if do and "damaged" in do:
             test(err.startswith("damaged\n"), "after what linesync says", err)
+    loop = os.path.join(w.dir, "loop")
+    os.symlink("loop", loop)
+    same(list_changes(w, repo.dir, LINESYNC_STATE="", LINESYNC_STORE="", LINESYNC_STATE_DIR=loop)[:2], (74, []),
+         "a state folder that cannot be read is not an empty one")
     late = fake_linesync(w, "case $2 in -z) exec %s \"$@\" ;; *) exit 75 ;; esac" % program())
     same(list_changes(w, repo.dir, **late)[:2], (75, []), "also when only the second question fails")
     same(list_changes(w, repo.dir, **fake_linesync(w, "echo quiet >&2; exit 1"))[2], "",

@@ -825,6 +825,7 @@ static void test_folders(void)
 {
 	char name[128], *got, **files;
 	struct stat st;
+	size_t n;
 
 	snprintf(name, sizeof(name), "%s/a/b", dir);
 	got = state_folder(name, true);
@@ -848,10 +849,14 @@ static void test_folders(void)
 	ok(got && strcmp(got, "/one") == 0, "systemd's folder");
 	free(got);
 	unsetenv("STATE_DIRECTORY");
-	ok(state_list(&files, dir) == 1 && strcmp(files[0], path) == 0, "the files in a folder");
+	ok(state_list(&files, &n, dir) == 0 && n == 1 && strcmp(files[0], path) == 0, "the files in a folder");
 	free(files[0]);
 	free(files);
-	ok(state_list(&files, "/nonexistent") == 0 && files == NULL, "of a folder that is not there");
+	ok(state_list(&files, &n, "/nonexistent") == 0 && n == 0 && files == NULL, "of a folder that is not there");
+	ok(state_list(&files, &n, path) == 0 && n == 0, "nor of one that is a file");
+	snprintf(name, sizeof(name), "%s/loop", dir);
+	ok(symlink("loop", name) == 0 && state_list(&files, &n, name) == 74 && n == 0, "one that cannot be read: 74");
+	unlink(name);
 	snprintf(name, sizeof(name), "%s/a/b", dir);
 	rmdir(name);
 	snprintf(name, sizeof(name), "%s/a", dir);
