@@ -178,7 +178,8 @@ char *command_state(const struct options *o, int *status)
 		file = files[0];
 		files[0] = NULL;
 	} else if (n > 1) {
-		log_err("there are %zu states; name one with --collection or --state:", n);
+		log_err("there are %zu states; name one with --collection or --state, or remove those that are not "
+			"wanted with 'linesync states --remove':", n);
 		tell_choice(files, n);
 		*status = 64;
 	}

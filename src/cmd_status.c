@@ -114,9 +114,8 @@ static void look_again(struct look *l)
 
 #define LOOK_MS 1000	/* of a state that does not rest so long, some figures are older than others */
 
-/* All figures are of one moment: if a commit came in meanwhile, they are gathered again.  Returns an
- * exit status: 1 where the run that was asked for is not there. */
-static int look(struct look *l)
+/* All figures are of one moment: if a commit came in meanwhile, they are gathered again. */
+int status_look(struct look *l)
 {
 	int64_t until = clock_ms() + LOOK_MS;
 	uint64_t generation;
@@ -137,14 +136,14 @@ static int look(struct look *l)
 	return 1;
 }
 
-static void look_release(struct look *l)
+void status_look_release(struct look *l)
 {
 	look_again(l);
 	state_close(l->s);
 }
 
 /* A run that nobody works on any more did not end by itself. */
-static const char *status_of(const struct run_state *r, bool running)
+const char *status_of_run(const struct run_state *r, bool running)
 {
 	return run_status_name(r->status == RUN_RUNNING && !running ? RUN_INTERRUPTED
 								     : (enum run_status)r->status);
@@ -328,7 +327,7 @@ static void rows_of_run(struct table *t, const struct look *l)
 	const struct run_state *r = &l->run;
 
 	table_add(t, "run");
-	table_addf(t, "%s (number %" PRIu32 "), %s", r->id, r->number, status_of(r, l->running));
+	table_addf(t, "%s (number %" PRIu32 "), %s", r->id, r->number, status_of_run(r, l->running));
 	table_add(t, "input");
 	table_add(t, r->source);
 	table_add(t, "by");
@@ -422,7 +421,7 @@ static void show_runs(struct look *l)
 		show_seconds(&took, seconds_of(&r, running));
 		table_addf(&t, "%" PRIu32, r.number);
 		table_add(&t, r.id);
-		table_add(&t, status_of(&r, running));
+		table_add(&t, status_of_run(&r, running));
 		table_add(&t, start);
 		table_add(&t, took.data);
 		for (int k = STATUS_COMPLETED; k <= STATUS_HELD; k++)
@@ -544,7 +543,7 @@ void status_json_run(struct buf *json, bool *first, const struct run_state *r, b
 {
 	json_member_cstr(json, first, "run", r->id);
 	json_member_int(json, first, "number", r->number);
-	json_member_cstr(json, first, "status", status_of(r, running));
+	json_member_cstr(json, first, "status", status_of_run(r, running));
 	status_json_time(json, first, "start", r->start_s);
 	status_json_time(json, first, "update", r->update_s);
 	status_json_time(json, first, "end", r->end_s);
@@ -571,7 +570,7 @@ static void json_run(struct buf *json, const struct run_state *r, bool running)
 	buf_addc(json, '}');
 }
 
-static void json_state(struct buf *json, bool *first, const struct look *l)
+void status_json_state(struct buf *json, bool *first, const struct look *l)
 {
 	const struct identity *id = state_identity(l->s);
 
@@ -637,7 +636,7 @@ static void show_json(struct look *l)
 	bool first = true;
 
 	buf_addc(&json, '{');
-	json_state(&json, &first, l);
+	status_json_state(&json, &first, l);
 	if (o->summary) {
 		json_list(l, &json, &first, "summary", json_summary);
 	} else if (o->runs) {
@@ -688,12 +687,12 @@ static int status_of_file(const struct options *o, const char *file)
 
 	if (status != 0)
 		return status;
-	status = look(&l);
+	status = status_look(&l);
 	if (status == 0) {
 		show(&l);
 		status = verdict(&l);
 	}
-	look_release(&l);
+	status_look_release(&l);
 	return status;
 }
 

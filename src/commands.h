@@ -18,6 +18,7 @@ int cmd_forget(const struct options *o);
 int cmd_export(const struct options *o);
 int cmd_search(const struct options *o);
 int cmd_check(const struct options *o);
+int cmd_states(const struct options *o);
 
 /* The state file that the options name: --state, or the one of --store and --collection, or the only
  * one in the state folder.  Owned; NULL with the reason logged and *status set to an exit status. */

@@ -25,6 +25,7 @@ static const struct {
 	{ "export", cmd_export },
 	{ "search", cmd_search },
 	{ "check", cmd_check },
+	{ "states", cmd_states },
 };
 
 static int run(const struct options *o)

@@ -38,10 +38,11 @@
 
 enum {
 	SYNC = 1, STATUS = 2, CHANGESET = 4, SKIP = 8, FORGET = 16, EXPORT = 32, SEARCH = 64,
-	CHECK = 128,
+	CHECK = 128, STATES = 256,
 	WRITERS = SYNC | SKIP | FORGET,
 	STORED = SYNC | FORGET | SEARCH | CHECK,	/* those that ask the store */
-	ALL = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT | SEARCH | CHECK
+	OF_ONE = SYNC | STATUS | CHANGESET | SKIP | FORGET | EXPORT | SEARCH | CHECK,	/* collection */
+	ALL = OF_ONE | STATES
 };
 
 static const struct command {
@@ -62,6 +63,7 @@ static const struct command {
 	  "print the state as JSON lines, failed lines as they came, or the documents" },
 	{ "search", SEARCH, " TEXT...", INT_MAX, "print the objects nearest to a text" },
 	{ "check", CHECK, "", 0, "tell whether a sync could begin, and what to do where it could not" },
+	{ "states", STATES, " [--remove FILE...]", INT_MAX, "list the checkpoint files, or remove some" },
 };
 
 enum kind {
@@ -139,11 +141,11 @@ struct row {
 	{ name, 0, KIND_ENUM, group, AT(member), value, 0, 0, 0, words, env, cmds, help }
 
 static const struct row rows[] = {
-	TEXT("store", 0, KIND_STRING, WHERE, store, "DRIVER:URL", "LINESYNC_STORE", ALL,
+	TEXT("store", 0, KIND_STRING, WHERE, store, "DRIVER:URL", "LINESYNC_STORE", OF_ONE,
 	     "the store, such as chroma:http://localhost:8000"),
-	TEXT("collection", 'c', KIND_STRING, WHERE, collection, "NAME", "LINESYNC_COLLECTION", ALL,
+	TEXT("collection", 'c', KIND_STRING, WHERE, collection, "NAME", "LINESYNC_COLLECTION", OF_ONE,
 	     "the collection in it"),
-	TEXT("state", 0, KIND_FILE, WHERE, state, "FILE", "LINESYNC_STATE", ALL,
+	TEXT("state", 0, KIND_FILE, WHERE, state, "FILE", "LINESYNC_STATE", OF_ONE,
 	     "the checkpoint file (default: one of its own for each collection)"),
 	TEXT("state-dir", 0, KIND_FILE, WHERE, state_dir, "DIR", "LINESYNC_STATE_DIR", ALL,
 	     "the folder for checkpoint files"),
@@ -162,7 +164,7 @@ static const struct row rows[] = {
 	     "send a key over plain http to another machine"),
 	FLAG("no-create", 0, WHERE, no_create, "LINESYNC_NO_CREATE", SYNC | CHECK,
 	     "refuse to make a collection that is not there"),
-	TIME("wait-lock", WHERE, wait_lock_ms, 0, 7 * DAY_MS, 1000, "LINESYNC_WAIT_LOCK", WRITERS,
+	TIME("wait-lock", WHERE, wait_lock_ms, 0, 7 * DAY_MS, 1000, "LINESYNC_WAIT_LOCK", WRITERS | STATES,
 	     "wait so long for another linesync to end (0)"),
 
 	WORDS("input-format", READING, format, format_words, "FORM", "LINESYNC_INPUT_FORMAT", SYNC,
@@ -270,7 +272,7 @@ static const struct row rows[] = {
 	     "which line or document holds each changeset, and what frees it"),
 	FLAG("repos", 0, ASKING, repos, NULL, STATUS, "the repositories: position, held, documents, failed"),
 	TEXT("run", 0, KIND_STRING, ASKING, run, "RUN", NULL, STATUS, "this run, by its id or number"),
-	FLAG("json", 0, ASKING, json, NULL, STATUS | CHECK, "as one JSON object"),
+	FLAG("json", 0, ASKING, json, NULL, STATUS | CHECK | STATES, "as JSON, one object for each state"),
 	{ "max-age", 0, KIND_SECONDS, ASKING, AT(max_age_s), "TIME", 1000, 36525 * DAY_MS, 1000, NULL,
 	  NULL, STATUS, "exit 1 if the last clean run is older, such as 26h" },
 	TEXT("touched", 0, KIND_EMPTY_STRING, ASKING, touched, "REPO", NULL, CHANGESET,
@@ -285,6 +287,7 @@ static const struct row rows[] = {
 	  "most objects to print (10)" },
 	FLAG("all", 0, ASKING, all, NULL, FORGET, "all repositories"),
 	FLAG("delete", 0, ASKING, delete_objects, NULL, FORGET, "delete their objects in the store, too"),
+	FLAG("remove", 0, ASKING, remove, NULL, STATES, "remove these files, by the names that it lists"),
 
 	{ "help", 'h', KIND_HELP, PROGRAM, 0, NULL, 0, 0, 0, NULL, NULL, ALL, "print this and exit" },
 	{ "version", 'V', KIND_VERSION, PROGRAM, 0, NULL, 0, 0, 0, NULL, NULL, ALL,
@@ -799,6 +802,10 @@ static int check(const struct options *o, const struct command *command)
 			       "it, or --path PATH");
 	if (command->bit == FORGET && (o->nargs > 0) == o->all)
 		return log_err("'linesync forget' takes either the name of a repository or --all");
+	if (command->bit == STATES && (o->nargs > 0) != o->remove)
+		return log_err("'linesync states' lists them; 'linesync states --remove FILE...' removes some");
+	if (command->bit == STATES && o->remove && o->json)
+		return log_err("--json and --remove do not go together");
 	if (command->bit == CHANGESET && o->touched != NULL && (o->nargs > 0 || o->dir != NULL))
 		return log_err("--touched REPO goes with neither another REPO nor --dir");
 	if (command->bit == CHANGESET && o->nul && o->touched == NULL)

@@ -74,7 +74,7 @@ struct options {
 	enum progress_kind progress;
 	int verbose;
 
-	/* status, changeset, skip, forget, export, search, check */
+	/* status, changeset, skip, forget, export, search, check, states */
 	bool summary, runs, failed, held, repos, json;
 	const char *run;		/* --run ID */
 	uint64_t max_age_s;		/* --max-age; 0: not asked */
@@ -85,6 +85,7 @@ struct options {
 	bool delete_objects;		/* forget --delete */
 	bool documents;			/* export --documents */
 	uint64_t limit;			/* search -n */
+	bool remove;			/* states --remove */
 };
 
 /* Parses argv into *o.  Returns 0; or an exit status plus one (so that 0 stays "go on"): 1 after

@@ -34,6 +34,10 @@ char *state_file(const char *folder, const char *store, const char *collection);
  * is no such folder.  0, or 74 with the reason logged if it cannot be read. */
 int state_list(char ***files, size_t *n, const char *folder);
 
+/* Removes the state at path with its lock, and what was left of making it; waits up to wait_ms for who
+ * works on it.  0, or 73, 74 or 75 with the reason logged. */
+int state_remove(const char *path, int64_t wait_ms);
+
 /* ---- open, commit, close ---- */
 
 /* Opens for writing, under the lock; makes the file if there is none.  store and collection are what

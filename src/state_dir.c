@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "cleanup.h"
 #include "digest.h"
+#include "lock.h"
 #include "log.h"
 #include "state.h"
 #include "text.h"
@@ -163,4 +164,30 @@ int state_list(char ***files, size_t *n, const char *folder)
 		return 0;
 	log_err("cannot read the state folder '%s': %s", folder, strerror(why));
 	return 74;
+}
+
+static int remove_file(const char *path)
+{
+	if (unlink(path) == 0 || errno == ENOENT)
+		return 0;
+	log_err("cannot remove '%s': %s", path, strerror(errno));
+	return 74;
+}
+
+/* The lock goes last, and while it is held: who waits for it sees that its file is another one. */
+int state_remove(const char *path, int64_t wait_ms)
+{
+	autofree char *lock = xasprintf("%s.lock", path), *fresh = xasprintf("%s.new", path);
+	int status, fd = lock_take(lock, wait_ms);
+
+	if (fd < 0)
+		return fd == -2 ? 75 : 73;
+	status = remove_file(path);
+	if (status == 0)
+		status = remove_file(fresh);
+	sync_above(path);
+	if (status == 0)
+		status = remove_file(lock);
+	close(fd);
+	return status;
 }

@@ -1099,6 +1099,81 @@ def unreadable_lock(w):
         same(status(w)[1]["running"], True, "one that can")
 
 
+def make_states(w):
+    """A folder with a good state of Code, a clean one of Other, and one that is none: (folder, environment)."""
+    folder = os.path.join(w.dir, "states")
+    env = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": folder}
+    lines = b"".join(as_line(x) + b"\n" for x in (put("a", "A"), put("b", "B"), record("P1"), bad("c")))
+    same(call(w, "--root", w.root, stdin=lines, **env).returncode, 1, "a state with a failed line")
+    same(call(w, "--root", w.root, "-c", "Other", stdin=as_line(put("a", "A")), **env).returncode, 0, "another")
+    with open(os.path.join(folder, "junk.tdb"), "wb") as f:
+        f.write(b"junk")
+    return folder, env
+
+
+def list_states(w):
+    folder, env = make_states(w)
+    done = call(w, "states", **env)
+    same(done.returncode, 74, "one that cannot be read is said by the exit status")
+    test(b"junk.tdb" in done.stderr and b"no linesync state" in done.stderr, "and on standard error", done.stderr)
+    rows = [re.split(" {2,}", x) for x in done.stdout.decode().splitlines()]
+    same(rows[0], ["FILE", "COLLECTION", "STORE", "DOCUMENTS", "LAST RUN", "STATUS", "SIZE"], "a table")
+    store = w.env["LINESYNC_STORE"].replace("127.0.0.1", "localhost")
+    same([(r[1], r[2], r[3], r[5]) for r in rows[1:3]],
+         [("Code", store, "2", "failed"), ("Other", store, "1", "completed")], "what they know")
+    same((sorted(r[0] for r in rows[1:]), rows[3][1:6]),
+         (sorted(f for f in os.listdir(folder) if f.endswith(".tdb")), ["-", "-", "-", "-", "cannot be read"]),
+         "all are there by their names")
+    done = call(w, "states", "--json", **env)
+    got = [json.loads(x) for x in done.stdout.splitlines()]
+    same([(s.get("collection"), s.get("documents"), s.get("failed"), (s["run"] or {}).get("status"), "error" in s)
+          for s in got], [("Code", 2, 1, "failed", False), ("Other", 1, 0, "completed", False),
+                          (None, None, None, None, True)], "the same as JSON")
+    same([s["bytes"] for s in got], [os.path.getsize(s["state"]) for s in got], "their sizes")
+    done = call(w, "states", LINESYNC_STATE_DIR=os.path.join(w.dir, "nowhere"))
+    same((done.returncode, done.stdout), (66, b""), "no folder, no states")
+
+
+def remove_states(w):
+    folder, env = make_states(w)
+    names = sorted(f for f in os.listdir(folder) if f.endswith(".tdb"))
+    other = os.path.join(folder, names[1])
+    with open(other + ".new", "wb") as f:
+        f.write(b"left behind")
+    outside = os.path.join(w.dir, "letter.tdb")
+    shutil.copy(os.path.join(folder, "junk.tdb"), outside)
+    for name in (names[0][:-4], names[0][:10], "*.tdb", "../states/nothing.tdb"):
+        same(call(w, "states", "--remove", name, **env).returncode, 66, "not exactly its name: %s" % name)
+    same(call(w, "states", "--remove", outside, **env).returncode, 74, "a file elsewhere that is no state")
+    same((os.path.exists(outside), sorted(f for f in os.listdir(folder) if f.endswith(".tdb"))), (True, names),
+         "nothing was removed")
+    done = call(w, "states", "--remove", names[1], **env)
+    same((done.returncode, sorted(os.listdir(folder))), (0, [names[0], names[0] + ".lock", "junk.tdb"]),
+         "a state goes with its lock and what was left of making it")
+    test(b"1 document," in done.stdout and b"collection Other of " in done.stdout, "what is lost is said", done.stdout)
+    done = call(w, "states", "--remove", "junk.tdb", **env)
+    same((done.returncode, os.listdir(folder).count("junk.tdb")), (0, 0), "one that cannot be read goes, too")
+    test(b"could not be read" in done.stdout, "and that is said", done.stdout)
+    done = call(w, "states", "--remove", os.path.join(folder, names[0]), **env)
+    same((done.returncode, os.listdir(folder)), (0, []), "by its path")
+    test(b"2 documents, 1 repository with its position, 1 failed line" in done.stdout, "what it knew", done.stdout)
+    lines = as_line(put("a", "A")) + b"\n"
+    done = call(w, "--root", w.root, stdin=lines, **env)
+    same((done.returncode, json.loads(done.stdout)["status"]), (0, "completed"), "the next sync begins anew")
+
+
+def remove_locked(w):
+    with Under(w, [put("slow", "slow")]):
+        done = call(w, "states", "--remove", w.state)
+        same((done.returncode, os.path.exists(w.state), os.path.exists(w.state + ".lock")), (75, True, True),
+             "not while a sync works on it")
+        test(b"another linesync works on this state (pid " in done.stderr, "it says who", done.stderr)
+    done = call(w, "states", "--remove", w.state)
+    same((done.returncode, os.path.exists(w.state), os.path.exists(w.state + ".lock")), (0, False, False), "then it goes")
+    test(b"1 request that may still arrive, 1 run that could go on" in done.stdout, "what may still come is said",
+         done.stdout)
+
+
 # ---- names ----
 
 
@@ -1277,7 +1352,8 @@ TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
          skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
          forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
-         export_output, states, unreadable, unreadable_lock, hostile_names, hostile_doubt, dry_run,
+         export_output, states, unreadable, unreadable_lock, list_states, remove_states,
+         remove_locked, hostile_names, hostile_doubt, dry_run,
          force, new_run, wait_lock, environment]
 
 

@@ -155,6 +155,14 @@ def other_fields(w):
     said = json.loads(w.ask("check", "--json")[1])
     same(RECORDS.words("CHECK"), list(said), "fields of what check prints")
     same(marked(RECORDS.item("CHECK", "checks")), list(said["checks"][0]), "and of each check")
+    broken = os.path.join(w.dir, "broken.tdb")
+    with open(broken, "wb") as f:
+        f.write(b"no state")
+    both = [json.loads(x) for x in w.ask("states", "--json", "--state-dir", w.dir)[1].splitlines()]
+    fields = [list(s) for s in sorted(both, key=lambda s: s["state"])]
+    os.unlink(broken)
+    same([n for n in RECORDS.words("STATES") if n not in ("holder", "error")], fields[1], "fields of a state")
+    same(["state", "bytes", "error", "run"], fields[0], "of one that cannot be read")
     text = "\n".join(Page("linesync.1").lines).split("for each of:\n")[1].split("The line begins")[0]
     same(marked(text.split("\n")), [c["name"] for c in said["checks"]], "their names")
 

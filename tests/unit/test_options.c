@@ -74,6 +74,10 @@ static void test_commands(void)
 	ok(parse("sync x") == 65 && parse("status x") == 65 && parse("changeset a b") == 65, "too many words");
 	ok(parse("skip") == 65 && parse("skip 1:1 --path a") == 65 && parse("skip --path a") == 0,
 	   "skip takes a line or a path");
+	ok(parse("states") == 0 && parse("states --remove a b") == 0 && o.remove && o.nargs == 2 &&
+	   parse("states --remove") == 65 && parse("states a") == 65 && parse("states --json --remove a") == 65,
+	   "states lists, or removes what is named");
+	ok(parse("states -c Code") == 65 && parse("states --state-dir d") == 0, "of a folder, not of a collection");
 	ok(parse("forget") == 65 && parse("forget A --all") == 65 && parse("forget --all") == 0,
 	   "forget takes a name or --all");
 	ok(parse("search a b -n 3 c") == 0 && o.nargs == 3 && o.limit == 3 &&
