@@ -34,7 +34,9 @@ char *realpath(const char *restrict path, char *restrict resolved);
 struct root {
 	char *path;		/* owned; absolute, no symbolic link in it, "/" only for the root */
 	char *given;		/* owned; absolute as --root spells it */
-	int fd;			/* -1: cannot be opened */
+	int fd;			/* -1: cannot be opened, err says why */
+	int err;
+	int has_git;		/* -1: that could not be seen, it is looked again */
 	struct root *next;
 };
 
@@ -44,6 +46,7 @@ struct place {
 	struct root *root;
 	char *folder;		/* owned; below root, "" is the root itself; NULL: there is none */
 	bool linked;		/* folder is NULL because a symbolic link stands in its place */
+	int err;		/* folder is NULL because looking for it failed: nothing was chosen */
 };
 
 struct places {
@@ -53,12 +56,15 @@ struct places {
 
 /* Places are kept in two generations, so that memory does not grow with the number of repositories: when
  * the young one is full, it becomes the old one, and what no line has asked for since the last time goes. */
+/* For the folder of a failed line, where looking for it failed: a retry chooses it. */
+#define FOLDER_UNSEEN "."
+
 struct roots {
 	const struct content_options *o;
 	struct root *root;	/* ROOT; the list goes on with those of presets */
-	bool has_git;		/* ROOT does */
 	struct places young, old;
 	struct place *last;	/* lines of one repository come together */
+	struct place *unsure;	/* owned; the last one with err: the next line looks again */
 	struct place preset;
 	bool has_preset;
 	struct buf rel;		/* scratch: a path below a root */
@@ -83,6 +89,13 @@ struct file {
 	size_t len;
 	int64_t ctime_ns;
 };
+
+/* Whether an error of a look-up says that nothing is there.  All others say that it could not be seen:
+ * whoever took them for an absence would choose another folder, or believe that a file was deleted. */
+static bool says_absent(int err)
+{
+	return err == ENOENT || err == ENOTDIR || err == ELOOP;
+}
 
 /* --- paths ------------------------------------------------------------------------------------ */
 
@@ -143,6 +156,7 @@ static const char *below_root(const char *path, const struct root *root)
 
 /* --- roots and folders ------------------------------------------------------------------------ */
 
+/* NULL with errno where path is relative to a folder whose name cannot be had. */
 static char *absolute(const char *path)
 {
 	autofree char *cwd = NULL;
@@ -158,38 +172,66 @@ static char *absolute(const char *path)
 			cwd = xrealloc(cwd, size);
 			errno = 0;
 		} while (!getcwd(cwd, size) && errno == ERANGE);
-		all = xasprintf("%s/%s", errno ? "" : cwd, path);
+		if (errno)
+			return NULL;
+		all = xasprintf("%s/%s", cwd, path);
 	}
 	if (normalise(all + 1, &folder) == PATH_ABOVE)
 		all[1] = '\0';
 	return all;
 }
 
-static bool holds_git(int dir)
+/* 1 or 0; -1 with errno if that cannot be seen. */
+static int holds_git(int dir)
 {
 	struct stat st;
 
-	return fstatat(dir, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(dir, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return says_absent(errno) ? 0 : -1;
+}
+
+static void root_close(struct root *root, int err)
+{
+	if (root->fd >= 0)
+		close(root->fd);
+	root->fd = -1;
+	root->err = err;
+}
+
+/* Opens its folder and finds its name.  Where that fails, only what path spells is known. */
+static void root_try(struct root *root, const char *path)
+{
+	root->err = 0;
+	root->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root->fd < 0)
+		root->err = errno;
+	free(root->path);
+	root->path = root->fd < 0 ? NULL : realpath(path, NULL);
+	if (root->fd >= 0 && !root->path)
+		root_close(root, errno);
+	root->has_git = root->fd < 0 ? 0 : holds_git(root->fd);
+	if (!root->given)
+		root->given = absolute(path);
+	if (!root->path)
+		root->path = xstrdup(root->given ? root->given : path);
+	if (!root->given)
+		root->given = xstrdup(root->path);
 }
 
 static struct root *root_open(const char *path)
 {
 	struct root *root = xcalloc(1, sizeof(*root));
 
-	root->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root_try(root, path);
 	if (root->fd < 0)
-		log_err("cannot open folder '%s': %s", path, strerror(errno));
-	root->given = absolute(path);
-	root->path = root->fd < 0 ? NULL : realpath(path, NULL);
-	if (!root->path)
-		root->path = xstrdup(root->given);
+		log_err("cannot open folder '%s': %s", path, strerror(root->err));
 	return root;
 }
 
 static void root_free(struct root *root)
 {
-	if (root->fd >= 0)
-		close(root->fd);
+	root_close(root, 0);
 	free(root->path);
 	free(root->given);
 	free(root);
@@ -207,7 +249,6 @@ struct roots *roots_new(const struct content_options *o)
 	r = xcalloc(1, sizeof(*r));
 	r->o = o;
 	r->root = root;
-	r->has_git = holds_git(root->fd);
 	return r;
 }
 
@@ -247,6 +288,8 @@ void roots_free(struct roots *r)
 		root_free(root);
 	}
 	forget_preset(r);
+	if (r->unsure)
+		place_free(r->unsure);
 	buf_release(&r->rel);
 	free(r);
 }
@@ -264,10 +307,8 @@ static void no_folder_on_the_way(int dir, const char *part, struct file *f)
 	if ((errno == ELOOP || errno == ENOTDIR) &&
 	    fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
 		f->found = FOUND_LINK_ABOVE;
-	else if (f->err == ENOENT || f->err == ENOTDIR || f->err == ENAMETOOLONG)
-		f->found = FOUND_NOTHING;
 	else
-		f->found = FOUND_ERROR;
+		f->found = says_absent(f->err) ? FOUND_NOTHING : FOUND_ERROR;
 }
 
 /* Opens the folder that holds the last part of rel, which is cut up on the way.  Returns it (the
@@ -278,8 +319,8 @@ static int open_parent(const struct root *root, char *rel, const char **last, st
 	char *slash;
 
 	memset(f, 0, sizeof(*f));
-	f->found = FOUND_NOTHING;
-	f->err = ENOENT;
+	f->err = dir < 0 ? root->err : ENOENT;
+	f->found = says_absent(f->err) ? FOUND_NOTHING : FOUND_ERROR;
 	if (dir < 0)
 		return -1;
 	while ((slash = strchr(rel, '/'))) {
@@ -318,27 +359,29 @@ static bool is_plain_path(const char *name)
 	       strcmp(copy, name) == 0;
 }
 
-/* Returns a descriptor of ROOT/repo, or -1. */
-static int open_folder(struct roots *r, const char *repo, bool *linked)
+/* Returns a descriptor of ROOT/repo, or -1: *err is 0 if there is none. */
+static int open_folder(struct roots *r, const struct root *root, const char *repo, bool *linked, int *err)
 {
 	const char *last;
 	struct file f;
 	int dir, fd;
 
 	*linked = false;
+	*err = 0;
 	if (!is_plain_path(repo))
 		return -1;
-	dir = open_parent(r->root, join(&r->rel, "", repo), &last, &f);
+	dir = open_parent(root, join(&r->rel, "", repo), &last, &f);
 	if (dir >= 0) {
 		fd = openat(dir, last, OPEN_FOLDER);
 		if (fd < 0)
 			no_folder_on_the_way(dir, last, &f);
-		if (dir != r->root->fd)
+		if (dir != root->fd)
 			close(dir);
 		if (fd >= 0)
 			return fd;
 	}
 	*linked = f.found == FOUND_LINK_ABOVE;
+	*err = f.found == FOUND_ERROR ? f.err : 0;
 	return -1;
 }
 
@@ -352,16 +395,22 @@ static const char *without_namespace(const struct roots *r, const char *repo)
 	return rest ? rest : repo;
 }
 
-static struct place *place_choose(struct roots *r, const char *repo)
+static struct place *place_choose(struct roots *r, struct root *root, const char *repo)
 {
 	struct place *p = xcalloc(1, sizeof(*p));
 	const char *name = without_namespace(r, repo), *folder = NULL;
 	const char *given = r->o->default_repo;
-	int fd = open_folder(r, name, &p->linked);
+	int fd = open_folder(r, root, name, &p->linked, &p->err), git = 0;
 
-	if (fd >= 0 && holds_git(fd))
+	if (fd >= 0 && (git = holds_git(fd)) < 0)
+		p->err = errno;
+	else if (!p->err && git == 0 && root->has_git < 0 && (root->has_git = holds_git(root->fd)) < 0)
+		p->err = errno;
+	if (p->err)
+		folder = NULL;
+	else if (git > 0)
 		folder = name;
-	else if (r->has_git)
+	else if (root->has_git)
 		folder = "";
 	else if (fd >= 0)
 		folder = name;
@@ -370,7 +419,7 @@ static struct place *place_choose(struct roots *r, const char *repo)
 	if (fd >= 0)
 		close(fd);
 	p->repo = xstrdup(repo);
-	p->root = r->root;
+	p->root = root;
 	p->folder = xstrdup(folder);
 	return p;
 }
@@ -434,10 +483,18 @@ static struct place *place_of(struct roots *r, const char *repo)
 		return r->last;
 	if (places_find(&r->young, repo, &at))
 		return r->last = r->young.at[at];
-	if (places_find(&r->old, repo, &at))
+	if (places_find(&r->old, repo, &at)) {
 		r->last = places_take(&r->old, at);
-	else
-		r->last = place_choose(r, repo);
+	} else {
+		struct place *p = place_choose(r, r->root, repo);
+
+		if (p->err) {
+			if (r->unsure)
+				place_free(r->unsure);
+			return r->unsure = p;
+		}
+		r->last = p;
+	}
 	keep_place(r, r->last);
 	return r->last;
 }
@@ -458,8 +515,11 @@ static struct root *root_find(struct roots *r, const char *path)
 	struct root *root;
 
 	for (root = r->root;; root = root->next) {
-		if (strcmp(root->path, path) == 0 || strcmp(root->given, path) == 0)
+		if (strcmp(root->path, path) == 0 || strcmp(root->given, path) == 0) {
+			if (root->fd < 0 && !says_absent(root->err))
+				root_try(root, path);
 			return root;
+		}
 		if (!root->next)
 			break;
 	}
@@ -470,9 +530,16 @@ static struct root *root_find(struct roots *r, const char *path)
 int roots_preset(struct roots *r, const char *root, const char *repo, const char *folder)
 {
 	bool good = !*folder || is_plain_path(folder);
+	struct place *p;
 
 	forget_preset(r);
 	r->has_preset = true;
+	if (strcmp(folder, FOLDER_UNSEEN) == 0) {
+		p = place_choose(r, root_find(r, root), repo);
+		r->preset = *p;
+		free(p);
+		return r->preset.root->fd < 0 ? -1 : 0;
+	}
 	r->preset.repo = xstrdup(repo);
 	r->preset.root = root_find(r, root);
 	if (!good)
@@ -483,22 +550,38 @@ int roots_preset(struct roots *r, const char *root, const char *repo, const char
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static bool is_empty_folder(int fd)
+/* 1 or 0; -1 with errno if that cannot be seen. */
+static int is_empty_folder(int fd)
 {
-	int copy = dup(fd);
+	int copy = dup(fd), err;
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *e;
-	bool empty = true;
+	struct dirent *e = NULL;
 
 	if (!d) {
+		err = errno;
 		if (copy >= 0)
 			close(copy);
-		return false;
+		errno = err;
+		return -1;
 	}
-	while (empty && (e = readdir(d)))
-		empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+	do
+		errno = 0;
+	while ((e = readdir(d)) && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+	err = e ? 0 : errno;
 	closedir(d);
-	return empty;
+	errno = err;
+	return err ? -1 : !e;
+}
+
+/* A folder with .git in it, or nothing, is a submodule's. */
+static void judge_folder(int fd, struct file *f)
+{
+	int is = holds_git(fd);
+
+	if (is == 0)
+		is = is_empty_folder(fd);
+	f->err = errno;
+	f->found = is < 0 ? FOUND_ERROR : is ? FOUND_SUBMODULE : FOUND_FOLDER;
 }
 
 /* Takes the whole file, which may grow or shrink meanwhile, up to one byte over max. */
@@ -542,7 +625,7 @@ static void read_opened(int fd, size_t max, struct file *f)
 		f->err = errno;
 		f->found = FOUND_ERROR;
 	} else if (S_ISDIR(st.st_mode)) {
-		f->found = holds_git(fd) || is_empty_folder(fd) ? FOUND_SUBMODULE : FOUND_FOLDER;
+		judge_folder(fd, f);
 	} else if (!S_ISREG(st.st_mode)) {
 		f->found = FOUND_SPECIAL;
 	} else if ((uintmax_t)st.st_size > max) {
@@ -575,31 +658,42 @@ static void file_read(struct roots *r, const struct root *root, const char *fold
 		f->found = FOUND_LINK;
 	} else if (f->err == ENXIO || f->err == ENODEV) {
 		f->found = FOUND_SPECIAL;
-	} else if (f->err != ENOENT && f->err != ENOTDIR && f->err != ENAMETOOLONG) {
-		f->found = FOUND_ERROR;
+	} else {
+		f->found = says_absent(f->err) ? FOUND_NOTHING : FOUND_ERROR;
 	}
 }
 
-/* What stands at path, without opening it; folders are not told from submodules. */
-static enum found file_look(struct roots *r, const struct place *p, const char *path)
+/* The same in the place of a repository. */
+static void place_read(struct roots *r, const struct place *p, const char *path, struct file *f)
+{
+	if (p->folder) {
+		file_read(r, p->root, p->folder, path, f);
+		return;
+	}
+	memset(f, 0, sizeof(*f));
+	f->err = p->err;
+	f->found = p->err ? FOUND_ERROR : FOUND_NOTHING;
+}
+
+/* What stands at path, without opening it; folders are not told from submodules.  FOUND_ERROR: *err. */
+static enum found file_look(struct roots *r, const struct place *p, const char *path, int *err)
 {
 	const char *last;
 	struct stat st;
 	struct file f;
-	int dir, err = 0;
+	int dir;
 
+	*err = p->err;
 	if (!p->folder)
-		return FOUND_NOTHING;
+		return p->err ? FOUND_ERROR : FOUND_NOTHING;
 	dir = open_parent(p->root, join(&r->rel, p->folder, path), &last, &f);
+	*err = dir < 0 ? f.err : fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
 	if (dir < 0)
 		return f.found;
-	if (fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		err = errno;
 	if (dir != p->root->fd)
 		close(dir);
-	if (err)
-		return err == ENOENT || err == ENOTDIR || err == ENAMETOOLONG ? FOUND_NOTHING
-									      : FOUND_ERROR;
+	if (*err)
+		return says_absent(*err) ? FOUND_NOTHING : FOUND_ERROR;
 	if (S_ISREG(st.st_mode))
 		return FOUND_FILE;
 	if (S_ISLNK(st.st_mode))
@@ -644,7 +738,8 @@ static struct place *look_below(struct content *k, struct roots *r, const char *
 
 	if (!k->root) {
 		k->root = p->root->path;
-		k->folder = xstrdup(p->folder ? p->folder : is_plain_path(name) ? name : NULL);
+		k->folder = xstrdup(p->folder ? p->folder : p->err ? FOLDER_UNSEEN :
+				    is_plain_path(name) ? name : NULL);
 	}
 	return p;
 }
@@ -665,6 +760,15 @@ static int fail_nothing(struct content *k, const struct change *c, const struct 
 		return fail(k, ERR_NO_SUCH_FILE, "no file '%s' below '%s'; if it was deleted, feed "
 			    "what git diff --name-status prints", path, where);
 	return fail(k, ERR_NO_SUCH_FILE, "no file '%s' below '%s'", path, where);
+}
+
+static int fail_unseen(struct content *k, const struct change *c, const struct place *p, const char *path,
+		       int err)
+{
+	if (p->err)
+		return fail(k, ERR_UNREADABLE, "'%s': cannot see which folder below '%s' is that of repository "
+			    "'%s': %s", path, p->root->path, c->repo, strerror(err));
+	return fail(k, ERR_UNREADABLE, "cannot read '%s': %s", path, strerror(err));
 }
 
 static int fail_folder(struct content *k, const char *path)
@@ -694,6 +798,8 @@ static int judge_missing(struct content *k, const struct change *c, const struct
 		return skip(k, REASON_SUBMODULE);
 	case FOUND_TOO_LARGE:
 		return skip(k, REASON_TOO_LARGE);
+	case FOUND_ERROR:
+		return fail_unseen(k, c, p, path, f->err);
 	default:
 		break;
 	}
@@ -702,8 +808,6 @@ static int judge_missing(struct content *k, const struct change *c, const struct
 		return skip(k, REASON_NO_CONTENT);
 	if (f->found == FOUND_SPECIAL)
 		return fail(k, ERR_UNREADABLE, "'%s' is not a regular file", path);
-	if (f->found == FOUND_ERROR)
-		return fail(k, ERR_UNREADABLE, "cannot read '%s': %s", path, strerror(f->err));
 	return fail_nothing(k, c, p, path);
 }
 
@@ -714,43 +818,58 @@ static int outside(struct content *k, const char *path, const char *root)
 	return fail(k, ERR_OUTSIDE_ROOT, "'%s' is not below '%s'", path, root);
 }
 
-/* An absolute path, normalised without its first '/', to one below the repository's folder. */
-static const char *relative(struct content *k, struct roots *r, const char *repo, const char *path)
+/* An absolute path, given, normalised without its first '/', to one below the repository's folder.  NULL:
+ * it has failed. */
+static const char *relative(struct content *k, struct roots *r, const struct change *c, const char *given,
+			    const char *path)
 {
-	struct place *p = look_below(k, r, repo);
+	struct place *p = look_below(k, r, c->repo);
 	const char *rel = below_root(path, p->root);
-	const char *folder = p->folder ? p->folder : without_namespace(r, repo), *deeper;
+	const char *folder = p->folder ? p->folder : without_namespace(r, c->repo), *deeper;
+	bool absent;
 
-	if (!rel)
+	if (!rel) {
+		outside(k, given, p->folder && *p->folder ? p->folder : p->root->path);
 		return NULL;
+	}
+	if (p->err) {
+		fail_unseen(k, c, p, given, p->err);
+		return NULL;
+	}
 	deeper = below(rel, folder);
-	if (deeper || (p->folder && faccessat(p->root->fd, folder, F_OK, 0) == 0))
+	if (deeper)
 		return deeper;
-	/* The folder is gone, or was never there: its name still tells. */
-	return rel;
+	absent = !p->folder || faccessat(p->root->fd, folder, F_OK, 0) < 0;
+	if (absent && (!p->folder || says_absent(errno)))	/* gone, or never there: its name still tells */
+		return rel;
+	if (absent)
+		fail_unseen(k, c, p, given, errno);
+	else
+		outside(k, given, folder);
+	return NULL;
 }
 
-static int fix_path(struct content *k, struct roots *r, const char *repo, char **path, bool *folder)
+/* Makes *path good.  Where it fails, *path is as it came: nothing else could be recognised in a result. */
+static int fix_path(struct content *k, struct roots *r, const struct change *c, char **path, bool *folder)
 {
-	autofree char *given = NULL;
-	const char *rel;
-	bool from_root = (*path)[0] == '/';
-	enum lexical how;
+	autofree char *given = xstrdup(*path);
+	bool from_root = given[0] == '/';
+	const char *rel = *path;
+	enum lexical how = normalise(*path, folder);
 
-	/* The message wants the path as it was. */
-	if (from_root || strstr(*path, ".."))
-		given = xstrdup(*path);
-	how = normalise(*path, folder);
 	if (how == PATH_ABOVE)
-		return outside(k, given, from_root ? "/" : "the repository's folder");
-	if (from_root) {
-		rel = relative(k, r, repo, *path);
-		if (!rel)
-			return outside(k, given, k->folder && *k->folder ? k->folder : k->root);
-		memmove(*path, rel, strlen(rel) + 1);
+		outside(k, given, from_root ? "/" : "the repository's folder");
+	else if (from_root)
+		rel = relative(k, r, c, given, *path);
+	if (how != PATH_ABOVE && rel && !*rel)
+		fail(k, ERR_BAD_PATH, "'%s' names no file", given);
+	if (k->got == CONTENT_FAIL) {
+		free(*path);
+		*path = given;
+		given = NULL;
+		return -1;
 	}
-	if (!**path)
-		return fail(k, ERR_BAD_PATH, "'%s' names no file", given ? given : ".");
+	memmove(*path, rel, strlen(rel) + 1);
 	return 0;
 }
 
@@ -784,29 +903,33 @@ static const char *find_arrow(const char *path)
 	return strstr(path, " -> ");
 }
 
-static bool is_literal_name(struct content *k, struct change *c, struct roots *r)
+/* 1 or 0; -1: that cannot be seen, and k has failed. */
+static int is_literal_name(struct content *k, struct change *c, struct roots *r)
 {
 	autofree char *copy = xstrdup(c->path);
+	struct place *p = look_below(k, r, c->repo);
 	struct content scratch;
-	bool folder, literal = false;
+	enum found found = FOUND_NOTHING;
+	bool folder;
+	int err;
 
 	memset(&scratch, 0, sizeof(scratch));
-	if (fix_path(&scratch, r, c->repo, &copy, &folder) == 0) {
-		enum found found = file_look(r, look_below(k, r, c->repo), copy);
-
-		literal = found == FOUND_FILE || found == FOUND_LINK;
-	}
+	if (fix_path(&scratch, r, c, &copy, &folder) == 0)
+		found = file_look(r, p, copy, &err);
 	content_release(&scratch);
-	return literal;
+	if (found == FOUND_ERROR)
+		return fail_unseen(k, c, p, c->path, err);
+	return found == FOUND_FILE || found == FOUND_LINK;
 }
 
 static int split_arrow(struct content *k, struct change *c, struct roots *r)
 {
 	const char *arrow = find_arrow(c->path);
 	autofree char *path = NULL;
+	int literal = arrow ? is_literal_name(k, c, r) : 1;
 
-	if (!arrow || is_literal_name(k, c, r))
-		return 0;
+	if (literal != 0)
+		return literal < 0 ? -1 : 0;
 	if (unquote_side(k, c->path, (size_t)(arrow - c->path), &c->old_path) < 0 ||
 	    unquote_side(k, arrow + 4, strlen(arrow + 4), &path) < 0)
 		return -1;
@@ -821,15 +944,17 @@ static int fix_paths(struct content *k, struct change *c, struct roots *r, bool 
 		     bool *keep_old)
 {
 	bool old_folder;
+	struct place *p;
 	enum found old;
+	int err;
 
 	if (c->path_may_be_arrow && split_arrow(k, c, r) < 0)
 		return -1;
-	if (fix_path(k, r, c->repo, &c->path, folder) < 0)
+	if (fix_path(k, r, c, &c->path, folder) < 0)
 		return -1;
 	if (c->op != OP_RENAME)
 		return 0;
-	if (fix_path(k, r, c->repo, &c->old_path, &old_folder) < 0)
+	if (fix_path(k, r, c, &c->old_path, &old_folder) < 0)
 		return -1;
 	if (old_folder)
 		return fail_folder(k, c->old_path);
@@ -839,8 +964,12 @@ static int fix_paths(struct content *k, struct change *c, struct roots *r, bool 
 		c->old_path = NULL;
 	} else if (c->source == CONTENT_FILE) {
 		/* A swap of two names arrives as two renames: neither old path is free. */
-		old = file_look(r, look_below(k, r, c->repo), c->old_path);
-		*keep_old = old == FOUND_FILE || old == FOUND_ERROR;
+		p = look_below(k, r, c->repo);
+		old = file_look(r, p, c->old_path, &err);
+		*keep_old = old == FOUND_FILE;
+		if (old == FOUND_ERROR)
+			k->old_unseen = xasprintf("cannot see whether there is a file '%s' still: %s",
+						  c->old_path, strerror(err));
 	}
 	return 0;
 }
@@ -881,10 +1010,7 @@ static int load_file(struct content *k, struct change *c, struct roots *r)
 	struct place *p = look_below(k, r, c->repo);
 	struct file f;
 
-	memset(&f, 0, sizeof(f));
-	f.found = FOUND_NOTHING;
-	if (p->folder)
-		file_read(r, p->root, p->folder, c->path, &f);
+	place_read(r, p, c->path, &f);
 	if (f.found != FOUND_FILE)
 		return judge_missing(k, c, p, c->path, &f);
 	take_file(k, &f);
@@ -916,6 +1042,8 @@ static int load_ref(struct content *k, struct change *c, struct roots *r)
 			    p->root->path);
 	if (f.found == FOUND_FOLDER || f.found == FOUND_SUBMODULE)
 		return fail(k, ERR_IS_A_DIRECTORY, "content_ref '%s' is a folder", c->text);
+	if (f.found == FOUND_ERROR)
+		return fail(k, ERR_UNREADABLE, "cannot read '%s': %s", c->text, strerror(f.err));
 	if (f.found != FOUND_FILE)
 		return judge_missing(k, c, p, c->text, &f);
 	take_file(k, &f);
@@ -931,11 +1059,11 @@ static int complete_text(struct content *k, struct change *c, struct roots *r)
 	struct file f;
 
 	k->truncated = true;
-	if (!p->folder)
-		return 0;
-	file_read(r, p->root, p->folder, c->path, &f);
+	place_read(r, p, c->path, &f);
 	if (f.found == FOUND_LINK)
 		return skip(k, REASON_SYMLINK);
+	if (f.found == FOUND_ERROR)
+		return fail_unseen(k, c, p, c->path, f.err);
 	if (f.found != FOUND_FILE)
 		return 0;
 	digest_of(f.text, f.len, sum);
@@ -990,18 +1118,30 @@ static int load_folder(struct content *k, struct change *c, struct roots *r)
 	autofree char *shown = xasprintf("%s/", c->path);
 	struct file f;
 
-	memset(&f, 0, sizeof(f));
-	f.found = FOUND_NOTHING;
-	if (p->folder)
-		file_read(r, p->root, p->folder, c->path, &f);
+	place_read(r, p, c->path, &f);
 	free(f.text);
 	if (f.found == FOUND_FILE || f.found == FOUND_TOO_LARGE)
 		f.found = FOUND_NOTHING;
-	if (c->op == OP_DELETE && f.found != FOUND_SUBMODULE)
+	if (c->op == OP_DELETE && f.found != FOUND_SUBMODULE && f.found != FOUND_ERROR)
 		return fail_folder(k, shown);
-	if (c->op == OP_DELETE)
+	if (c->op == OP_DELETE && f.found == FOUND_SUBMODULE)
 		return 0;
 	return judge_missing(k, c, p, shown, &f);
+}
+
+/* The input ended with this path, without a newline.  Cut at a slash, it would name the folder of the file
+ * that was meant. */
+static int check_cut(struct content *k, struct change *c, struct roots *r, bool folder)
+{
+	struct place *p = look_below(k, r, c->repo);
+	int err;
+	enum found found = file_look(r, p, c->path, &err);
+
+	if (found == FOUND_ERROR)
+		return fail_unseen(k, c, p, c->path, err);
+	if (!folder && (found == FOUND_FILE || found == FOUND_LINK))
+		return 0;
+	return fail(k, ERR_CUT_LINE, "the input ends inside this line, and there is no file '%s'", c->path);
 }
 
 static int load(struct content *k, struct change *c, struct roots *r, bool needs_file,
@@ -1013,14 +1153,8 @@ static int load(struct content *k, struct change *c, struct roots *r, bool needs
 		return 0;
 	if (fix_paths(k, c, r, &folder, keep_old) < 0)
 		return -1;
-	if (needs_file) {
-		/* Cut at a slash, it would name the folder of the file that was meant. */
-		enum found found = file_look(r, look_below(k, r, c->repo), c->path);
-
-		if (folder || (found != FOUND_FILE && found != FOUND_LINK))
-			return fail(k, ERR_CUT_LINE, "the input ends inside this line, and there is "
-				    "no file '%s'", c->path);
-	}
+	if (needs_file && check_cut(k, c, r, folder) < 0)
+		return -1;
 	if (folder)
 		return load_folder(k, c, r);
 	if (c->op == OP_DELETE)
@@ -1054,6 +1188,7 @@ void content_load(struct content *k, struct change *c, struct roots *r, bool nee
 void content_release(struct content *k)
 {
 	free(k->message);
+	free(k->old_unseen);
 	free(k->text);
 	free(k->folder);
 	memset(k, 0, sizeof(*k));

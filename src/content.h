@@ -32,7 +32,7 @@ struct roots *roots_new(const struct content_options *o);
 void roots_free(struct roots *r);
 
 /* The folder chosen for repo (spec section 2, Files): relative to ROOT ("" is ROOT itself), or NULL
- * if there is none.  Chosen once and kept, see ROOTS_KEPT.  Borrowed until the next call for another
+ * if there is none, or if that could not be seen: then the next line looks again.  Chosen once and kept, see ROOTS_KEPT.  Borrowed until the next call for another
  * repository. */
 const char *roots_folder(struct roots *r, const char *repo);
 /* For the next content_load() only: looks for the files of repo in folder below root (absolute), as
@@ -59,8 +59,11 @@ struct content {
 	bool from_file;			/* read from disk: a resumed line reads it again */
 	int64_t ctime_ns;		/* of that file, 0 if none */
 	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
-					 * repository's name where it has none */
+					 * repository's name where it has none; "." where that could not be
+					 * seen.  All are for roots_preset() */
 	const char *root;		/* ROOT that folder is below; borrowed, lives as long as the roots */
+	char *old_unseen;		/* owned; of a rename: why it could not be seen whether its old path
+					 * still has a file, for a person; else NULL */
 };
 
 /* Step 2 of the order: makes c->path (and old_path) relative to the repository's folder, unquotes

@@ -241,11 +241,11 @@ static enum error_code new_half_error(struct pipeline *p, const struct work *w, 
 	return wrong_vector(p, c, why) ? ERR_BAD_VECTOR : ERR_NONE;
 }
 
-/* The new half of a rename failed or was left out while it was read: the old one goes all the same. */
-static void add_settled_half(struct work *w, enum status status, enum reason reason,
+/* A half of a rename failed or was left out while it was read: the other one is done all the same. */
+static void add_settled_half(struct work *w, uint8_t half, enum status status, enum reason reason,
 			     enum error_code error, char **message)
 {
-	struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+	struct task *t = work_add_half(w, half == HALF_OLD ? LANE_DELETE : LANE_UPSERT, half);
 
 	t->status = status;
 	t->reason = reason;
@@ -274,9 +274,9 @@ static bool add_new_half(struct pipeline *p, struct work *w, struct change *c, s
 		return false;
 	}
 	if (error != ERR_NONE)
-		add_settled_half(w, STATUS_FAILED, REASON_NONE, error, message);
+		add_settled_half(w, HALF_NEW, STATUS_FAILED, REASON_NONE, error, message);
 	else if (k->got == CONTENT_SKIP && !k->deletes)
-		add_settled_half(w, STATUS_SKIPPED, k->reason, ERR_NONE, NULL);
+		add_settled_half(w, HALF_NEW, STATUS_SKIPPED, k->reason, ERR_NONE, NULL);
 	else if (w->op == OP_DELETE || k->got == CONTENT_SKIP)
 		intake_add_delete(p, w, HALF_NEW, w->op == OP_DELETE ? REASON_NONE : k->reason);
 	else
@@ -309,11 +309,14 @@ static void take_document(struct pipeline *p, struct work *w, struct change *c, 
 {
 	bool old_goes = w->op == OP_RENAME && (halves & HALF_OLD) && !keep_old &&
 			names_document(w->old_path);
+	bool all_settled;
 
 	w->uncommitted |= newer_than_listed(p, w, c, k);
 	if ((halves & HALF_NEW) && !add_new_half(p, w, c, k, old_goes))
 		return;
-	if (old_goes)
+	if (old_goes && k->old_unseen != NULL)
+		add_settled_half(w, HALF_OLD, STATUS_FAILED, REASON_NONE, ERR_UNREADABLE, &k->old_unseen);
+	else if (old_goes)
 		intake_add_delete(p, w, HALF_OLD, REASON_NONE);
 	if (w->halves == 0) {
 		settle_alone(p, w, STATUS_COMPLETED, REASON_NONE, true);
@@ -323,9 +326,12 @@ static void take_document(struct pipeline *p, struct work *w, struct change *c, 
 	for (int i = 0; i < w->halves; i++)
 		if (w->half[i].phase != TASK_SETTLED)
 			w->half[i].phase = TASK_TURN;
+	all_settled = w->open == 0;
 	/* the last may settle and free the line */
 	for (int i = 0, n = w->halves; i < n; i++)
 		queue_half(p, w, &w->half[i]);
+	if (all_settled)
+		task_settle_work(p, w);
 }
 
 static void take_record(struct pipeline *p, struct change *c, const struct line *line, bool again,
@@ -539,20 +545,58 @@ static bool may_retry(const struct pipeline *p, const struct failure *f)
 	       error_retryable((enum error_code)f->code) && state_own_ord(p->state, f->line) == 0;
 }
 
-/* Which halves of a rename are tried again: both, as one line, where both have failed. */
-static int failed_halves(struct pipeline *p, const struct failure *f)
+/* Which halves of a rename are tried again: both, as one line, where both have failed.  *unseen: of the
+ * old one because it could not be seen whether its file is there. */
+static int failed_halves(struct pipeline *p, const struct failure *f, bool *unseen)
 {
 	struct failure_walk at = { .at = f->line, .half = f->half };
 	struct failure other = { 0 };
 	int halves = f->half;
 
+	*unseen = f->half == HALF_OLD && f->code == ERR_UNREADABLE;
 	if (state_failure_next(p->state, &at, &other) && place_compare(other.line, f->line) == 0 &&
 	    may_retry(p, &other)) {
 		halves |= other.half;
+		*unseen |= other.half == HALF_OLD && other.code == ERR_UNREADABLE;
 		p->retry.half = other.half;	/* the walk goes on behind it */
 	}
 	failure_release(&other);
 	failure_walk_release(&at);
+	return halves;
+}
+
+/* Read again, the line names another document than when it failed (an arrow that was not seen to be one):
+ * its failure goes with it. */
+static void move_failure(struct pipeline *p, struct work *w, const struct failure *f)
+{
+	struct task t = { .work = w, .half = f->half, .hold = f->hold, .error = (enum error_code)f->code,
+		.http = f->http, .message = f->message };
+
+	if (!names_document(w->path) || strcmp(w->path, f->path) == 0 ||
+	    (w->old_path != NULL && strcmp(w->old_path, f->path) == 0))
+		return;
+	t.doc = work_doc(p, w->repo, w->path);
+	task_put_failure(p, w, &t, true);
+	work_doc_put(p, t.doc);
+}
+
+/* The halves to be done again.  An old one that failed at the store was to go, whatever file is there by
+ * now (*keep_old); where it could not be seen whether one was, it was looked again. */
+static int halves_again(struct pipeline *p, struct work *w, const struct failure *f, bool *keep_old)
+{
+	struct doc *d;
+	bool unseen;
+	int halves;
+
+	if (f->op != OP_RENAME)
+		return HALF_NEW | HALF_OLD;
+	halves = failed_halves(p, f, &unseen);
+	*keep_old &= unseen;
+	if (*keep_old) {
+		d = work_doc(p, w->repo, w->old_path);
+		task_leave_doc(p, w, d);
+		work_doc_put(p, d);
+	}
 	return halves;
 }
 
@@ -563,6 +607,7 @@ static void take_retry(struct pipeline *p, const struct failure *f, const struct
 	struct content k = { 0 };
 	bool needs_file = false, keep_old = false;
 	struct work *w;
+	int halves;
 
 	p->change_options.format = (enum input_format)(f->format & 0x7f);
 	p->change_options.nul_terminated = f->format & 0x80;
@@ -577,9 +622,9 @@ static void take_retry(struct pipeline *p, const struct failure *f, const struct
 		w->retried = true;
 		w->retries_before = f->retries;
 		keep_payload(w, payload->data, payload->len);
-		/* an old half that failed was to go, whatever file is there by now */
-		take_document(p, w, &c, &k, false,
-			      f->op == OP_RENAME ? failed_halves(p, f) : HALF_NEW | HALF_OLD);
+		move_failure(p, w, f);
+		halves = halves_again(p, w, f, &keep_old);
+		take_document(p, w, &c, &k, keep_old, halves);
 	}
 	p->change_options = mine;
 	change_release(&c);

@@ -51,10 +51,11 @@ static void plan_document(struct plan *p, struct change *c, bool needs_file, str
 	r->path = c->path;
 	r->old_path = c->old_path;
 	r->op = c->op;
-	if (k.got == CONTENT_FAIL || c->content_error) {
+	if (k.got == CONTENT_FAIL || c->content_error || k.old_unseen != NULL) {
 		r->status = STATUS_FAILED;
-		r->error = k.got == CONTENT_FAIL ? k.error : ERR_CONTENT;
-		r->message = k.got == CONTENT_FAIL ? k.message : c->error_text;
+		r->error = k.got == CONTENT_FAIL ? k.error : c->content_error ? ERR_CONTENT : ERR_UNREADABLE;
+		r->message = k.got == CONTENT_FAIL ? k.message :
+			     c->content_error ? c->error_text : k.old_unseen;
 		r->retryable = error_retryable(r->error);
 		result_write(&p->line, r);
 		p->failed = true;

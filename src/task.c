@@ -222,6 +222,7 @@ void task_settle_work(struct pipeline *p, struct work *w)
 	const struct task *t = telling_half(w, &status, &reason);
 
 	w->group->look = true;
+	w->group->release |= w->retried;	/* its last half may have been all that held a record */
 	if (w->before == STATUS_FAILED && status != STATUS_FAILED)	/* done again, and well this time */
 		state_failure_del_line(p->state, w->repo, w->at);
 	if (!w->internal) {

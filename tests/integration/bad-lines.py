@@ -183,7 +183,7 @@ PATHS = [
     failed("not UTF-8, quoted", b'"caf\\351"', "bad-path"),
     failed("5,000 bytes", b"a" * 5000, "bad-path"),
     failed("5,000 bytes in parts", b"a/" * 2500 + b"b", "bad-path"),
-    failed("4,096 bytes, which no file has", b"a" * 4096, "no-such-file"),
+    failed("4,096 bytes, which no file can have", b"a" * 4096, "unreadable"),
     failed("above the root", b"../outside", "outside-root"),
     failed("above the root, later", b"sub/../../outside", "outside-root"),
     failed("above the root, in a record", b'{"repo":"R","path":"../outside"}', "outside-root"),
