@@ -8,6 +8,7 @@
 #include "alloc.h"
 #include "changeset.h"
 #include "clock.h"
+#include "log.h"
 
 /* The run that a record stands in, as far as the state still knows it. */
 static void load_run(struct state *s, uint32_t number, struct run_state *r)
@@ -167,15 +168,31 @@ static uint64_t count_unknown(struct state *s, const struct record *r, const str
 	return n;
 }
 
+static bool is_since(const struct record *r, const char *commit)
+{
+	return r->since != NULL && commit != NULL && commit[0] != '\0' && strcmp(r->since, commit) == 0;
+}
+
+static bool since_held(const struct repo_state *rs, const struct record *r)
+{
+	return rs->held_why == HELD_LINES && is_since(r, rs->held_commit);
+}
+
 static bool from_here(const struct repo_state *rs, const struct record *r)
 {
 	if (r->since == NULL)
 		return true;
 	if (r->since[0] == '\0')	/* "from nothing": what a script says that was told no position */
 		return r->complete;
-	return strcmp(r->since, rs->commit) == 0 ||
-	       (rs->held_commit[0] != '\0' && rs->held_why == HELD_LINES &&
-		strcmp(r->since, rs->held_commit) == 0);
+	return is_since(r, rs->commit) || since_held(rs, r);
+}
+
+/* Whether the position that r makes is one at which everything has been listed once, and each change
+ * since: a listing says that it is complete, or begins where that was so. */
+static bool makes_whole(const struct repo_state *rs, const struct record *r)
+{
+	return r->complete || r->whole || (rs->whole && is_since(r, rs->commit)) ||
+	       (rs->held_whole && since_held(rs, r)) || (r->prior_whole && is_since(r, r->prior));
 }
 
 static void hold_unknown(struct state *s, const char *repo, uint32_t run)
@@ -215,8 +232,7 @@ static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t 
 
 bool changeset_from_here(struct state *s, const struct record *r)
 {
-	return from_here(state_repo(s, r->repo), r) ||
-	       (r->prior != NULL && r->prior[0] != '\0' && strcmp(r->since, r->prior) == 0);
+	return from_here(state_repo(s, r->repo), r) || is_since(r, r->prior);
 }
 
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
@@ -273,6 +289,7 @@ static void drop_held(struct repo_state *rs)
 	rs->held = (struct place_in_run){ 0, 0 };
 	rs->held_number = rs->held_waiting = 0;
 	rs->held_why = 0;
+	rs->held_whole = false;
 }
 
 /* The tails that r has closed go; lines after it stay open. */
@@ -290,12 +307,25 @@ static void drop_tails(struct state *s, struct repo_state *rs, const struct reco
 	rs->ntails = n;
 }
 
+/* The position is believed, and nobody has filled it: a producer of differences alone has nothing to
+ * list where nothing has changed. */
+static void tell_unfilled(const struct repo_state *rs, const struct record *r)
+{
+	if (rs->present > 0 || makes_whole(rs, r) || strcmp(rs->commit, r->commit) == 0)
+		return;
+	log_warn("'%s' stands at '%s' because its record says so, and nothing of it is stored; what no line has "
+		 "named is missing: list everything once, with \"complete\":true in the record, or with git-changes",
+		 r->repo, r->commit);
+}
+
 void changeset_advance(struct state *s, const struct record *r)
 {
 	struct repo_state *rs;
 
 	tighten(s, r);
 	rs = state_repo(s, r->repo);
+	tell_unfilled(rs, r);
+	rs->whole = makes_whole(rs, r);
 	repo_set_text(&rs->commit, r->commit);
 	repo_set_text(&rs->changeset, r->changeset);
 	rs->position = r->at;
@@ -365,6 +395,7 @@ void changeset_hold(struct state *s, const struct record *r, enum held_why why, 
 	struct repo_state *rs = state_repo(s, r->repo);
 
 	reopen(s, rs, r);
+	rs->held_whole = why == HELD_LINES && makes_whole(rs, r);
 	repo_set_text(&rs->held_commit, r->commit);
 	repo_set_text(&rs->held_since, r->since);
 	repo_set_text(&rs->held_changeset, r->changeset);
@@ -391,6 +422,7 @@ bool changeset_release(struct state *s, const char *repo)
 	r.number = rs->held_number;
 	r.commit = commit;
 	r.changeset = changeset;	/* its since was judged when it was held */
+	r.whole = rs->held_whole;
 	free_now = changeset_judge(s, &r, &waiting) == RECORD_ADVANCE;
 	if (free_now)
 		changeset_advance(s, &r);

@@ -17,9 +17,11 @@ struct record {
 	const char *commit, *since;
 	const char *changeset;		/* JSON */
 	bool complete;			/* its listing names all documents; the others are gone by now */
+	bool whole;			/* it was found to make a whole position when it was held */
 	const char *prior;		/* the position when this run began, where the run itself has
 					 * released a held record since; NULL else */
 	struct place_in_run prior_at;	/* its line */
+	bool prior_whole;		/* it was whole */
 };
 
 enum record_verdict {
@@ -37,7 +39,8 @@ bool changeset_from_here(struct state *s, const struct record *r);
  * that its block does not name.  Call when every earlier line of the repository is settled. */
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting);
 
-/* Moves the position to r.  Part of the next commit. */
+/* Moves the position to r: a whole one, or as told.  Part of the next commit.  Says so where it is as
+ * told and nothing is stored of the repository: what no line has named is missing. */
 void changeset_advance(struct state *s, const struct record *r);
 /* Records r as the newest held one. */
 void changeset_hold(struct state *s, const struct record *r, enum held_why why, uint64_t waiting);

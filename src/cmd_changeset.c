@@ -86,15 +86,29 @@ static int write_file(const char *dir, const char *repo, const struct repo_state
 
 /* ---- positions ---- */
 
+/* With --whole a position that is as told counts as none. */
+static bool has_position(const struct options *o, const struct repo_state *r)
+{
+	return r->commit[0] != '\0' && (r->whole || !o->whole);
+}
+
+static int no_position(const char *repo, const struct repo_state *r)
+{
+	if (r->commit[0] == '\0')
+		log_err("repository '%s' has no position yet", repo);
+	else
+		log_err("repository '%s' stands at '%s' as told: no complete listing has filled that position", repo,
+			r->commit);
+	return 1;
+}
+
 static int print_one(const struct options *o, struct state *s)
 {
 	const char *repo = o->args[0];
 	const struct repo_state *r = state_repo(s, repo);
 
-	if (r->commit[0] == '\0') {
-		log_err("repository '%s' has no position yet", repo);
-		return 1;
-	}
+	if (!has_position(o, r))
+		return no_position(repo, r);
 	puts(r->commit);
 	return o->dir != NULL ? write_file(o->dir, repo, r) : 0;
 }
@@ -111,7 +125,7 @@ static int print_all(const struct options *o, struct state *s)
 
 		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
 			continue;
-		if (r.commit[0] != '\0') {
+		if (has_position(o, &r)) {
 			clock_format(r.position_s, since);
 			table_add(&t, r.commit);
 			table_add(&t, since);
@@ -121,7 +135,8 @@ static int print_all(const struct options *o, struct state *s)
 		repo_release(&r);
 	}
 	if (status == 1)
-		log_err("no repository has a position yet; a changeset record gives it one");
+		log_err("no repository has a %sposition yet; a changeset record%s gives it one",
+			o->whole ? "whole " : "", o->whole ? " that says \"complete\":true" : "");
 	table_print(stdout, &t, "");
 	table_release(&t);
 	walk_release(&at);
@@ -142,8 +157,9 @@ static void advance(struct state *s, const char *repo, struct source *src)
 	src->more = state_walk(s, src->kind, repo, &src->at);
 }
 
-static bool touched(struct state *s, const char *repo, const struct source *src)
+static bool touched(const struct options *o, struct state *s, const struct source *src)
 {
+	const char *repo = o->touched;
 	const uint8_t *p = (const uint8_t *)src->at.value.data;
 	struct doc_state d;
 	struct mark m;
@@ -151,7 +167,7 @@ static bool touched(struct state *s, const char *repo, const struct source *src)
 	switch (src->kind) {
 	case 'd':
 		return doc_decode(&d, p, src->at.value.len) == 0 &&
-		       ((d.flags & DOC_UNCOMMITTED) || changeset_touched(s, repo, &d));
+		       (!has_position(o, state_repo(s, repo)) || changeset_touched(s, repo, &d));
 	case 'm':
 		return mark_decode(&m, p, src->at.value.len) == 0 &&
 		       ((m.flags & MARK_DOUBT) || !(m.flags & MARK_SETTLED));
@@ -184,7 +200,7 @@ static int print_touched(const struct options *o, struct state *s)
 
 		for (size_t i = 0; i < n; i++)
 			if (from[i].more && strcmp(from[i].at.path, path) == 0) {
-				print |= touched(s, o->touched, &from[i]);
+				print |= touched(o, s, &from[i]);
 				advance(s, o->touched, &from[i]);
 			}
 		if (print)

@@ -122,12 +122,14 @@ static void json_held(struct buf *json, bool *first, const struct repo_state *r)
 	json_member_cstr(json, first, "held", r->held_commit);
 	json_member_cstr(json, first, "why", held_name((enum held_why)r->held_why));
 	json_member_int(json, first, "waiting", r->held_waiting);
+	json_member_bool(json, first, "held_whole", r->held_whole);
 }
 
 void status_json_repo(struct buf *json, bool *first, const char *name, const struct repo_state *r)
 {
 	json_member_cstr(json, first, "repo", name);
 	json_member_cstr(json, first, "position", r->commit[0] != '\0' ? r->commit : NULL);
+	json_member_bool(json, first, "whole", r->whole);
 	status_json_time(json, first, "since", r->position_s);
 	json_held(json, first, r);
 	json_member_int(json, first, "documents", (int64_t)r->present);
@@ -142,6 +144,7 @@ static void table_repo(struct table *t, const char *name, const struct repo_stat
 	clock_format(r->position_s, since);
 	table_add(t, repo_name(name));
 	table_add(t, r->commit[0] != '\0' ? r->commit : "-");
+	table_add(t, r->commit[0] == '\0' ? "-" : r->whole ? "whole" : "as told");
 	table_add(t, r->commit[0] != '\0' ? since : "-");
 	if (r->held_commit[0] != '\0')
 		table_addf(t, "%s (%s)", r->held_commit, held_name((enum held_why)r->held_why));
@@ -154,9 +157,9 @@ static void table_repo(struct table *t, const char *name, const struct repo_stat
 
 void status_list_repos(struct look *l, struct buf *json)
 {
-	static const char *const heads[] = { "REPOSITORY", "POSITION", "SINCE", "HELD", "DOCUMENTS",
+	static const char *const heads[] = { "REPOSITORY", "POSITION", "IT IS", "SINCE", "HELD", "DOCUMENTS",
 					     "FAILED", "IN DOUBT" };
-	struct table t = { .columns = 7, .right = "llllrrr" };
+	struct table t = { .columns = 8, .right = "lllllrrr" };
 	struct walk at = { 0 };
 	uint64_t n = 0;
 

@@ -277,6 +277,8 @@ static const struct row rows[] = {
 	  NULL, STATUS, "exit 1 if the last clean run is older, such as 26h" },
 	TEXT("touched", 0, KIND_EMPTY_STRING, ASKING, touched, "REPO", NULL, CHANGESET,
 	     "print the paths that a producer should list as well"),
+	FLAG("whole", 0, ASKING, whole, NULL, CHANGESET,
+	     "count only a position at which everything has been listed once"),
 	TEXT("dir", 0, KIND_FILE, ASKING, dir, "DIR", NULL, CHANGESET,
 	     "also write a file REPO.changeset for each position"),
 	TEXT("path", 0, KIND_STRING, ASKING, path, "PATH", NULL, SKIP,

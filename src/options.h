@@ -80,6 +80,7 @@ struct options {
 	uint64_t max_age_s;		/* --max-age; 0: not asked */
 	const char *touched;		/* --touched REPO */
 	const char *dir;		/* --dir */
+	bool whole;			/* changeset --whole */
 	const char *path;		/* skip --path */
 	bool all;			/* forget --all */
 	bool delete_objects;		/* forget --delete */

@@ -30,7 +30,7 @@ static void record_fields(const struct group *g, const struct pending_record *pr
 {
 	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
 		.since = pr->since, .changeset = pr->changeset, .complete = pr->complete,
-		.prior = g->prior, .prior_at = g->prior_at };
+		.prior = g->prior, .prior_at = g->prior_at, .prior_whole = g->prior_whole };
 }
 
 static void decide_record(struct pipeline *p, struct group *g, enum status status, enum held_why why,
@@ -129,6 +129,7 @@ static void release_held(struct pipeline *p, struct group *g)
 		.line = rs->held_number, .retried = true };
 	uint32_t run = rs->held.run;
 	struct place_in_run at = rs->position;
+	bool whole = rs->whole;
 	char *before;
 
 	if (rs->held_commit[0] == '\0' || state_own_ord(p->state, rs->held) != 0)
@@ -141,6 +142,7 @@ static void release_held(struct pipeline *p, struct group *g)
 	if (g->prior == NULL) {	/* the input was made when that was the position */
 		g->prior = before;
 		g->prior_at = at;
+		g->prior_whole = whole;
 	} else {
 		free(before);
 	}

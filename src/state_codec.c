@@ -374,6 +374,8 @@ void failure_release(struct failure *v)
 	memset(v, 0, sizeof *v);
 }
 
+enum { REPO_WHOLE = 1, REPO_HELD_WHOLE = 2 };
+
 void repo_encode(struct buf *b, const struct repo_state *v)
 {
 	put_s(b, v->commit);
@@ -401,11 +403,13 @@ void repo_encode(struct buf *b, const struct repo_state *v)
 	put_u(b, v->present);
 	put_u(b, v->loose);
 	put_u(b, v->unknown_run);
+	put_u(b, (v->whole ? REPO_WHOLE : 0) | (v->held_whole ? REPO_HELD_WHOLE : 0));
 }
 
 int repo_decode(struct repo_state *v, const uint8_t *p, size_t n)
 {
 	struct reader r = { p, n, false };
+	uint8_t whole;
 
 	memset(v, 0, sizeof *v);
 	v->commit = get_s(&r);
@@ -437,6 +441,9 @@ int repo_decode(struct repo_state *v, const uint8_t *p, size_t n)
 	v->present = get_u(&r);
 	v->loose = get_u(&r);
 	v->unknown_run = get_u32(&r);
+	whole = r.left > 0 ? get_u8(&r) : 0;
+	v->whole = whole & REPO_WHOLE;
+	v->held_whole = whole & REPO_HELD_WHOLE;
 	if (done(&r))
 		return 0;
 	repo_release(v);

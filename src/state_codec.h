@@ -140,6 +140,8 @@ struct repo_state {
 	uint64_t present;		/* documents that the store holds */
 	uint64_t loose;			/* documents with DOC_LOOSE or DOC_UNCOMMITTED */
 	uint32_t unknown_run;		/* run whose failed lines of unknown repository hold it, 0 */
+	bool whole, held_whole;		/* spec invariant I3, of the position and of the held record's;
+					 * older states do not say: as told */
 };
 
 enum run_status { RUN_RUNNING = 1, RUN_INTERRUPTED, RUN_COMPLETED, RUN_FAILED };

@@ -126,6 +126,7 @@ struct group {
 	bool release;			/* something may have freed a record held by an earlier run */
 	char *prior;			/* owned: the position before this run released a held record */
 	struct place_in_run prior_at;
+	bool prior_whole;
 };
 
 #endif

@@ -142,7 +142,7 @@ def clean_round(w, repo, between=lambda: None):
     from there, and what the old one had done beyond counts as changed.  Its record may then be held, and
     the next round must be as it should."""
     want, head = repo.of_tree(), repo.head()
-    record = repo.record(head, w.position(repo.name))
+    record = repo.record(head, w.position(repo.name, "--whole"))
     rc, lines, err = list_changes(w, repo.dir)
     between()
     ended = w.sync(lines, *OPTIONS)

@@ -444,8 +444,8 @@ class World:
                                                    (done.stderr + done.stdout).decode()))
         return done.returncode, done.stdout.decode()
 
-    def position(self, repo):
-        rc, out = self.ask("changeset", repo)
+    def position(self, repo, *options):
+        rc, out = self.ask("changeset", repo, *options)
         return out.strip() if rc == 0 else None
 
     def touched(self, repo):

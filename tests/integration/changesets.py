@@ -372,6 +372,34 @@ def since_nothing(w):
          "and otherwise counts")
 
 
+UNFILLED = "nothing of it is stored"
+
+
+def unfilled(w):
+    """A position that is as told, of a repository of which nothing is stored, is said when it is taken."""
+    stored(w, a="A")
+
+    def said(*lines):
+        ended = w.sync(lines)
+        same(ended.rc, 0, "all is well")
+        return ended.err.count(UNFILLED)
+
+    same(said(record("S1", "S")), 1, "nothing of it is stored: it is said")
+    test("'S' stands at 'S2'" in w.sync([record("S2", "S")]).err, "which, and where")
+    same([said(record("S2", "S")), said(record("S2", "S", since="S2"))], [0, 0], "the same position again: no more")
+    same(said(record("S3", "S")), 1, "another one: once more")
+    same(said(put("b", "", "S"), record("S4", "S")), 1, "what cannot be stored fills nothing")
+    same(said(record("S4", "S", complete=True), record("S5", "S", since="S4")), 0,
+         "an empty repository that was listed whole is empty")
+    same(said(put("b", "B", "S"), record("S6", "S")), 0, "something is stored: what else there is, who knows")
+    same(said(record("P1")), 0, "also of an earlier run")
+    w.script({"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}})
+    ended = w.sync([put("c", "poison", "T"), record("T1", "T")])
+    same((ended.rc, UNFILLED in ended.err), (1, False), "a held one is no position")
+    ended = w.sync([put("c", "", "T")], "--no-retry")
+    same((w.position("T"), ended.err.count(UNFILLED)), ("T1", 1), "until it is released")
+
+
 def since_a_held_record(w):
     stored(w, a="A", b="B")
     refuse(w, "poison")
@@ -1481,7 +1509,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          complete_killed_while_deleting, complete_supersedes_failures, complete_deletes_doubt,
          complete_leaves_what_has_no_content, complete_in_a_namespace,
          complete_counts_earlier_lines, complete_after_a_difference, complete_not_from_here, complete_behind_a_held_record,
-         complete_skipped_documents, since_the_position, since_nothing, since_a_held_record,
+         complete_skipped_documents, since_the_position, since_nothing, unfilled, since_a_held_record,
          since_what_a_retry_releases, since_held_in_one_input, since_neither,
          since_neither_in_one_input, superseded_place_beyond_the_record, retry_releases,
          retry_rounds, retries_come_first_in_order, retry_as_it_was_read, retry_without_a_folder,

@@ -333,6 +333,7 @@ def repos(w):
     w.sync([put("a", "A"), record("P1"), put("b", "B", "S"), put("p", "poison", "S"), record("S1", "S"),
             put("c", "C", "")])
     rc, s = status(w, "--repos")
+    same({r["repo"]: r["whole"] for r in s["repos"]}, {"": False, "R": False, "S": False}, "which are whole")
     got = {r["repo"]: (r["position"], r.get("held"), r["documents"], r["failed"], r["in_doubt"])
            for r in s["repos"]}
     same((rc, got), (1, {"": (None, None, 1, 0, 0), "R": ("P1", None, 1, 0, 0), "S": (None, "S1", 1, 1, 0)}),
@@ -771,6 +772,58 @@ def touched(w):
     with Under(w, [put("plain", "slow")]):
         same(w.touched("R"), {"gone", "plain"}, "what is under way")
     same(w.touched("R"), {"gone", "plain"}, "and stays in doubt")
+
+
+def whole(w):
+    """Positions at which everything has been listed once, and those that are believed."""
+    w.sync([put("a", "A"), record("P1", complete=True), put("b", "B", "S"), record("S1", "S"),
+            put("c", "C", "T")])
+    same([w.ask("changeset", "--whole", r) for r in ("R", "S", "T")], [(0, "P1\n"), (1, ""), (1, "")],
+         "of one repository: only a whole one")
+    test(b"'S' stands at 'S1' as told" in call(w, "changeset", "--whole", "S").stderr, "what it is else")
+    test(b"'T' has no position yet" in call(w, "changeset", "--whole", "T").stderr, "or that there is none")
+    same([w.position(r) for r in "RST"], ["P1", "S1", None], "without --whole both count")
+    same([x.split()[::2] for x in text(w, "changeset", "--whole").splitlines()], [["P1", "R"]], "the list")
+    out = os.path.join(w.dir, "out")
+    os.mkdir(out)
+    same([call(w, "changeset", "--whole", *a, "--dir", out).returncode for a in ((), ("R",), ("S",))], [0, 0, 1],
+         "--dir")
+    same(os.listdir(out), ["R.changeset"], "writes the whole ones")
+    touched_by = {r: (w.touched(r), set(text(w, "changeset", "-z", "--whole", "--touched", r).split("\0")[:-1]))
+                  for r in "RST"}
+    same(touched_by, {"R": (set(), set()), "S": (set(), {"b"}), "T": ({"c"}, {"c"})},
+         "--touched: where no position counts, all that the state knows")
+    same([r["whole"] for r in status(w, "--repos")[1]["repos"]], [True, False, False], "status --repos")
+    table = [re.split("  +", x.strip())[:3] for x in text(w, "status", "--repos").splitlines()]
+    same(table, [["REPOSITORY", "POSITION", "IT IS"], ["R", "P1", "whole"], ["S", "S1", "as told"],
+                 ["T", "-", "-"]], "also as a table")
+    exported = [json.loads(x) for x in text(w, "export").splitlines()]
+    same([x["whole"] for x in exported if x["type"] == "repository"], [True, False, False], "export")
+    w.script(POISON)
+    w.sync([put("a", "poison"), record("P2", since="P1"), put("b", "poison", "S"), record("S2", "S", since="S1")])
+    same([(r["held"], r["held_whole"]) for r in status(w, "--repos")[1]["repos"][:2]],
+         [("P2", True), ("S2", False)], "what is held says what it will be")
+    w.sync([put("a", "A"), put("b", "B", "S")], "--no-retry")
+    same([(r["position"], r["whole"]) for r in status(w, "--repos")[1]["repos"][:2]],
+         [("P2", True), ("S2", False)], "and so it is, released")
+    w.ask("forget", "R")
+    w.sync([put("a", "A")])
+    same([(r["position"], r["whole"]) for r in status(w, "--repos")[1]["repos"][:1]], [(None, False)], "forgotten")
+    w.ask("forget", "--all")
+    done = call(w, "changeset", "--whole")
+    same((done.returncode, done.stdout, b'"complete":true' in done.stderr), (1, b"", True),
+         "none, and what makes one")
+
+
+def skip_makes_whole(w):
+    w.script(POISON)
+    run = w.sync([put("a", "A"), put("p", "poison"), record("P1")]).results[0]["run"]
+    w.ask("skip", run + ":2")
+    same((w.position("R"), w.repos()["R"]["whole"]), ("P1", False), "what skip releases is as told")
+    w.sync([put("a", "A"), record("P2", complete=True)])
+    run = w.sync([put("p", "poison"), record("P3", since="P2")]).results[0]["run"]
+    w.ask("skip", run + ":1")
+    same((w.position("R"), w.repos()["R"]["whole"]), ("P3", True), "or whole, as it was held")
 
 
 # ---- readers ----
@@ -1350,7 +1403,7 @@ TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
          not_held_by_the_next_block, held_by_itself, skip_line, skip_counts, skip_and_resume,
          skip_with_a_doubt, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder,
          skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
-         forget_doubt, forget_open_run, changeset, touched, readers, slow_reader, export_state,
+         forget_doubt, forget_open_run, changeset, touched, whole, skip_makes_whole, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
          export_output, states, unreadable, unreadable_lock, list_states, remove_states,
          remove_locked, hostile_names, hostile_doubt, dry_run,

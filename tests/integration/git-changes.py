@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import program, record, report, run_tests  # noqa: E402
+from harness import program, put, record, report, run_tests  # noqa: E402
 from gitrepo import TOP, Repo, clean_round, list_changes, start_producer  # noqa: E402
 
 same, test = report.same, report.test
@@ -110,6 +110,32 @@ def working_tree(w):
           "there": "delete", "as_is": None}, "what was changed back is listed once more")
     synced(w, repo)
     same(changes(w, repo.dir)[0], {}, "and then nothing is")
+
+
+def as_told(w):
+    """A position that another producer has told, and that no complete listing has filled, is nothing to
+    build on: what did not change since may never have been listed."""
+    repo = Repo(w, "app")
+    head = repo.commit(kept="kept\n", edited="one\n")
+    ended = w.sync([record(head, "app")])
+    same((ended.rc, w.position("app"), w.documents()), (0, head, {}), "the position is HEAD, nothing is stored")
+    got, last = changes(w, repo.dir)
+    same((got, last), ({"kept": "kept\n", "edited": "one\n"}, {"commit": head, "complete": True}),
+         "everything is listed all the same")
+    synced(w, repo)
+    same((w.documents(), changes(w, repo.dir)), (repo.of_head(), ({}, {"commit": head, "since": head})),
+         "once: its own position is whole")
+    second = repo.commit(edited="two\n")
+    same(w.sync([put("edited", "two\n", "app"), record(second, "app", since=head)]).rc, 0,
+         "whoever lists changes since that keeps it whole")
+    same(changes(w, repo.dir), ({}, {"commit": second, "since": second}), "and it goes on from there")
+    w.sync([record(second, "app")])
+    same(changes(w, repo.dir)[1], {"commit": second, "complete": True}, "one who does not say since when does not")
+    repo.git("checkout", "-q", "--orphan", "new")
+    repo.git("rm", "-q", "-f", "kept")
+    got, last = changes(w, repo.dir)
+    same((got, last), ({"edited": ("two\n", "uncommitted"), "kept": "delete"}, None),
+         "before a first commit, what the store may hold is all that the state knows")
 
 
 def commits(w):
@@ -375,8 +401,8 @@ def what_is_asked(w):
     list_changes(w, "-c", "C", "--store=chroma:http://x", "--state", "s", "--state-dir", "d",
                  "--namespace", "N", repo.dir, **env)
     with open(os.path.join(w.dir, "asked"), encoding="utf-8") as f:
-        same(f.read().splitlines(), ["C chroma:http://x s d changeset -z --touched N/-app",
-                                     "C chroma:http://x s d changeset -- N/-app"], "with these options")
+        same(f.read().splitlines(), ["C chroma:http://x s d changeset -z --whole --touched N/-app",
+                                     "C chroma:http://x s d changeset --whole -- N/-app"], "with these options")
     same(w.sync(list_changes(w, repo.dir)[1]).rc, 0, "a name that begins with a dash")
     same(last_of(list_changes(w, repo.dir)[1]).get("since"), repo.head(), "is asked for by that name")
 
@@ -571,7 +597,7 @@ def together(w):
     same([w.position(r.name) for r in repos], [r.head() for r in repos], "each stands at its HEAD")
 
 
-CASES = [working_tree, commits, names, texts, long_texts, no_documents, sparse, without_commit,
+CASES = [working_tree, as_told, commits, names, texts, long_texts, no_documents, sparse, without_commit,
          bare_and_linked, merging, lost_position, hostile_position, linesync_fails, what_is_asked, git_fails, head_moves,
          link_meanwhile, hostile_repository, environment, folders, no_output, unreadable, together]
 

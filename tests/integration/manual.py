@@ -379,7 +379,7 @@ def make_state(w):
     for i in range(300):
         w.write_file("R", "many/%03d" % i, "text %d" % i)
     first = w.sync([put("d", "D"), put("e", "E"), delete("gone")]
-                   + [from_file("many/%03d" % i) for i in range(300)] + [record("P0", branch="main")])
+                   + [from_file("many/%03d" % i) for i in range(300)] + [record("P0", branch="main", complete=True)])
     same((first.rc, w.position("R")), (0, "P0"), "a clean run")
     held = w.sync([from_file("unseen"), record("Q1", since="P0")])
     same((held.rc, held.status(2)), (1, "held"), "one that leaves a record held")
@@ -536,9 +536,10 @@ def check_repositories(tables):
     why = dict(re.findall(r"(\d) ([a-z-]+)", [x for x in STATE.table("Repositories") if x[0] == "held_why"][0][1]))
     same(set(why.values()), set(marked(RECORDS.item("RESULTS", "why"))), "why a record is held, as on the other page")
     same((r["commit"], json.loads(r["changeset"]), r["position"]),
-         ("P0", {"commit": "P0", "branch": "main"}, (1, 304)), "the position")
+         ("P0", {"commit": "P0", "branch": "main", "complete": True}, (1, 304)), "the position")
     same((r["held_commit"], r["held_since"], r["held"], r["held_number"], why[str(r["held_why"])]),
          ("Q1", "P0", (2, 2), 2, "lines"), "what is held")
+    same((r["whole"], repos["S"]["whole"]), (1 | 2, 0), "it is whole, and what is held will be")
     same((r["run"], r["failed"], r["doubts"], r["present"], repos["S"]["commit"], repos["S"]["run"]),
          (3, 4, 0, sum(k[0] == "R" and decode(tables["d"], v)["flags"] & 1
                        for k, v in tables["map"]["d"].items()), "", 3), "its counters")

@@ -18,6 +18,7 @@ what must hold:
   position   a repository's tree at a commit is that of the commit before it with the lines of the
              block.  Where the position is, the store holds that tree, but for what later lines say;
              what differs from it is named by --touched
+             It is whole where the commit says that its listing is complete, or is since one that is
   progress   where nothing goes wrong and the block names what --touched names, the position moves;
              at the end two clean runs that name everything leave nothing held, failed or in doubt,
              and the second sends nothing
@@ -310,6 +311,7 @@ class Model:
         self.trees = {}           # commit: {document: set of values}, what it does not name is absent
         self.said_after = {}      # commit: {document: values that lines after its record said}
         self.decided = set()      # commits that have been the position, or held
+        self.whole = set()        # commits of complete listings, and of changes since those
         self.closed = {}          # repository: the last record that closed a block
         self.partial = set()      # complete listings with failed lines: they delete nothing
         self.from_files = set()   # documents with failed lines that take their text from a file
@@ -445,6 +447,8 @@ class Model:
         for i, line in enumerate(lines):
             if line.kind != "record":
                 continue
+            if line.complete or line.since in self.whole:
+                self.whole.add(line.name)
             tree = self.tree_of(lines, i, before.get(line.repo))
             old = self.trees.get(line.name)
             if old is not None and tree is not None and line.name in (self.position(line.repo), self.held(line.repo)):
@@ -826,6 +830,10 @@ class Model:
                 self.judge_advance(repo, position, lines, ended, held_before)
             if position is None and position_before[repo] is not None:
                 self.fail("the position of %s is gone", repo)
+            whole = self.repos.get(repo, {}).get("whole", False)
+            if whole != (position in self.whole):
+                self.fail("the position of %s, %s, is %swhole", repo, position, "" if whole else "not ")
+            self.count("whole", whole)
             tree = self.trees.get(position or self.nowhere(), {})
             if tree is None:
                 self.fail("the position of %s is %s, which was not from here", repo, position)

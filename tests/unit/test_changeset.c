@@ -232,6 +232,85 @@ static void test_since(void)
 	want_record("A", 8, "c8", NULL, "advance", "what does not say since when is believed");
 }
 
+static bool is_whole(const char *repo)
+{
+	return state_repo(state, repo)->whole;
+}
+
+static void test_whole(void)
+{
+	fresh();
+	want_record("A", 1, "c1", NULL, "advance", "a record that says nothing");
+	ok(!is_whole("A"), "is believed: as told");
+	want_record("A", 2, "c2", "c1", "advance", "changes since a position as told");
+	ok(!is_whole("A"), "make none whole");
+	want_complete("A", 3, "c3", NULL, "advance", "a complete listing");
+	ok(is_whole("A"), "does");
+	want_record("A", 4, "c4", "c3", "advance", "changes since a whole one");
+	ok(is_whole("A"), "keep it whole");
+	want_record("A", 5, "c4", NULL, "advance", "a record that says nothing, of the same commit");
+	ok(!is_whole("A"), "is as told all the same");
+	want_complete("A", 6, "c6", "c4", "advance", "a complete listing since a position as told");
+	ok(is_whole("A"), "is complete");
+	want_complete("A", 7, "c7", "c5", "not-from-here", "one that is not from here");
+	ok(is_whole("A") && at("A", "c6"), "changes nothing");
+	want_record("A", 8, "c8", "", "not-from-here", "an empty since");
+	ok(is_whole("A") && at("A", "c6"), "neither");
+	state_commit(state);
+	ok(is_whole("A") && !is_whole("B"), "it is kept, of each repository by itself");
+	state_forget(state, "A");
+	ok(!is_whole("A") && at("A", ""), "and forgotten with the position");
+}
+
+/* Of a record that is held for lines it is known what its position will be. */
+static void test_whole_held(void)
+{
+	fresh();
+	failed("A", 1, "x");
+	want_complete("A", 2, "c1", NULL, "held 1", "a complete listing that waits");
+	ok(!is_whole("A"), "there is no position yet");
+	line("A", 3, "y");
+	want_record("A", 4, "c2", "c1", "held 1", "changes since what is held");
+	state_commit(state);
+	line("A", 5, "x");
+	ok(changeset_release(state, "A") && at("A", "c2") && is_whole("A"), "released: whole");
+	failed("A", 6, "x");
+	want_record("A", 7, "c3", "c2", "held 1", "changes since it wait");
+	want_record("A", 8, "c4", NULL, "held 1", "and what says nothing takes their place");
+	line("A", 9, "x");
+	ok(changeset_release(state, "A") && at("A", "c4") && !is_whole("A"), "released: as told");
+	want_complete("A", 10, "c5", NULL, "advance", "a complete listing");
+	failed("A", 11, "x");
+	want_record("A", 12, "c6", NULL, "held 1", "what says nothing waits");
+	line("A", 13, "x");
+	want_record("A", 14, "c7", "c5", "advance", "changes since the whole position");
+	ok(is_whole("A") && holds("A", ""), "are from there, whatever waited meanwhile");
+	failed("A", 15, "x");
+	want_record("A", 16, "c8", NULL, "held 1", "what says nothing waits again");
+	want_record("A", 17, "c9", "c8", "held 1", "and changes since that");
+	line("A", 18, "x");
+	ok(changeset_release(state, "A") && at("A", "c9") && !is_whole("A"), "as told, the one since the other");
+}
+
+/* The position when the run began, where the run has released a held record since: what was listed
+ * began there. */
+static void test_whole_prior(void)
+{
+	for (int whole = 0; whole < 2; whole++) {
+		struct record r = { .repo = "A", .commit = "c3", .since = "c1", .changeset = "{}", .prior = "c1",
+			.prior_whole = whole };
+		uint64_t waiting;
+
+		fresh();
+		want_record("A", 1, "c2", NULL, "advance", "what a held record moved to");
+		r.at = here(2);
+		r.prior_at = here(1);
+		ok(changeset_judge(state, &r, &waiting) == RECORD_ADVANCE, "changes since the one before");
+		changeset_advance(state, &r);
+		ok(is_whole("A") == whole, "whole as that was: %d", whole);
+	}
+}
+
 /* The lines before a record that is not from here changed documents; no record has closed that. */
 static void test_not_from_here_closes_nothing(void)
 {
@@ -682,6 +761,9 @@ int main(void)
 	test_doubt();
 	test_newest_held();
 	test_since();
+	test_whole();
+	test_whole_held();
+	test_whole_prior();
 	test_not_from_here_closes_nothing();
 	test_steps_back();
 	test_tail();
