@@ -133,6 +133,36 @@ json_object *answer_json(const struct reply *r)
 	return o;
 }
 
+/* What gateways and proxies say with any status, and no store beside a success. */
+bool answer_complains(json_object *o)
+{
+	static const char *const names[] = { "error", "errors", "message", "detail" };
+	json_object *m = NULL;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (json_object_object_get_ex(o, names[i], &m) && m)
+			return true;
+	return json_object_object_get_ex(o, "success", &m) && !json_object_get_boolean(m);
+}
+
+json_object *answer_good(const struct reply *r)
+{
+	json_object *o = answer_json(r);
+
+	if (!answer_complains(o))
+		return o;
+	json_object_put(o);
+	return NULL;
+}
+
+bool answer_is_empty(const struct reply *r)
+{
+	for (size_t i = 0; i < r->body.len; i++)
+		if (!strchr(" \t\r\n", r->body.data[i]))
+			return false;
+	return true;
+}
+
 json_object *answer_member(json_object *o, const char *name, json_type type)
 {
 	json_object *m = NULL;

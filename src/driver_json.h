@@ -34,6 +34,12 @@ void verdict_say(struct verdict *v, const char *fmt, ...) __attribute__((format(
 bool answer_came(struct verdict *v, const struct reply *r);
 /* The whole body as JSON, or NULL; also for null, which no answer is.  The caller puts it. */
 json_object *answer_json(const struct reply *r);
+/* The same of a 200 that is to be believed: NULL also for an object that tells of a failure, whatever it
+ * holds besides.  Members that a later release of a store may add do no harm. */
+json_object *answer_good(const struct reply *r);
+bool answer_complains(json_object *o);	/* it tells of a failure */
+/* Neither a body nor blanks: all that some calls answer. */
+bool answer_is_empty(const struct reply *r);
 /* The member of that name if it is of that type, else NULL.  o may be NULL.  Borrowed. */
 json_object *answer_member(json_object *o, const char *name, json_type type);
 /* The string at the end of a NULL-terminated path of names, or NULL.  Borrowed. */

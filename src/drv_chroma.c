@@ -1,4 +1,17 @@
-/* Chroma, HTTP API v2 (/api/v2); answers as seen from server 1.4.4 and 1.5.9.
+/* Chroma, HTTP API v2 (/api/v2); answers as seen from server 1.0.0, 1.4.4 and 1.5.9.
+ *
+ * What proves that Chroma itself took a request, and not a gateway before it that says 200 to anything:
+ *
+ *     heartbeat     {"nanosecond heartbeat":N}
+ *     pre-flight    {"max_batch_size":N}, and where it is there "supports_base64_encoding" is a boolean
+ *     collection    its "id", a UUID, beside the "name" that was asked for
+ *     upsert        {} and nothing else: it has no member by which it could be told from others
+ *     delete        {"deleted":N}, no more than were named; 1.0.0 says {}
+ *     count         a bare number
+ *     get, query    columns of equal length, no longer than asked for, of what belongs into them
+ *
+ * Members beside these may be what a later release adds, unless they tell of a failure (answer_good()).
+ * All else is unclear: it is sent again, and charged to nobody as refused.
  *
  * Writes are all or nothing: Chroma checks a whole request before it stores any of it, and its
  * answer names no object.  So every object of a request shares one verdict.  An upsert merges into
@@ -295,24 +308,35 @@ static void judge_status(struct verdict *v, const struct ask *a, const struct re
 	}
 }
 
+/* The whole number of that name, or -1. */
+static int64_t number_of(json_object *o, const char *name)
+{
+	json_object *m = answer_member(o, name, json_type_int);
+
+	return m && json_object_get_int64(m) >= 0 ? json_object_get_int64(m) : -1;
+}
+
 static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
-	json_object *m;
+	auto_json json_object *o = answer_good(r);
+	json_object *base64 = NULL;
+	int64_t most = number_of(o, "max_batch_size");
 
 	if (a->step == STEP_FIRST) {
-		if (!answer_member(o, "nanosecond heartbeat", json_type_int)) {
+		if (number_of(o, "nanosecond heartbeat") < 0)
 			answer_unclear(v, r, "Chroma");
-			return;
-		}
-		a->step = STEP_SECOND;
+		else
+			a->step = STEP_SECOND;
+		return;
+	}
+	json_object_object_get_ex(o, "supports_base64_encoding", &base64);
+	if (most < 0 || (base64 && !json_object_is_type(base64, json_type_boolean))) {
+		answer_unclear(v, r, "Chroma");
 		return;
 	}
 	v->scope = VERDICT_OK;
-	m = answer_member(o, "supports_base64_encoding", json_type_boolean);
-	s->base64 = m && json_object_get_boolean(m);
-	m = answer_member(o, "max_batch_size", json_type_int);
-	s->max_batch = m && json_object_get_int64(m) > 0 ? (size_t)json_object_get_int64(m) : 0;
+	s->base64 = base64 && json_object_get_boolean(base64);
+	s->max_batch = (size_t)most;
 }
 
 /* hnsw is null on a distributed Chroma, and both may be where only the schema says it. */
@@ -331,14 +355,37 @@ static const char *metric(json_object *o)
 	return s ? s : "unknown";
 }
 
+static bool is_uuid(const char *s)
+{
+	for (size_t i = 0; i < 36; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? s[i] != '-' : !s[i] || !strchr("0123456789abcdefABCDEF", s[i]))
+			return false;
+	}
+	return !s[36];
+}
+
+/* The collection that was asked for: its dimension is null until something is written. */
+static bool is_collection(const struct store *s, json_object *o)
+{
+	static const char *const id[] = { "id", NULL }, *const name[] = { "name", NULL };
+	const char *has_id = answer_string(o, id), *has_name = answer_string(o, name);
+	json_object *dim = NULL;
+
+	json_object_object_get_ex(o, "dimension", &dim);
+	return has_id && is_uuid(has_id) && has_name && !strcmp(has_name, s->collection) &&
+	       (!dim || json_object_is_type(dim, json_type_int));
+}
+
 static void judge_collection(struct verdict *v, struct store *s, struct ask *a,
 			     const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
 	json_object *id = answer_member(o, "id", json_type_string);
 	json_object *dim = answer_member(o, "dimension", json_type_int);
 
-	if (!id || !json_object_get_string_len(id)) {
+	if (!is_collection(s, o)) {
 		answer_unclear(v, r, "Chroma");
 		return;
 	}
@@ -414,22 +461,31 @@ static void judge_count(struct verdict *v, struct ask *a, const struct reply *r)
 	v->scope = VERDICT_OK;
 }
 
+static bool all_of_type(json_object *array, json_type type, json_type or_type)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		json_type t = json_object_get_type(json_object_array_get_idx(array, i));
+
+		if (t != type && t != or_type)
+			return false;
+	}
+	return true;
+}
+
 static void judge_get(struct verdict *v, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
 	json_object *ids = answer_member(o, "ids", json_type_array);
 	json_object *metas = answer_member(o, "metadatas", json_type_array);
 	size_t n = ids ? json_object_array_length(ids) : 0;
 
-	if (!ids || !metas || json_object_array_length(metas) != n) {
+	if (!ids || !metas || json_object_array_length(metas) != n ||
+	    n > (a->kind == ASK_LIST ? PAGE : a->n) ||
+	    !all_of_type(ids, json_type_string, json_type_string) ||
+	    !all_of_type(metas, json_type_object, json_type_null)) {
 		answer_unclear(v, r, "Chroma");
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (!json_object_is_type(json_object_array_get_idx(ids, i), json_type_string)) {
-			answer_unclear(v, r, "Chroma");
-			return;
-		}
 	a->found = xrealloc(a->found, (a->nfound + n) * sizeof(*a->found));
 	for (size_t i = 0; i < n; i++) {
 		json_object *id = json_object_array_get_idx(ids, i);
@@ -459,17 +515,6 @@ static json_object *column(json_object *o, const char *name, size_t n)
 	return json_object_is_type(one, json_type_array) && json_object_array_length(one) == n ? one : NULL;
 }
 
-static bool all_of_type(json_object *array, json_type type, json_type or_type)
-{
-	for (size_t i = 0; i < json_object_array_length(array); i++) {
-		json_type t = json_object_get_type(json_object_array_get_idx(array, i));
-
-		if (t != type && t != or_type)
-			return false;
-	}
-	return true;
-}
-
 static size_t count_first(json_object *ids)
 {
 	json_object *first = ids && json_object_array_length(ids) == 1 ? json_object_array_get_idx(ids, 0)
@@ -480,13 +525,15 @@ static size_t count_first(json_object *ids)
 
 static void judge_search(struct verdict *v, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
 	size_t n = count_first(answer_member(o, "ids", json_type_array));
 	json_object *ids = column(o, "ids", n), *metas = column(o, "metadatas", n);
 	json_object *texts = column(o, "documents", n), *distances = column(o, "distances", n);
 
 	if (!ids || !metas || !texts || !distances || n > a->limit ||
 	    !all_of_type(ids, json_type_string, json_type_string) ||
+	    !all_of_type(metas, json_type_object, json_type_null) ||
+	    !all_of_type(texts, json_type_string, json_type_null) ||
 	    !all_of_type(distances, json_type_double, json_type_int)) {
 		answer_unclear(v, r, "Chroma");
 		return;
@@ -499,13 +546,13 @@ static void judge_search(struct verdict *v, struct ask *a, const struct reply *r
 	v->scope = VERDICT_OK;
 }
 
-/* {} or {"deleted":n}: proof that Chroma itself took the request, which a page from a proxy is not. */
-static void judge_write(struct verdict *v, const struct reply *r)
+static void judge_write(struct verdict *v, const struct ask *a, const struct reply *r)
 {
-	static const char *const error[] = { "error", NULL };
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
+	bool bare = json_object_is_type(o, json_type_object) && json_object_object_length(o) == 0;
+	int64_t deleted = a->kind == ASK_UPSERT ? -1 : number_of(o, "deleted");
 
-	if (json_object_is_type(o, json_type_object) && !answer_string(o, error))
+	if (bare || (deleted >= 0 && (uint64_t)deleted <= (a->n ? a->n : 1)))
 		v->scope = VERDICT_OK;
 	else
 		answer_unclear(v, r, "Chroma");
@@ -519,7 +566,7 @@ static void judge_good(struct verdict *v, struct store *s, struct ask *a, const 
 	case ASK_LOOKUP: judge_collection(v, s, a, r); break;
 	case ASK_UPSERT:
 	case ASK_DELETE:
-	case ASK_TOUCH: judge_write(v, r); break;
+	case ASK_TOUCH: judge_write(v, a, r); break;
 	case ASK_COUNT: judge_count(v, a, r); break;
 	case ASK_LIST:
 	case ASK_FETCH: judge_get(v, a, r); break;

@@ -217,18 +217,20 @@ static bool place(struct span *at, size_t n, const struct span *data)
 	return count == n;
 }
 
-/* The last array "data" of the object from p on, which json_check() has passed. */
+/* The last array "data" of the object from p on, which json_check() has passed.  Beside an error it is none. */
 static bool find_data(const char *p, const char *end, struct span *data)
 {
 	struct json_member m;
-	bool found = false;
+	bool found = false, failed = false;
 
-	while (json_next_member(&p, end, &m))
+	while (json_next_member(&p, end, &m)) {
 		if (json_is_name(&m.name, "data") && json_type_of(&m.value) == JSON_ARRAY) {
 			*data = m.value;
 			found = true;
 		}
-	return found;
+		failed |= json_is_name(&m.name, "error") && json_type_of(&m.value) != JSON_NULL;
+	}
+	return found && !failed;
 }
 
 static void not_an_answer(struct verdict *v, const struct reply *r)
@@ -282,7 +284,7 @@ static void judge_vectors(struct verdict *v, struct store *s, struct ask_object 
 			  const struct reply *r)
 {
 	autofree struct span *at = xcalloc(n, sizeof(*at));
-	struct span data;
+	struct span data = { 0 };
 
 	v->scope = VERDICT_OK;
 	if (read_answer(v, r, &data) && !place(at, n, &data))

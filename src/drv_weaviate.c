@@ -1,7 +1,22 @@
 /* Weaviate, REST v1, and GraphQL where only that selects properties; answers as seen from 1.39.0.
  *
- * A 200 means little: each object has a verdict of its own in the echo, and one that says SUCCESS may
- * be stored without ever being found by a search.  That happens to whatever is written over an attempt
+ * What proves that Weaviate itself took a request, and not a gateway before it that says 200 to anything:
+ *
+ *     ready           nothing at all: the version has to be told as well, beside the "hostname"
+ *     class           its "class"; a property its "name"; shards a list, each with its "name"
+ *     batch           the objects in their order, each with its "id" and "result"
+ *     batch delete    "matches", "successful" and "failed", which agree, no more than were named, no "dryRun"
+ *     single delete   204; 404 without a body, which its description knows and 1.39 does not say
+ *     object          its "id"; 404 without a body
+ *     query           data.VERB.CLASS, a list, and no "errors"; of objects each with its id, no more of them
+ *                     than asked for
+ *     class removed   nothing at all
+ *
+ * Members beside these may be what a later release adds, unless they tell of a failure (answer_good()).
+ * All else is unclear: it is sent again, and charged to nobody as refused.
+ *
+ * Even so a 200 means little: each object has a verdict of its own in the echo, and one that says SUCCESS
+ * may be stored without ever being found by a search.  That happens to whatever is written over an attempt
  * that was cut off, because an equal vector is not indexed twice.  So what is sent again is deleted
  * first, one by one (a batch delete does not see every stored object), and counts only when the index
  * finds it.
@@ -793,10 +808,12 @@ static void judge_echo(struct store *s, struct ask *a, size_t i, json_object *ec
 	static const char *const path[] = { "result", "status", NULL };
 	struct verdict *v = &a->objects[i].verdict;
 	json_object *result = answer_member(echo, "result", json_type_object);
+	json_object *errors = NULL;
 	const char *status = answer_string(echo, path), *text = error_text(result);
 
+	json_object_object_get_ex(result, "errors", &errors);
 	*v = (struct verdict){ .http = 200 };
-	if (status && !strcmp(status, "SUCCESS") && !*text)
+	if (status && !strcmp(status, "SUCCESS") && !errors)
 		judge_stored(v, s, a->objects[i].object, echo);
 	else if (status && !strcmp(status, "FAILED"))
 		judge_failed(v, s, a, text);
@@ -912,7 +929,7 @@ static json_object *query_list(struct verdict *v, const struct store *s, const s
 							json_type_object), s->collection, json_type_array);
 	const char *text;
 
-	if (list && !errors)
+	if (list && !answer_complains(o))
 		return list;
 	text = errors && json_object_array_length(errors)
 	       ? answer_string(json_object_array_get_idx(errors, 0), message) : NULL;
@@ -937,6 +954,23 @@ static const char *additional_id(json_object *o)
 	return s ? s : "";
 }
 
+/* The list of objects that a query gives, each with its id and at most as many as were asked for; NULL,
+ * with the verdict set, if it gives none. */
+static json_object *object_list(struct verdict *v, const struct store *s, const struct ask *a,
+				json_object *o, size_t most, const struct reply *r)
+{
+	json_object *list = query_list(v, s, a, o, "Get", r);
+	size_t n = list ? json_object_array_length(list) : 0;
+	bool good = n <= most;
+
+	for (size_t i = 0; good && i < n; i++)
+		good = *additional_id(json_object_array_get_idx(list, i));
+	if (good)
+		return list;
+	unclear(v, r);
+	return NULL;
+}
+
 static bool list_has(json_object *list, const char *id)
 {
 	for (size_t i = 0; i < json_object_array_length(list); i++)
@@ -948,7 +982,7 @@ static bool list_has(json_object *list, const char *id)
 static void judge_upsert_check(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, a, o, "Get", r);
+	json_object *list = object_list(v, s, a, o, a->n, r);
 	struct verdict lost = { .scope = VERDICT_ATTEMPT, .http = 200,
 				.text = "stored, but the index does not find it" };
 
@@ -985,6 +1019,13 @@ static int64_t number_of(json_object *o, const char *name)
 	return m ? json_object_get_int64(m) : -1;
 }
 
+static bool is_true(json_object *o, const char *name)
+{
+	json_object *m = answer_member(o, name, json_type_boolean);
+
+	return m && json_object_get_boolean(m);
+}
+
 static void judge_not_deleted(struct verdict *v, const struct store *s, json_object *results)
 {
 	json_object *list = answer_member(results, "objects", json_type_array);
@@ -1009,14 +1050,16 @@ static void end_touch(struct verdict *v, const struct store *s, struct ask *a, i
 static void judge_batch_delete(struct verdict *v, const struct store *s, struct ask *a,
 			       const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
 	json_object *results = answer_member(o, "results", json_type_object);
 	int64_t matches = number_of(results, "matches"), done = number_of(results, "successful");
+	int64_t failed = number_of(results, "failed"), most = a->n ? (int64_t)a->n : 1;
 	bool again = next_again(a, 0) < a->n;
 
-	if (matches < 0 || done < 0 || done > matches || a->cursor > a->n) {
+	if (matches < 0 || matches > most || done < 0 || done > matches || failed < 0 || is_true(o, "dryRun") ||
+	    a->cursor > a->n) {
 		unclear(v, r);
-	} else if (done == matches) {
+	} else if (done == matches && !failed) {
 		v->scope = VERDICT_OK;
 	} else if (done > 0 && a->kind == ASK_DELETE && !r->resent) {
 		a->cursor++;
@@ -1044,17 +1087,17 @@ static void judge_batch_delete(struct verdict *v, const struct store *s, struct 
 
 static void judge_ready(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	static const char *const version[] = { "version", NULL };
+	static const char *const version[] = { "version", NULL }, *const host[] = { "hostname", NULL };
 	auto_json json_object *o = NULL;
 	const char *text;
 
-	if (a->step == READY_PORT) {
+	if (a->step == READY_PORT && answer_is_empty(r)) {
 		a->step = READY_VERSION;
 		return;
 	}
-	o = answer_json(r);
+	o = a->step == READY_VERSION ? answer_good(r) : NULL;
 	text = answer_string(o, version);
-	if (!text || !*text) {
+	if (!text || *text < '0' || *text > '9' || !answer_string(o, host)) {
 		unclear(v, r);
 	} else {
 		free(s->version);
@@ -1079,8 +1122,8 @@ static void judge_count(struct verdict *v, const struct store *s, struct ask *a,
 {
 	auto_json json_object *o = answer_json(r);
 	json_object *list = query_list(v, s, a, o, "Aggregate", r);
-	json_object *first = list && json_object_array_length(list) ? json_object_array_get_idx(list, 0)
-								    : NULL;
+	json_object *first = list && json_object_array_length(list) == 1 ? json_object_array_get_idx(list, 0)
+									 : NULL;
 	int64_t n = number_of(answer_member(first, "meta", json_type_object), "count");
 
 	if (list && n < 0)
@@ -1108,7 +1151,7 @@ static bool in_order(json_object *list, const char *after)
 static void judge_list(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, a, o, "Get", r);
+	json_object *list = object_list(v, s, a, o, PAGE, r);
 	size_t n = list ? json_object_array_length(list) : 0;
 
 	if (list && !in_order(list, a->after))
@@ -1131,7 +1174,7 @@ static void judge_list(struct verdict *v, const struct store *s, struct ask *a, 
 /* No object of that id, or what it holds. */
 static void judge_fetched(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = r->status == 200 ? answer_json(r) : NULL;
+	auto_json json_object *o = r->status == 200 ? answer_good(r) : NULL;
 	const char *id = a->objects[a->cursor].id;
 
 	if (r->status == 200) {
@@ -1162,7 +1205,7 @@ static void judge_fetch_check(struct verdict *v, const struct store *s, struct a
 			      const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, a, o, "Get", r);
+	json_object *list = object_list(v, s, a, o, a->n, r);
 
 	/* A vector of another length among them, and the index can be asked about none. */
 	for (size_t i = 0; (list || v->wrong_shape) && i < a->nfound; i++)
@@ -1210,8 +1253,8 @@ static void take_hits(struct ask *a, json_object *list)
 static void judge_search(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = query_list(v, s, a, o, "Get", r);
-	bool good = list && json_object_array_length(list) <= a->limit;
+	json_object *list = object_list(v, s, a, o, a->limit, r);
+	bool good = list;
 
 	for (size_t i = 0; good && i < json_object_array_length(list); i++)
 		good = is_hit(json_object_array_get_idx(list, i));
@@ -1292,13 +1335,6 @@ static size_t missing_property(json_object *class)
 	return i;
 }
 
-static bool is_true(json_object *o, const char *name)
-{
-	json_object *m = answer_member(o, name, json_type_boolean);
-
-	return m && json_object_get_boolean(m);
-}
-
 /* False, with the reason said, if linesync cannot use what is there. */
 static bool class_fits(struct verdict *v, const struct store *s, json_object *class)
 {
@@ -1350,7 +1386,7 @@ static void take_vectoriser(struct store *s, json_object *class)
 /* The class as it is: used, given a property that it lacks, or refused. */
 static void judge_class(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
 	size_t missing = missing_property(o);
 
 	if (strcmp(text_of(o, "class"), s->collection)) {
@@ -1377,10 +1413,16 @@ static void judge_class(struct verdict *v, struct store *s, struct ask *a, const
 }
 
 /* Only what reads text can be told to read the content alone. */
-static void judge_probe(struct store *s, struct ask *a, const struct reply *r)
+static void judge_probe(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
-	auto_json json_object *o = answer_json(r);
+	auto_json json_object *o = answer_good(r);
+	autofree char *name = probe_name(s);
 
+	if (strcmp(text_of(o, "class"), name)) {
+		unclear(v, r);
+		end_with(a, v);
+		return;
+	}
 	take_vectoriser(s, o);
 	if (s->vectoriser && !is_prefix(s->vectoriser, "text2vec-")) {
 		free(s->vectoriser);
@@ -1390,15 +1432,19 @@ static void judge_probe(struct store *s, struct ask *a, const struct reply *r)
 		  ? OPEN_PROBE_REMOVE : OPEN_CREATE;
 }
 
-/* The name that comes first, whatever their order; "" if there is none.  Borrowed. */
+/* The name that comes first, whatever their order; "" if there is none, or this is no list of shards.
+ * Borrowed. */
 static const char *first_shard(json_object *o)
 {
 	const char *first = "";
 
 	for (size_t i = 0; json_object_is_type(o, json_type_array) && i < json_object_array_length(o); i++) {
-		const char *name = text_of(json_object_array_get_idx(o, i), "name");
+		json_object *shard = json_object_array_get_idx(o, i);
+		const char *name = text_of(shard, "name");
 
-		if (*name && (!*first || strcmp(name, first) < 0))
+		if (!*name || !*text_of(shard, "status"))
+			return "";
+		if (!*first || strcmp(name, first) < 0)
 			first = name;
 	}
 	return first;
@@ -1437,7 +1483,7 @@ static void judge_witness(struct verdict *v, const struct store *s, struct ask *
 {
 	auto_json json_object *o = answer_json(r);
 
-	if (query_list(v, s, a, o, "Get", r))
+	if (object_list(v, s, a, o, 1, r))
 		v->scope = VERDICT_OK;
 	end_with(a, v);
 }
@@ -1475,19 +1521,45 @@ static void judge_sample(struct verdict *v, struct store *s, struct ask *a, cons
 	end_with(a, v);
 }
 
+static bool is_named(const struct reply *r, const char *member, const char *name)
+{
+	auto_json json_object *o = answer_good(r);
+
+	return !strcmp(text_of(o, member), name);
+}
+
+static void judge_removed_probe(struct verdict *v, struct ask *a, const struct reply *r)
+{
+	if (answer_is_empty(r)) {
+		a->step = OPEN_CREATE;
+		return;
+	}
+	unclear(v, r);
+	end_with(a, v);
+}
+
+/* The class is looked at again for what else it lacks. */
+static void judge_property(struct verdict *v, struct ask *a, const struct reply *r)
+{
+	if (is_named(r, "name", properties[a->count].name)) {
+		a->cursor++;
+		a->step = OPEN_CLASS;
+		return;
+	}
+	unclear(v, r);
+	end_with(a, v);
+}
+
 static void judge_open(struct verdict *v, struct store *s, struct ask *a, const struct reply *r)
 {
 	switch (a->step) {
 	case OPEN_PROBE:
-	case OPEN_PROBE_LOOK: judge_probe(s, a, r); break;
-	case OPEN_PROBE_REMOVE: a->step = OPEN_CREATE; break;
-	case OPEN_HALF_LOOK: a->step = OPEN_HALF; break;
+	case OPEN_PROBE_LOOK: judge_probe(v, s, a, r); break;
+	case OPEN_PROBE_REMOVE: judge_removed_probe(v, a, r); break;
+	case OPEN_HALF_LOOK: a->step = is_named(r, "class", s->collection) ? OPEN_HALF : STEP_END; break;
 	case OPEN_HALF:		/* it has shards: another one made it meanwhile */
 	case OPEN_HALF_REMOVE: a->step = STEP_END; break;
-	case OPEN_PROPERTY:
-		a->cursor++;
-		a->step = OPEN_CLASS;
-		break;
+	case OPEN_PROPERTY: judge_property(v, a, r); break;
 	case OPEN_SHARDS: judge_shards(v, s, a, r); break;
 	case OPEN_SAMPLE: judge_sample(v, s, a, r); break;
 	default: judge_class(v, s, a, r); break;
@@ -1570,12 +1642,13 @@ static void judge_open_refused(struct verdict *v, struct store *s, struct ask *a
 		*v = (struct verdict){ 0 };
 		return;
 	}
+	text = answer_words(r);
 	if (a->step >= OPEN_HALF_LOOK && a->step <= OPEN_HALF_REMOVE) {
-		/* The verdict of the create stands. */
-		a->step = a->step == OPEN_HALF && r->status == 404 ? OPEN_HALF_REMOVE : STEP_END;
+		/* The verdict of the create stands.  Nothing is removed for a 404 of somebody else's. */
+		a->step = a->step == OPEN_HALF && r->status == 404 && strstr(text, "non-existing index")
+			  ? OPEN_HALF_REMOVE : STEP_END;
 		return;
 	}
-	text = answer_words(r);
 	if ((v->scope == VERDICT_OPENING || v->scope == VERDICT_RUN) && r->status >= 400)
 		say_not_opened(v, s, a, text);
 	if (a->kind == ASK_OPEN && a->step == OPEN_CREATE && v->scope == VERDICT_RUN && r->status == 422) {
@@ -1595,7 +1668,7 @@ static void judge_lookup(struct verdict *v, struct store *s, struct ask *a, cons
 		judge_shards(v, s, a, r);
 		return;
 	}
-	o = answer_json(r);
+	o = answer_good(r);
 	if (strcmp(text_of(o, "class"), s->collection))
 		unclear(v, r);
 	else

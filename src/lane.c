@@ -603,7 +603,8 @@ static void note_attempt(struct lane *l, struct lane_item *i, const struct reply
 	}
 	if ((r == NULL || r->end != HTTP_ANSWERED || i->verdict.scope == VERDICT_STORE) && !i->tried_again)
 		i->outage = true;
-	if (lost)
+	/* who gave an answer that the store would not give may have passed the request on to it */
+	if (lost || i->verdict.scope == VERDICT_UNKNOWN)
 		i->lost_until = clock_ms() + l->o.late_ms;
 	if (i->verdict.scope != VERDICT_OK && (lost || !i->verdict.kept_nothing)) {
 		i->unclear = true;

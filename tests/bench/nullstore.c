@@ -340,6 +340,8 @@ static bool answer_v1(struct conn *c)
 				      "\"failed\":0,\"objects\":null}}");
 	if (ends(c->what, "/shards"))
 		return answer(c, 200, "[{\"name\":\"Null0Shard\",\"status\":\"READY\"}]");
+	if (ends(c->what, "/ready"))
+		return answer(c, 200, "");
 	if (strstr(c->what, "/schema/"))
 		return answer_text(c, class.len ? 200 : 404, class.data, class.len);
 	return answer(c, 200, "{}");

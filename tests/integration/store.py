@@ -393,6 +393,10 @@ FAULTS = [(str(s), {"status": s}) for s in (408, 425, 429, 500, 502, 503, 504)] 
     ("a list", {"status": 200, "body": []}),
     ("true", {"status": 200, "body": True}),
     ("an error as 200", {"status": 200, "body": {"error": "InternalError", "message": "no"}}),
+    *[("200 of another's: %s" % json.dumps(body), {"status": 200, "body": body}) for body in (
+        {"error": {"message": "upstream is down", "code": 503}}, {"success": False, "errors": [{"code": 1000}]},
+        {"message": "no healthy upstream"}, {"status": "maintenance"}, {"detail": "Not authenticated"},
+        {"ids": ["a"]}, {"deleted": -1})],
     ("202", {"status": 202, "body": {}, "unlisted": True}),
     ("204", {"raw": "HTTP/1.1 204 No Content\r\n\r\n"}),
     ("507", {"status": 507, "unlisted": True}),
@@ -457,7 +461,7 @@ def trouble_at_the_start(w):
         w.env["LINESYNC_COLLECTION"] = "Code%d" % i
         w.env["LINESYNC_STATE"] = "%s.%d" % (w.state, i)
         w.script(*({"match": {"kind": kind}, "times": 1, "do": do}
-                   for kind in ("heartbeat", "collection_get", "collection_create", "count",
+                   for kind in ("heartbeat", "preflight", "collection_get", "collection_create", "count",
                                 "get")))
         ended = w.sync([put("a", "A")])
         if ended.rc != 0 or ended.status(1) != "completed" or len(w.store.by_name) == 0:

@@ -209,6 +209,33 @@ def no_body(w):
     same(w.store.not_indexed(), [], "and found")
 
 
+OTHERS = [{"error": {"message": "upstream is down", "code": 503}}, {"success": False}, {"detail": "no"},
+          {"message": "no healthy upstream"}, {"errors": None}, {"results": {"matches": 0, "successful": 0}},
+          {"status": "ok"}, [{"result": {"status": "SUCCESS"}}], "<html>Sign in</html>", {"data": {}}]
+
+
+def others_answers(w):
+    """A 200 of somebody else's, to any request: asked again, until the store itself has answered."""
+    wrong = []
+    prepared(w)
+    for i, body in enumerate(OTHERS):
+        gone, new = "gone%d" % (i - 1), "gone%d" % i
+        w.script(*({"match": {"kind": kind}, "times": 1, "do": {"status": 200, "body": body}} for kind in
+                   ("ready", "meta", "class_get", "shards", "count", "query", "upsert", "delete", "object_delete")))
+        want = {**{("R", p): "%d %s" % (i, p) for p in PATHS}, ("R", new): new}
+        ended = w.sync([*lines("%d" % i), delete(gone), put(new, new)], "--late", "1ms")
+        if ended.rc or w.documents() != want or w.store.not_indexed() or \
+                {r["status"] for r in ended.results} != {"completed"}:
+            wrong.append((body, ended.rc, ended.err, ended.results))
+    same(wrong, [], "answers of others to everything: nobody is charged, the store ends right")
+    for kind in ("upsert", "delete"):
+        w.script({"match": {"kind": kind}, "do": {"status": 200, "body": OTHERS[0]}})
+        ended = w.sync([put("d0", "never"), delete("d1")], "--late", "1ms", "--give-up", "50ms", "--batch-size", "1",
+                       "--max-retries", "1")
+        test(ended.rc in (1, 75) and "completed" not in ended.verdicts().get(1 if kind == "upsert" else 2, ""),
+             "for ever, to %s: it is never done" % kind, ended.rc, ended.results)
+
+
 def slow_or_small(w):
     """400 'i/o timeout' and 'not enough memory' are no refusals."""
     prepared(w)
@@ -396,6 +423,7 @@ def keys(w):
 
 
 TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
+         others_answers,
          slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
          vanished, keys, read_back_lasts, killed_between, no_witness, vanishes]
 

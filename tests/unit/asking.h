@@ -57,6 +57,29 @@ static inline void make_objects(void)
 	objects[1].props[2] = (struct prop){ "truncated", PROP_BOOL, NULL, 0, 0 };
 }
 
+/* What others than the store say with 200: gateways, proxies, other servers, nobody in particular. */
+static const char *const strangers[] = {
+	"", " ", "OK", "<!DOCTYPE html><p>Welcome", "null", "true", "\"ok\"", "[]", "[1]", "[{}]", "[null]",
+	"{\"error\":{\"message\":\"upstream is down\",\"code\":503}}", "{\"error\":null}",
+	"{\"error\":\"no\"}", "{\"errors\":[{\"code\":1000}]}", "{\"errors\":[]}",
+	"{\"success\":false,\"errors\":[{\"code\":1000}]}", "{\"success\":true}",
+	"{\"message\":\"no healthy upstream\"}", "{\"status\":\"maintenance\"}", "{\"status\":\"ok\"}",
+	"{\"detail\":\"Not authenticated\"}", "{\"ids\":[\"a\"]}", "{\"id\":7}", "{\"result\":{}}", "{\"data\":[]}",
+	"{\"data\":{}}", "{\"data\":{\"Get\":null}}", "{\"deleted\":-1}", "{\"deleted\":3}", "{\"deleted\":\"2\"}",
+	"{\"deleted\":1.5}", "{\"deleted\":null}", "{\"deleted\":true}", "{\"version\":\"1.39.0\"}",
+	"{\"hostname\":\"h\"}", "{\"a\":{}", "{}x", "{} {}", "{", "\xff",
+};
+
+/* The same answer with one member more, which is to be the last; NULL for what is no object.  Owned. */
+static inline char *with_member(const char *body, const char *member)
+{
+	size_t n = strlen(body);
+
+	if (*body != '{' || body[n - 1] != '}')
+		return NULL;
+	return xasprintf("%.*s%s%s}", (int)n - 1, body, n > 2 ? "," : "", member);
+}
+
 static inline const struct reply *answer(long status, const char *body)
 {
 	static struct reply r;

@@ -228,7 +228,7 @@ static void test_metrics(void)
 {
 	for (size_t i = 0; i < COUNT(metrics); i++) {
 		struct ask a = { .kind = i % 2 ? ASK_LOOKUP : ASK_OPEN };
-		char *body = xasprintf("{\"id\":\"" UUID "\",%s,\"dimension\":3}",
+		char *body = xasprintf("{\"id\":\"" UUID "\",\"name\":\"Code\",%s,\"dimension\":3}",
 				       metrics[i].config);
 
 		forget_collection();
@@ -293,8 +293,7 @@ static const struct {
 	enum verdict_scope many, one;
 	bool kept_nothing, wrong_shape;
 } table[] = {
-	{ 200, "{}", VERDICT_OK, VERDICT_OK, false, false },
-	{ 200, " {\"deleted\":2}\n", VERDICT_OK, VERDICT_OK, false, false },
+	{ 200, " {}\n", VERDICT_OK, VERDICT_OK, false, false },
 	{ 200, "", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
 	{ 200, "{", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
 	{ 200, "{}{}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, false, false },
@@ -668,6 +667,129 @@ static void test_nul_body(void)
 	reply_release(&r);
 }
 
+/* What proves that Chroma took a request, each kind by itself; and what does not. */
+
+static const struct {
+	enum ask_kind kind;
+	size_t n;
+	int step;
+	const char *good;
+	bool bare;		/* a member that is not known is no proof */
+} proofs[] = {
+	{ ASK_READY, 0, 0, "{\"nanosecond heartbeat\":1796079899378479204}", false },
+	{ ASK_READY, 0, 1, "{\"max_batch_size\":5461,\"supports_base64_encoding\":true}", false },
+	{ ASK_READY, 0, 1, "{\"max_batch_size\":41666}", false },
+	{ ASK_OPEN, 0, 0, COLLECTION(HNSW("cosine"), "384"), false },
+	{ ASK_OPEN, 0, 1, COLLECTION(HNSW("cosine"), "null"), false },
+	{ ASK_LOOKUP, 0, 0, COLLECTION(HNSW("cosine"), "null"), false },
+	{ ASK_UPSERT, 2, 0, "{}", true },
+	{ ASK_UPSERT, 1, 0, "{}", true },
+	{ ASK_DELETE, 2, 0, "{\"deleted\":2}", false },
+	{ ASK_DELETE, 2, 0, "{\"deleted\":0}", false },
+	{ ASK_DELETE, 2, 0, "{}", true },
+	{ ASK_TOUCH, 0, 0, "{\"deleted\":1}", false },
+	{ ASK_TOUCH, 0, 0, "{}", true },
+	{ ASK_COUNT, 0, 0, "7", false },
+	{ ASK_LIST, 0, 0, "{\"ids\":[\"" ID0 "\"],\"embeddings\":null,\"documents\":null,\"uris\":null,"
+			  "\"metadatas\":[" META "],\"include\":[\"metadatas\"]}", false },
+	{ ASK_LIST, 0, 0, "{\"ids\":[],\"metadatas\":[]}", false },
+	{ ASK_FETCH, 2, 0, "{\"ids\":[\"" ID1 "\"],\"metadatas\":[" META "]}", false },
+	{ ASK_FETCH, 2, 0, "{\"ids\":[],\"metadatas\":[]}", false },
+	{ ASK_SEARCH, 0, 0, HITS("\"" ID0 "\"", "null", "null", "0.5"), false },
+};
+
+/* What the store is taken to have said: 'y' success or the next step, 'n' unclear and nothing taken from
+ * it, '?' anything else. */
+static char believed(size_t i, const char *body)
+{
+	struct ask a = { .kind = proofs[i].kind, .objects = asked, .n = proofs[i].n, .step = proofs[i].step,
+			 .vector = vector, .dim = 2, .limit = 2 };
+	bool half = proofs[i].kind == ASK_READY && !proofs[i].step, none;
+	char said = '?';
+
+	set_up("chroma:http://localhost:8000");
+	if (proofs[i].kind <= ASK_LOOKUP)
+		forget_collection();
+	store.driver->judge(&store, &a, answer(200, body));
+	none = !a.nfound && !a.nhits && !a.count && !a.end &&
+	       (proofs[i].kind > ASK_LOOKUP || !store.collection_id);
+	if (a.verdict.scope == VERDICT_OK || (half && a.step == 1 && !*a.verdict.text))
+		said = 'y';
+	else if (a.verdict.scope == VERDICT_UNKNOWN && *a.verdict.text && !a.verdict.kept_nothing && none)
+		said = 'n';
+	for (size_t k = 0; k < a.n; k++)
+		if (asked[k].verdict.scope != a.verdict.scope)
+			said = '?';
+	ask_release(&a);
+	return said;
+}
+
+static void test_proofs(void)
+{
+	for (size_t i = 0; i < COUNT(proofs); i++) {
+		ok(believed(i, proofs[i].good) == 'y', "proof %zu: %s", i, proofs[i].good);
+		for (size_t k = 0; k < COUNT(strangers); k++)
+			if (believed(i, strangers[k]) != 'n')
+				ok(false, "proof %zu: not '%s'", i, strangers[k]);
+		for (size_t n = 0; *proofs[i].good == '{' && n < strlen(proofs[i].good); n++) {
+			char *cut = xmemdup0(proofs[i].good, n);
+
+			if (believed(i, cut) != 'n')
+				ok(false, "proof %zu: not '%s'", i, cut);
+			free(cut);
+		}
+	}
+}
+
+static const struct {
+	const char *member;
+	char known, bare;
+} members[] = {
+	{ "\"new_in_2\":{\"error\":1}", 'y', 'n' }, { "\"warnings\":[]", 'y', 'n' },
+	{ "\"error\":null", 'y', 'n' }, { "\"success\":true", 'y', 'n' }, { "\"error\":\"no\"", 'n', 'n' },
+	{ "\"error\":{\"code\":503}", 'n', 'n' }, { "\"errors\":[{}]", 'n', 'n' },
+	{ "\"success\":false", 'n', 'n' }, { "\"message\":\"partly\"", 'n', 'n' },
+	{ "\"detail\":\"no\"", 'n', 'n' },
+};
+
+static void test_members(void)
+{
+	for (size_t i = 0; i < COUNT(proofs); i++)
+		for (size_t k = 0; k < COUNT(members); k++) {
+			char *body = with_member(proofs[i].good, members[k].member);
+
+			if (body)
+				ok(believed(i, body) == (proofs[i].bare ? members[k].bare : members[k].known),
+				   "proof %zu with %s", i, members[k].member);
+			free(body);
+		}
+}
+
+static const struct {
+	size_t proof;
+	const char *body;
+} near_misses[] = {
+	{ 0, "{\"nanosecond heartbeat\":-1}" }, { 0, "{\"nanosecond heartbeat\":\"1\"}" },
+	{ 1, "{\"max_batch_size\":-1}" }, { 1, "{\"supports_base64_encoding\":true}" },
+	{ 1, "{\"max_batch_size\":100,\"supports_base64_encoding\":\"yes\"}" },
+	{ 3, "{\"id\":\"" UUID "\",\"name\":\"Other\"," HNSW("cosine") "}" },
+	{ 3, "{\"id\":\"" UUID "\"," HNSW("cosine") "}" },
+	{ 3, "{\"id\":\"7\",\"name\":\"Code\"," HNSW("cosine") "}" },
+	{ 3, "{\"id\":\"" UUID "0\",\"name\":\"Code\"," HNSW("cosine") "}" },
+	{ 3, COLLECTION(HNSW("cosine"), "\"384\"") },
+	{ 6, "{\"deleted\":2}" }, { 12, "{\"deleted\":2}" },
+	{ 16, "{\"ids\":[\"a\",\"b\",\"c\"],\"metadatas\":[null,null,null]}" },
+	{ 16, "{\"ids\":[\"a\"],\"metadatas\":[\"b\"]}" },
+	{ 18, HITS("\"" ID0 "\"", "7", "null", "0.5") }, { 18, HITS("\"" ID0 "\"", "null", "7", "0.5") },
+};
+
+static void test_near_misses(void)
+{
+	for (size_t i = 0; i < COUNT(near_misses); i++)
+		ok(believed(near_misses[i].proof, near_misses[i].body) == 'n', "no proof: %s",
+		   near_misses[i].body);
+}
+
 /* Names */
 
 static const struct {
@@ -743,6 +865,10 @@ int main(void)
 	test_garbage();
 	test_cut();
 	test_nul_body();
+	test_proofs();
+	test_members();
+	test_near_misses();
+	set_up("chroma:http://localhost:8000");
 	test_unopened();
 	test_other_database();
 	answer(0, NULL);

@@ -601,6 +601,7 @@ static void test_not_deleted(void)
 		  VERDICT_STORE },
 		{ DELETED("2", "0"), VERDICT_ATTEMPT }, { DELETED("1", "2"), VERDICT_UNKNOWN },
 		{ DELETED("-1", "-1"), VERDICT_UNKNOWN }, { DELETED("\"1\"", "1"), VERDICT_UNKNOWN },
+		{ DELETED("3", "3"), VERDICT_UNKNOWN }, { DELETED("2", "2,\"failed\":-1"), VERDICT_UNKNOWN },
 		{ "{\"results\":{}}", VERDICT_UNKNOWN }, { "{\"results\":null}", VERDICT_UNKNOWN },
 		{ "{}", VERDICT_UNKNOWN }, { "[]", VERDICT_UNKNOWN }, { "", VERDICT_UNKNOWN },
 	};
@@ -617,7 +618,7 @@ static void test_not_deleted(void)
 	begin(&a, ASK_DELETE, 2);
 	for (int i = 0; i < 10 && a.verdict.scope == VERDICT_UNKNOWN && !*a.verdict.text; i++) {
 		next(&a);
-		reply(&a, 200, DELETED("9", "1"));
+		reply(&a, 200, DELETED("2", "1"));
 	}
 	want_end(&a, "more rounds than objects");
 	ok(a.verdict.scope == VERDICT_UNKNOWN && *a.verdict.text, "that would be without end");
@@ -992,6 +993,7 @@ static void test_search(void)
 #define COSINE "\"vectorIndexConfig\":{\"distance\":\"cosine\"}"
 #define CLASS(vectoriser, props) "{\"class\":\"Code\",\"vectorizer\":\"" vectoriser "\"," COSINE \
 				 ",\"properties\":[" props "]}"
+#define PROBED(vectoriser, more) "{\"class\":\"Code_linesync_probe\",\"vectorizer\":\"" vectoriser "\"" more "}"
 #define SAMPLE "{\"query\":\"{Get{Code(limit:10){_additional{vector}}}}\"}"
 #define PROBE "{\"class\":\"Code_linesync_probe\",\"description\":\"made by linesync to learn the default " \
 	      "vectoriser; can be deleted\"}"
@@ -1086,7 +1088,7 @@ static void test_open(void)
 		{ "GET", "schema/Code", "", 200, CLASS("text2vec-ollama", PROPS_BEHIND_PATH) },
 		{ "POST", "schema/Code/properties", PROP("file_path", "text", ",\"tokenization\":\"field\","
 		  "\"indexSearchable\":false,\"moduleConfig\":{\"text2vec-ollama\":{\"skip\":true,"
-		  "\"vectorizePropertyName\":false}}"), 200, "{}" },
+		  "\"vectorizePropertyName\":false}}"), 200, TEXT("file_path") },
 		{ "GET", "schema/Code", "", 200, CLASS("text2vec-ollama", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
 		{ "POST", "graphql", SAMPLE, 200, GET("") },
@@ -1127,7 +1129,7 @@ static void test_open_embedding(void)
 {
 	static const struct turn turns[] = {
 		{ "GET", "schema/Code", "", 404, "" },
-		{ "POST", "schema", PROBE, 200, "{\"vectorizer\":\"text2vec-openai\"}" },
+		{ "POST", "schema", PROBE, 200, PROBED("text2vec-openai", "") },
 		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
 		{ "POST", "schema", NULL, 200, CLASS("text2vec-openai", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
@@ -1136,8 +1138,8 @@ static void test_open_embedding(void)
 		{ "GET", "schema/Code", "", 404, "" },
 		{ "POST", "schema", PROBE, 422, "{\"error\":[{\"message\":\"class name Code_linesync_probe already "
 		  "exists\"}]}" },
-		{ "GET", "schema/Code_linesync_probe", "", 200, "{\"vectorizer\":\"none\",\"description\":\"made by "
-		  "linesync to learn the default vectoriser; can be deleted\"}" },
+		{ "GET", "schema/Code_linesync_probe", "", 200, PROBED("none", ",\"description\":\"made by "
+		  "linesync to learn the default vectoriser; can be deleted\"") },
 		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
 		{ "POST", "schema", CLASS("none", PROPS), 200, CLASS("none", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
@@ -1145,7 +1147,7 @@ static void test_open_embedding(void)
 	static const struct turn others[] = {
 		{ "GET", "schema/Code", "", 404, "" },
 		{ "POST", "schema", PROBE, 422, "{\"error\":[{\"message\":\"class already exists\"}]}" },
-		{ "GET", "schema/Code_linesync_probe", "", 200, "{\"vectorizer\":\"img2vec-neural\"}" },
+		{ "GET", "schema/Code_linesync_probe", "", 200, PROBED("img2vec-neural", "") },
 		{ "POST", "schema", CLASS("none", PROPS), 200, CLASS("none", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
 	};
@@ -1192,7 +1194,7 @@ static void test_open_must_embed(void)
 {
 	static const struct turn none[] = {
 		{ "GET", "schema/Code", "", 404, "" },
-		{ "POST", "schema", PROBE, 200, "{\"vectorizer\":\"none\"}" },
+		{ "POST", "schema", PROBE, 200, PROBED("none", "") },
 		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
 	};
 	static const struct turn refused[] = {
@@ -1208,7 +1210,7 @@ static void test_open_must_embed(void)
 	};
 	static const struct turn good[] = {
 		{ "GET", "schema/Code", "", 404, "" },
-		{ "POST", "schema", PROBE, 200, "{\"vectorizer\":\"text2vec-openai\"}" },
+		{ "POST", "schema", PROBE, 200, PROBED("text2vec-openai", "") },
 		{ "DELETE", "schema/Code_linesync_probe", "", 200, "" },
 		{ "POST", "schema", NULL, 200, CLASS("text2vec-openai", PROPS) },
 		{ "GET", "schema/Code/shards", "", 200, SHARDS },
@@ -1276,11 +1278,28 @@ static void test_half(void)
 		{ "GET", "schema/Code", "", 200, CLASS("none", PROPS) },
 		{ "GET", "schema/Code/shards", "", 403, "" },
 	};
+	static const struct turn not_told[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", NULL, 422, no },
+		{ "GET", "schema/Code", "", 200, CLASS("none", PROPS) },
+		{ "GET", "schema/Code/shards", "", 404, "no such page" },
+	};
+	static const struct turn stranger[] = {
+		{ "GET", "schema/Code", "", 404, "" },
+		{ "POST", "schema", NULL, 422, no },
+		{ "GET", "schema/Code", "", 200, "{\"message\":\"welcome\"}" },
+	};
 	struct ask a;
 
 	begin_open(&a, true);
 	PLAY(&a, unknown, "created, and its shards may not be read");
 	ok(verdict_is(&a.verdict, VERDICT_RUN, true), "is left alone");
+	begin_open(&a, true);
+	PLAY(&a, not_told, "created, and a 404 that is not the store's");
+	ok(verdict_is(&a.verdict, VERDICT_RUN, true), "deletes nothing");
+	begin_open(&a, true);
+	PLAY(&a, stranger, "not created, and no class is told of");
+	ok(verdict_is(&a.verdict, VERDICT_RUN, true), "deletes nothing");
 	begin_open(&a, true);
 	PLAY(&a, half, "half created");
 	ok(verdict_is(&a.verdict, VERDICT_RUN, true) && strstr(a.verdict.text, "create index: init shard: bad"),
@@ -1359,7 +1378,7 @@ static void test_lookup(void)
 		{ "GET", "schema/Code/shards", "", 404, "{\"error\":[{\"message\":\"non-existing index for Code: not "
 		  "found\"}]}" },
 	};
-	static const struct turn other[] = { { "GET", "schema/Code/shards", "", 200, "[{\"name\":\"new\"}]" } };
+	static const struct turn other[] = { { "GET", "schema/Code/shards", "", 200, "[{\"name\":\"new\",\"status\":\"READY\"}]" } };
 	static const struct turn named[] = { { "GET", "schema/Code", "", 200, CLASS("none", PROPS) } };
 	struct ask a;
 
@@ -1419,6 +1438,189 @@ static void test_cut_answers(void)
 			free(cut);
 		}
 		ok(good, "a cut answer is never believed, %zu", i);
+	}
+}
+
+/* What proves that Weaviate took a request, each kind at each of its steps; and what does not. */
+
+static const struct {
+	enum ask_kind kind;
+	size_t n;		/* objects; ASK_SEARCH: hits that are wanted */
+	int step;
+	const char *good;
+	bool empty;		/* nothing at all is the proof */
+} proofs[] = {
+	{ ASK_READY, 0, 0, "", true },
+	{ ASK_READY, 0, 1, "{\"hostname\":\"http://h\",\"version\":\"1.39.0\"}", false },
+	{ ASK_OPEN, 0, 0, CLASS("none", PROPS), false },
+	{ ASK_OPEN, 0, 1, PROBED("text2vec-openai", ""), false },
+	{ ASK_OPEN, 0, 2, PROBED("none", ""), false },
+	{ ASK_OPEN, 0, 3, "", true },
+	{ ASK_OPEN, 0, 4, CLASS("none", PROPS), false },
+	{ ASK_OPEN, 0, 8, TEXT("file_path"), false },
+	{ ASK_OPEN, 0, 9, SHARDS, false },
+	{ ASK_OPEN, 0, 10, GET("{\"_additional\":{\"vector\":[1,2]}}"), false },
+	{ ASK_LOOKUP, 0, 0, SHARDS, false },
+	{ ASK_UPSERT, 2, 1, BOTH, false },
+	{ ASK_UPSERT, 2, 2, GET(FOUND(ID0) "," FOUND(ID1)), false },
+	{ ASK_DELETE, 2, 0, DELETED("2", "2"), false },
+	{ ASK_DELETE, 2, 0, DELETED("0", "0"), false },
+	{ ASK_TOUCH, 0, 0, DELETED("0", "0"), false },
+	{ ASK_TOUCH, 0, 1, SHARDS, false },
+	{ ASK_TOUCH, 0, 2, GET(FOUND(ID0)), false },
+	{ ASK_COUNT, 0, 0, "{\"data\":{\"Aggregate\":{\"Code\":[{\"meta\":{\"count\":60}}]}}}", false },
+	{ ASK_LIST, 0, 0, GET(FOUND(ID0)), false },
+	{ ASK_FETCH, 2, 0, OBJECT(ID0), false },
+	{ ASK_FETCH, 2, 1, GET(FOUND(ID0)), false },
+	{ ASK_SEARCH, 3, 0, GET(HIT(ID0, "R", "0.5")), false },
+	{ ASK_SEARCH, 0, 0, GET(FOUND(ID0)), false },
+};
+
+static void begin_proof(struct ask *a, size_t i)
+{
+	static struct found found;	/* FETCH: of the step before */
+
+	begin(a, proofs[i].kind, proofs[i].kind == ASK_SEARCH ? 0 : proofs[i].n);
+	if (proofs[i].kind == ASK_OPEN)
+		begin_open(a, true);
+	a->step = proofs[i].step;
+	a->limit = proofs[i].kind == ASK_SEARCH ? proofs[i].n : 0;
+	store.existed = true;
+	for (size_t k = 0; k < 2; k++) {
+		asked[k].again = proofs[i].kind == ASK_UPSERT;
+		if (proofs[i].kind == ASK_UPSERT && proofs[i].step == 2)
+			asked[k].verdict.scope = VERDICT_OK;
+	}
+	if (proofs[i].kind != ASK_FETCH || !proofs[i].step)
+		return;
+	found = (struct found){ .id = ID0, .digest = "00" };
+	a->found = xmalloc(sizeof(found));
+	*a->found = found;
+	a->nfound = 1;
+}
+
+/* What the store is taken to have said: 'y' success or the next step, 'n' unclear, '?' anything else. */
+static char believed(size_t i, const char *body)
+{
+	struct ask a;
+	char said = '?';
+	bool unclear = true;
+
+	begin_proof(&a, i);
+	reply(&a, 200, body);
+	for (size_t k = 0; k < a.n && k < 2; k++)
+		unclear &= asked[k].verdict.scope == VERDICT_UNKNOWN && !asked[k].verdict.kept_nothing;
+	if (a.verdict.scope == VERDICT_OK || (a.step != -1 && !*a.verdict.text))
+		said = 'y';
+	else if (a.verdict.scope == VERDICT_UNKNOWN && *a.verdict.text && a.step == -1 && unclear && !a.nhits &&
+		 !a.count && !a.end && (proofs[i].step == 1 || !a.nfound))
+		said = 'n';
+	ask_release(&a);
+	return said;
+}
+
+static void test_proofs(void)
+{
+	for (size_t i = 0; i < COUNT(proofs); i++) {
+		const char *good = proofs[i].good;
+
+		ok(believed(i, good) == 'y', "proof %zu: %s", i, good);
+		for (size_t k = 0; k < COUNT(strangers); k++) {
+			bool same = proofs[i].empty && strspn(strangers[k], " ") == strlen(strangers[k]);
+
+			if (!same && believed(i, strangers[k]) != 'n')
+				ok(false, "proof %zu: not '%s'", i, strangers[k]);
+		}
+		for (size_t n = 0; n < strlen(good); n++) {
+			char *cut = xmemdup0(good, n);
+
+			if (believed(i, cut) != 'n')
+				ok(false, "proof %zu: not '%s'", i, cut);
+			free(cut);
+		}
+	}
+	set_up();
+}
+
+static const struct {
+	const char *member;
+	char said;
+} members[] = {
+	{ "\"new_in_2\":{\"error\":1}", 'y' }, { "\"errors\":null", 'y' }, { "\"extensions\":{}", 'y' },
+	{ "\"error\":[{\"message\":\"no\"}]", 'n' }, { "\"success\":false", 'n' }, { "\"message\":\"no\"", 'n' },
+	{ "\"detail\":\"no\"", 'n' }, { "\"errors\":{}", 'n' }, { "\"errors\":\"no\"", 'n' },
+};
+
+static void test_members(void)
+{
+	for (size_t i = 0; i < COUNT(proofs); i++)
+		for (size_t k = 0; k < COUNT(members); k++) {
+			char *body = with_member(proofs[i].good, members[k].member);
+
+			if (body)
+				ok(believed(i, body) == members[k].said, "proof %zu with %s", i, members[k].member);
+			free(body);
+		}
+	set_up();
+}
+
+static const struct {
+	size_t proof;
+	const char *body;
+} near_misses[] = {
+	{ 1, "{\"version\":\"1.39.0\"}" }, { 1, "{\"hostname\":\"h\",\"version\":\"latest\"}" },
+	{ 2, CLASS("none", PROPS) "x" }, { 3, CLASS("text2vec-openai", PROPS) }, { 7, TEXT("file_name") },
+	{ 8, "[{\"name\":\"a\"}]" }, { 8, "[{\"name\":\"a\",\"status\":\"READY\"},{}]" },
+	{ 13, DELETED("3", "3") }, { 13, "{\"results\":{\"matches\":1,\"successful\":1}}" },
+	{ 13, "{\"dryRun\":true,\"results\":{\"matches\":0,\"successful\":0,\"failed\":0}}" },
+	{ 15, DELETED("2", "2") },
+	{ 12, GET(FOUND(ID0) "," FOUND(ID1) "," FOUND(ID1)) }, { 12, GET("{}") },
+	{ 17, GET(FOUND(ID0) "," FOUND(ID1)) }, { 17, GET("7") },
+	{ 18, "{\"data\":{\"Aggregate\":{\"Code\":[{\"meta\":{\"count\":1}},{\"meta\":{\"count\":2}}]}}}" },
+};
+
+static void test_near_misses(void)
+{
+	for (size_t i = 0; i < COUNT(near_misses); i++)
+		ok(believed(near_misses[i].proof, near_misses[i].body) == 'n', "no proof: %s",
+		   near_misses[i].body);
+	set_up();
+}
+
+/* One object is deleted by itself: 204, or 404 without a body, and nothing with 200. */
+static void test_single_proofs(void)
+{
+	for (size_t i = 0; i < COUNT(strangers); i++) {
+		struct ask a;
+
+		begin(&a, ASK_DELETE, 1);
+		asked[0].again = true;
+		next(&a);
+		reply(&a, 200, strangers[i]);
+		ok(verdict_is(&asked[0].verdict, VERDICT_UNKNOWN, false), "a single delete, 200 '%s'", strangers[i]);
+		begin(&a, ASK_UPSERT, 1);
+		next(&a);
+		reply(&a, 200, strangers[i]);
+		ok(verdict_is(&asked[0].verdict, VERDICT_UNKNOWN, false), "the same before an upsert");
+		asked[0].again = false;
+	}
+}
+
+/* An echo says SUCCESS, and errors as well. */
+static void test_mixed_echo(void)
+{
+	static const char *const errors[] = { "{}", "{\"error\":[]}", "\"no\"", "[1]" };
+
+	for (size_t i = 0; i < COUNT(errors); i++) {
+		char *body = xasprintf("[{\"class\":\"Code\",\"id\":\"" ID0 "\",\"vector\":[1,2],\"result\":{\"status\":"
+				       "\"SUCCESS\",\"errors\":%s}}]", errors[i]);
+		struct ask a;
+
+		begin(&a, ASK_UPSERT, 1);
+		next(&a);
+		reply(&a, 200, body);
+		ok(verdict_is(&asked[0].verdict, VERDICT_UNKNOWN, false), "SUCCESS, and errors: %s", errors[i]);
+		free(body);
 	}
 }
 
@@ -1507,6 +1709,11 @@ int main(void)
 	test_lookup();
 	test_unopened();
 	test_cut_answers();
+	test_proofs();
+	test_members();
+	test_near_misses();
+	test_single_proofs();
+	test_mixed_echo();
 	answer(0, NULL);
 	store_release(&store);
 	return tap_done();

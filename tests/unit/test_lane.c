@@ -958,6 +958,27 @@ static void test_late(void)
 	ok(run(100000) < 10000 && ends("dd"), "not where sending again is an upsert");
 }
 
+/* A gateway may answer by itself what it has passed on to the store. */
+static void test_late_unclear(void)
+{
+	set_up_late(1);
+	add(0);
+	whole = VERDICT_UNKNOWN;
+	send_all();
+	lane_turn(lane);
+	whole = VERDICT_OK;
+	ok(!ended[0] && items[0].again && items[0].unclear && items[0].lost_until == now + 10000,
+	   "an answer that the store would not give: the attempt is not over");
+	run(100000);
+	ok(strcmp(strrchr(sent, 't'), "touch 0 ") == 0 && ends("d") && now == 1010000, "sent again when it is");
+	set_up_late(1);
+	add(0);
+	whole = VERDICT_ATTEMPT;
+	send_all();
+	lane_turn(lane);
+	ok(items[0].again && !items[0].lost_until, "one of the store's own ends it");
+}
+
 static void test_late_item_alone(void)
 {
 	set_up_late(2);
@@ -1608,6 +1629,7 @@ int main(void)
 	test_lookup_fails_for_now();
 	test_deletes();
 	test_late();
+	test_late_unclear();
 	test_late_item_alone();
 	test_sent_twice();
 	test_probe();
