@@ -259,10 +259,23 @@ void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit)
 		show_progress(p, true);
 }
 
+/* Before anything is sent of which the state could not take up what becomes of it. */
+static void stop_if_full(struct pipeline *p)
+{
+	if (!state_full(p->state))
+		return;
+	log_err("state '%s' is full: nothing more is sent; 'linesync forget REPO --state %s' of a repository that "
+		"is not needed makes room, or feed some repositories to another collection",
+		state_path(p->state), state_path(p->state));
+	p->stop_status = 74;
+}
+
 bool pipeline_must_stop(struct pipeline *p)
 {
 	if (stop_signal() != 0)
 		return true;
+	if (p->stop_status == 0)
+		stop_if_full(p);
 	if (p->stop_status == 0)
 		p->stop_status = lane_stop(p->lane);
 	if (p->stop_status == 0 && p->embed_lane != NULL)

@@ -313,6 +313,11 @@ size_t state_dirty(const struct state *s)
 	return statefile_dirty(s->file) + s->nrepos * REPO_BYTES;
 }
 
+bool state_full(const struct state *s)
+{
+	return statefile_full(s->file);
+}
+
 uint64_t state_commits(const struct state *s)
 {
 	return statefile_commits(s->file);

@@ -62,6 +62,7 @@ void state_close(struct state *s);	/* NULL is fine; what was not committed is lo
 
 void state_commit(struct state *s);
 size_t state_dirty(const struct state *s);		/* bytes that wait for a commit */
+bool state_full(const struct state *s);	/* since the last commit: no new work may begin (statefile.h) */
 uint64_t state_commits(const struct state *s);
 void state_refresh(struct state *s);	/* reader: see the newest commit; drops borrowed pointers */
 

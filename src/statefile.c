@@ -27,10 +27,16 @@
 #define SLOTS 1024		/* hash chains of the cache; a batch touches a few hundred values */
 /* From this size on the file is given room by rewriting it (rule 6 of the header). */
 #define GROW_FROM (8u << 20)
-#define GROW_PIECE (64u << 10)
 #define NOT_ON_DISK SIZE_MAX
 #define FILE_WARN (1u << 30)
-#define FILE_LIMIT 3758096384u	/* TDB's offsets end at 4 GiB, and a commit needs room of its own */
+/* How large a file may become: TDB's offsets end at 4 GiB, and a commit needs room of its own.  Tests are
+ * built with less. */
+#ifndef STATEFILE_LIMIT
+#define STATEFILE_LIMIT 3758096384u
+#endif
+/* New work ends here; the rest is for what is under way then. */
+#define FILE_FULL (STATEFILE_LIMIT - STATEFILE_LIMIT / 16)
+#define ROOM_LEAST (STATEFILE_LIMIT / 32)	/* with less of it below FILE_FULL a file is full */
 
 /* Measured with this encoding at 100,000 documents (some 3,000 values, 4 s of CPU for the run): 1,009
  * and 100,003 chains make no difference beyond noise; a mapped file saves 0.2 s and takes 33 MB
@@ -58,12 +64,16 @@ struct statefile {
 	struct tdb_context *tdb;	/* NULL while the state is in memory alone */
 	char *path;
 	bool write, warned;
+	bool full;			/* no room for new work */
 	struct trouble trouble;
+	bool has_head;			/* as this process last found or committed it */
+	uint8_t head[CHECKSUM_SIZE];
 	struct value *slots[SLOTS];
 	struct value *newest, *oldest;
 	size_t held, dirty;
 	int64_t room;			/* bytes that TDB can give out without growing the file, about */
 	bool room_known, room_failed;
+	bool rewritten;			/* by this process: it is as small as can be, or was then */
 	uint64_t commits;
 };
 
@@ -104,7 +114,8 @@ static int cause_of(const struct trouble *t, struct tdb_context *tdb)
 {
 	int error = t->logged ? t->error : errno;
 
-	return tdb != NULL && tdb_error(tdb) == TDB_ERR_OOM ? ENOMEM : error;
+	/* TDB says so also where it could not make a file larger */
+	return error == 0 && tdb != NULL && tdb_error(tdb) == TDB_ERR_OOM ? ENOMEM : error;
 }
 
 static struct tdb_context *open_tdb(const char *path, int flags, struct trouble *t)
@@ -180,8 +191,9 @@ static int open_folder(const char *path)
 
 static int cannot_sync_name(const char *path)
 {
-	return log_err("cannot sync the folder of '%s': %s; a power cut could take that name away, so it is "
-		       "not used", path, strerror(errno));
+	return log_err("cannot sync the folder of '%s': %s%s; a power cut could take that name away, so it is "
+		       "not used", path, strerror(errno),
+		       errno == EACCES ? " (who writes in it must be able to read it too)" : "");
 }
 
 int statefile_sync_name(const char *path)
@@ -247,17 +259,15 @@ static _Noreturn void unreadable(struct statefile *f, int error)
 
 /* ---- open ---- */
 
-/* Whoever made the file may have been killed before its temporary name was gone and its own on disk. */
+/* Whoever made or rewrote the file may have been killed before its name was on disk and its temporary one
+ * gone. */
 static int finish_creation(const char *path)
 {
 	autofree char *temp = xasprintf("%s.new", path);
-	struct stat mine, left;
 
 	if (statefile_sync_name(path) != 0)
 		return -1;
-	if (lstat(path, &mine) == 0 && lstat(temp, &left) == 0 && mine.st_dev == left.st_dev &&
-	    mine.st_ino == left.st_ino)
-		unlink(temp);
+	unlink(temp);
 	return 0;
 }
 
@@ -337,6 +347,8 @@ static enum statefile_open open_seen(struct statefile *f)
 	return refuse(f->path, "is damaged, or no linesync state");
 }
 
+static bool read_head(struct statefile *f, uint8_t sum[CHECKSUM_SIZE]);
+
 static struct statefile *new_statefile(const char *path, bool write)
 {
 	struct statefile *f = xcalloc(1, sizeof *f);
@@ -366,6 +378,8 @@ enum statefile_open statefile_open(struct statefile **out, const char *path, boo
 		found = refuse(path, "is damaged, or no linesync state");
 	if (found == STATEFILE_OK && write && finish_creation(path) != 0)
 		found = STATEFILE_REFUSED;
+	if (found == STATEFILE_OK && write)
+		f->has_head = read_head(f, f->head);
 	if (found == STATEFILE_OK)
 		*out = f;
 	else
@@ -468,6 +482,24 @@ static void load(struct statefile *f, struct value *v)
 	v->cap = got.dsize;
 	memmove(got.dptr, got.dptr + CHECKSUM_SIZE, v->n);
 	v->data = got.dptr;
+}
+
+/* The checksum of the head as it lies in the file now, not in memory; inside a transaction: as the
+ * transaction finds it.  False if there is none. */
+static bool read_head(struct statefile *f, uint8_t sum[CHECKSUM_SIZE])
+{
+	uint8_t key[KEY_SIZE];
+	TDB_DATA k = { key, KEY_SIZE };
+	TDB_DATA got;
+
+	make_key(key, KIND_HEAD, 0, 0);
+	if (!fetch(f, k, &got))
+		return false;
+	if (got.dsize < CHECKSUM_SIZE)
+		statefile_damaged(f, "a checksum is wrong");
+	memcpy(sum, got.dptr, CHECKSUM_SIZE);
+	free(got.dptr);
+	return true;
 }
 
 static int is_other(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data, void *found)
@@ -658,12 +690,25 @@ static _Noreturn void commit_failed(struct statefile *f, const char *step, int e
 	_exit(74);
 }
 
+/* The next commit must find the head that this one has left. */
+static void remember_head(struct statefile *f, const struct value *v)
+{
+	uint8_t key[KEY_SIZE];
+
+	make_key(key, KIND_HEAD, 0, 0);
+	f->has_head = !v->removed;
+	if (f->has_head)
+		checksum(f->head, key, v->data, v->n);
+}
+
 static void all_clean(struct statefile *f)
 {
 	for (struct value *v = f->oldest, *next; v != NULL; v = next) {
 		next = v->newer;
 		if (v->dirty)
 			v->on_disk = v->n;
+		if (v->dirty && v->kind == KIND_HEAD && v->a == 0 && v->b == 0)
+			remember_head(f, v);
 		v->dirty = false;
 		if (v->removed)
 			forget(f, v);
@@ -686,11 +731,12 @@ static int write_new(struct statefile *f)
 	       tdb_transaction_commit(f->tdb) != 0 || f->trouble.logged ? -1 : 0;
 }
 
-static int new_file_failed(const char *temp, const char *step, int error)
+static int new_file_failed(const char *temp, int error)
 {
+	unlink(temp);
 	if (error == ENOMEM)
 		alloc_failed();
-	return log_err("cannot %s state '%s': %s; is the disk full?", step, temp, strerror(error != 0 ? error : EIO));
+	return log_err("cannot write state '%s': %s; is the disk full?", temp, strerror(error != 0 ? error : EIO));
 }
 
 /* An empty file of this name, and no other. */
@@ -713,11 +759,11 @@ static int fill_new(struct statefile *f, const char *temp)
 		return log_err("cannot create '%s': %s", temp, strerror(errno));
 	f->tdb = open_tdb(temp, O_RDWR | O_CREAT, &f->trouble);
 	if (f->tdb == NULL)
-		return new_file_failed(temp, "create", cause_of(&f->trouble, NULL));
+		return new_file_failed(temp, cause_of(&f->trouble, NULL));
 	clear_trouble(&f->trouble);
 	bad = write_new(f);
 	if (bad)
-		new_file_failed(temp, "write", cause_of(&f->trouble, f->tdb));
+		new_file_failed(temp, cause_of(&f->trouble, f->tdb));
 	tdb_close(f->tdb);
 	f->tdb = NULL;
 	if (!bad && sync_file(temp) != 0)
@@ -759,17 +805,67 @@ int statefile_create(struct statefile *f)
 	return 0;
 }
 
+/* ---- whose file it is ---- */
+
+/* Nothing of what this process has in memory may go into a state that another one works on. */
+static _Noreturn void taken_over(struct statefile *f, const char *what)
+{
+	log_err("state '%s' %s while this linesync worked on it; was '%s.lock' removed? Nothing after the "
+		"last printed result counts; run the same command again, and leave the lock file where it is",
+		f->path, what, f->path);
+	_exit(74);
+}
+
+static void check_name(struct statefile *f)
+{
+	struct stat mine, there;
+
+	if (fstat(tdb_fd(f->tdb), &mine) != 0)
+		commit_failed(f, "look at it", errno);
+	if (lstat(f->path, &there) != 0) {
+		if (errno == ENOENT || errno == ENOTDIR)
+			taken_over(f, "was moved away or removed");
+		commit_failed(f, "look at it", errno);
+	}
+	if (mine.st_dev != there.st_dev || mine.st_ino != there.st_ino)
+		taken_over(f, "was replaced by another file");
+}
+
+/* In a transaction, which keeps others away: the file is as this process left it. */
+static void check_ours(struct statefile *f)
+{
+	uint8_t head[CHECKSUM_SIZE];
+	bool has_head;
+
+	check_name(f);
+	has_head = read_head(f, head);
+	if (has_head != f->has_head || (has_head && memcmp(head, f->head, CHECKSUM_SIZE) != 0))
+		taken_over(f, "was changed by another process");
+}
+
+static void start_transaction(struct statefile *f)
+{
+	clear_trouble(&f->trouble);
+	if (tdb_transaction_start(f->tdb) != 0 || f->trouble.logged)
+		commit_failed(f, "start a transaction", cause_of(&f->trouble, f->tdb));
+	check_ours(f);
+}
+
 /* ---- room ---- */
 
 static void check_size(struct statefile *f)
 {
 	size_t size = tdb_map_size(f->tdb);
 
-	if (size > FILE_LIMIT)
-		commit_failed(f, "grow beyond 3.5 GB", 0);
+	if (size > STATEFILE_LIMIT) {
+		log_err("state '%s' is full (%zu MB): nothing after the last printed result counts; 'linesync "
+			"forget' makes room", f->path, size >> 20);
+		_exit(74);
+	}
 	if (size > FILE_WARN && !f->warned) {
 		f->warned = true;
-		log_warn("state '%s' has grown to %zu MB; it can hold 3,500", f->path, size >> 20);
+		log_warn("state '%s' has grown to %zu MB; it can have %u", f->path, size >> 20,
+			 STATEFILE_LIMIT >> 20);
 	}
 }
 
@@ -807,113 +903,188 @@ static int copy_value(struct tdb_context *from, TDB_DATA key, TDB_DATA data, voi
 	return tdb_store(to, key, data, TDB_INSERT);
 }
 
-/* Takes up room by values of zeros and gives it back, so that it lies in the list of free space. */
-static int make_room(struct tdb_context *tdb, int64_t bytes)
+static int count_value(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data, void *sum)
 {
-	static uint8_t zeros[GROW_PIECE];
-	uint32_t n = (uint32_t)(bytes / GROW_PIECE), made = 0;
-	TDB_DATA data = { zeros, sizeof zeros };
+	(void)tdb;
+	(void)key;
+	*(int64_t *)sum += space_of(data.dsize);
+	return 0;
+}
+
+/* A file that is surely below limit when TDB has grown it, by a tenth above 100 MiB, else by a quarter: its
+ * first commit does, for what undoes it. */
+static int64_t fitting(int64_t limit)
+{
+	return limit > 128 << 20 ? limit / 8 * 7 : limit / 4 * 3;
+}
+
+/* How much of the room that is wanted a file with so many bytes of values gets.  Where too little of it
+ * leaves the file short of full, it is as much as there can be, for what is under way. */
+static int64_t plan_room(struct statefile *f, int64_t used, int64_t want)
+{
+	int64_t room = fitting(FILE_FULL) - used;
+
+	f->full = room < want && room < ROOM_LEAST;
+	if (f->full)
+		room = fitting(STATEFILE_LIMIT) - used;
+	return room > want ? want : room > 0 ? room : 0;
+}
+
+/* Lets a new file grow by so many bytes at once, by a value that is not kept: one of more than 100 KiB
+ * makes TDB grow it by twice the space that the value takes. */
+static int grow_new(struct tdb_context *tdb, int64_t bytes)
+{
+	static uint8_t zeros[1 << 18];
 	uint8_t name[KEY_SIZE];
 	TDB_DATA key = { name, KEY_SIZE };
-	int bad = 0;
+	size_t n = (size_t)(bytes * 2 / 5) / sizeof zeros + 1;
+	TDB_DATA *parts = xcalloc(n, sizeof *parts);
+	int bad;
 
-	for (; made < n && !bad; made++) {
-		make_key(name, (enum statefile_kind)'Z', made, 0);
-		bad = tdb_store(tdb, key, data, TDB_INSERT) != 0;
-	}
-	for (uint32_t i = 0; i < made && !bad; i++) {
-		make_key(name, (enum statefile_kind)'Z', i, 0);
-		bad = tdb_delete(tdb, key) != 0;
-	}
+	for (size_t i = 0; i < n; i++)
+		parts[i] = (TDB_DATA){ zeros, sizeof zeros };
+	make_key(name, (enum statefile_kind)'Z', 0, 0);
+	bad = tdb_storev(tdb, key, parts, (int)n, TDB_INSERT) != 0 || tdb_delete(tdb, key) != 0;
+	free(parts);
 	return bad ? -1 : 0;
 }
 
-static int write_copy(struct statefile *f, const char *temp, int64_t room)
+/* A 16th more than is counted on: small pieces of free space find no use. */
+static int write_copy(struct statefile *f, const char *temp, int64_t want)
 {
 	struct trouble trouble;
 	struct tdb_context *copy;
+	int64_t used = 0, room;
 	int bad;
 
-	if (make_file(temp) != 0)
+	clear_trouble(&f->trouble);
+	if (tdb_traverse_read(f->tdb, count_value, &used) < 0 || make_file(temp) != 0)
 		return -1;
 	copy = open_tdb(temp, O_RDWR | O_CREAT, &trouble);
 	if (copy == NULL)
 		return -1;
-	clear_trouble(&f->trouble);
-	/* an eighth more than is counted on: small pieces of free space find no use */
-	bad = tdb_traverse_read(f->tdb, copy_value, copy) < 0 || f->trouble.logged ||
-	      make_room(copy, room + room / 8) != 0 || trouble.logged;
+	used += (int64_t)tdb_map_size(copy) + used / 16;
+	room = plan_room(f, used, want);
+	bad = grow_new(copy, used + room) != 0 || tdb_traverse_read(f->tdb, copy_value, copy) < 0 ||
+	      f->trouble.logged || trouble.logged;
+	f->room = room - room / 16;
 	bad |= tdb_close(copy) != 0;
 	return bad ? -1 : sync_file(temp);
 }
 
-/* Writes everything into a fresh file with room to spare and puts it in the place of the old one.  A
- * crash leaves one of the two, whole.  Failing is no loss: TDB then grows the file by itself. */
-static void rewrite(struct statefile *f)
+/* From the rename on the new file is the state, or the process ends: what is written into one that has no
+ * name is gone.  So the folder is opened first.  -1: the old one is still in its place. */
+static int take_place(struct statefile *f, const char *temp)
 {
-	autofree char *temp = xasprintf("%s.new", f->path);
-	int64_t room = (int64_t)(tdb_map_size(f->tdb) / 2);
+	autofd int folder = open_folder(f->path);
 	struct tdb_context *fresh;
 
-	if (write_copy(f, temp, room) != 0 || rename(temp, f->path) != 0 || statefile_sync_name(f->path) != 0) {
-		log_info("state '%s': cannot rewrite it with more room: %s", f->path, strerror(errno));
-		unlink(temp);
-		f->room_failed = true;
-		return;
+	if (folder < 0)
+		return -1;
+	if (rename(temp, f->path) != 0) {
+		int error = errno;
+
+		check_name(f);		/* some network file systems say so of what they did */
+		errno = error;
+		return -1;
 	}
+	if (sync_fd(folder) != 0)
+		commit_failed(f, "sync its folder", errno);
 	fresh = open_tdb(f->path, O_RDWR, &f->trouble);
 	if (fresh == NULL)
-		commit_failed(f, "open what was just written", errno);
+		commit_failed(f, "open what was just written", cause_of(&f->trouble, NULL));
 	tdb_close(f->tdb);
 	f->tdb = fresh;
-	f->room = room;
-	log_debug("state '%s' rewritten, %zu bytes", f->path, (size_t)tdb_map_size(fresh));
+	return 0;
 }
 
+/* Writes everything into a fresh file with room to spare and puts it in the place of the old one.  A
+ * crash leaves one of the two, whole.  Failing is no loss: TDB then grows the file by itself.  The
+ * transaction, which changes nothing, keeps those away who would commit to the old one meanwhile. */
+static void rewrite(struct statefile *f, int64_t need)
+{
+	autofree char *temp = xasprintf("%s.new", f->path);
+	int64_t want = (int64_t)(tdb_map_size(f->tdb) / 2), room = f->room;
+
+	if (want < need * 2)
+		want = need * 2;
+	f->rewritten = true;
+	start_transaction(f);
+	if (write_copy(f, temp, want) == 0 && take_place(f, temp) == 0) {
+		log_debug("state '%s' rewritten, %zu bytes, %lld of them free%s", f->path,
+			  (size_t)tdb_map_size(f->tdb), (long long)f->room, f->full ? ": it is full" : "");
+		return;
+	}
+	log_info("state '%s': cannot rewrite it with more room: %s", f->path, strerror(errno));
+	unlink(temp);
+	f->room = room;
+	f->room_failed = true;
+	if (tdb_transaction_cancel(f->tdb) != 0)
+		commit_failed(f, "end a transaction", errno);
+}
+
+/* 8 bytes, and since a file can be full, one that says so. */
 static void load_room(struct statefile *f)
 {
 	size_t n;
 	const uint8_t *p = statefile_get(f, KIND_ROOM, 0, 0, &n);
 
 	f->room_known = true;
-	for (size_t i = 0; p != NULL && i < n && n == 8; i++)
+	for (size_t i = 0; i < 8 && n >= 8; i++)
 		f->room = f->room << 8 | p[i];
+	f->full = n > 8 && p[8] != 0;
 }
 
+static void save_room(struct statefile *f)
+{
+	uint8_t p[9];
+
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t)((uint64_t)f->room >> (56 - 8 * i));
+	p[8] = f->full;
+	statefile_put(f, KIND_ROOM, 0, 0, p, sizeof p);
+}
+
+/* A file that is full stays so until much of it was given back. */
 static void keep_room(struct statefile *f)
 {
-	uint8_t p[8];
 	int64_t need;
 
 	if (!f->room_known)
 		load_room(f);
-	need = space_needed(f) + space_of(sizeof p);
-	if (need > f->room && !f->room_failed)
-		rewrite(f);
+	need = space_needed(f) + space_of(9);
+	if (f->full && f->room >= 3 * (int64_t)ROOM_LEAST)
+		f->full = false;
+	if (!f->room_failed && (need > f->room || (tdb_map_size(f->tdb) > FILE_FULL && !f->rewritten)))
+		rewrite(f, need);
+	if (tdb_map_size(f->tdb) > FILE_FULL)
+		f->full = true;
 	f->room = need < f->room ? f->room - need : 0;
-	for (int i = 0; i < 8; i++)
-		p[i] = (uint8_t)((uint64_t)f->room >> (56 - 8 * i));
-	statefile_put(f, KIND_ROOM, 0, 0, p, sizeof p);
+	save_room(f);
 }
 
 void statefile_commit(struct statefile *f)
 {
 	if (f->dirty == 0)
 		return;
-	check_size(f);
 	if (tdb_map_size(f->tdb) >= GROW_FROM)
 		keep_room(f);
-	clear_trouble(&f->trouble);
-	if (tdb_transaction_start(f->tdb) != 0)
-		commit_failed(f, "start a transaction", cause_of(&f->trouble, f->tdb));
+	check_size(f);
+	start_transaction(f);
 	/* a value that TDB could not find for an error would stand there twice */
 	if (write_dirty(f) != 0 || f->trouble.logged)
 		commit_failed(f, "write", cause_of(&f->trouble, f->tdb));
 	if (tdb_transaction_commit(f->tdb) != 0 || f->trouble.logged)
 		commit_failed(f, "commit", cause_of(&f->trouble, f->tdb));
+	check_name(f);
 	all_clean(f);
 	f->commits++;
 	statefile_trim(f);
+}
+
+bool statefile_full(const struct statefile *f)
+{
+	return f->full;
 }
 
 void statefile_trim(struct statefile *f)

@@ -33,7 +33,8 @@ enum statefile_kind {		/* first byte of a TDB key; then the two numbers, big end
 	KIND_RUN = 'R',		/* run number, 0 */
 	KIND_LINES = 'L',	/* number of the lines' owner, chunk */
 	KIND_PAYLOAD = 'F',	/* run, ordinal: a failed line as it came */
-	KIND_ROOM = 'S'		/* 0, 0: free bytes in the file, about (8 bytes, big endian); rule 6 */
+	KIND_ROOM = 'S'		/* 0, 0: free bytes in the file, about (8 bytes, big endian), and 1 if it is
+				 * full, else 0; rule 6 */
 };
 
 enum statefile_open {
@@ -82,8 +83,14 @@ bool statefile_is_empty(struct statefile *f);
 
 size_t statefile_dirty(const struct statefile *f);	/* bytes that wait for a commit */
 
-/* All changes since the last commit, durable.  Returns only if they are. */
+/* All changes since the last commit, durable.  Returns only if they are, and if the file is still the one
+ * that this process last committed, with the head that it then left: who removed the lock has let others
+ * in. */
 void statefile_commit(struct statefile *f);
+
+/* True once the last commits found no room for more than settles what is under way; what then goes beyond
+ * the limit (3.5 GB) ends the process with 74. */
+bool statefile_full(const struct statefile *f);
 
 /* Drops the oldest unchanged values from memory down to the cache's limit (2 MiB). */
 void statefile_trim(struct statefile *f);

@@ -1,5 +1,5 @@
 /* Loaded before everything else (LD_PRELOAD), it makes one call of the C library fail:
- *   FAULT_CALL   malloc (and calloc, realloc, strdup), pread, fsync, lstat
+ *   FAULT_CALL   malloc (and calloc, realloc, strdup), pread, fsync, folder (open() of one)
  *   FAULT_AT     which one of them after main() begins, from 1; 0: none
  *   FAULT_ERRNO  its errno; 0: half of what was asked for is read, and no error
  *   FAULT_ON     set: all of them from there on
@@ -8,16 +8,17 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 static void *(*real_malloc)(size_t), *(*real_calloc)(size_t, size_t), *(*real_realloc)(void *, size_t);
 static void (*real_free)(void *);
 static ssize_t (*real_pread)(int, void *, size_t, off64_t);
-static int (*real_fsync)(int), (*real_lstat)(const char *, struct stat *);
+static int (*real_fsync)(int), (*real_open)(const char *, int, ...);
 static const char *call = "";
 static long seen, at;
 static int error, on, started;
@@ -36,7 +37,7 @@ static void find(void)
 	real_free = dlsym(RTLD_NEXT, "free");
 	real_pread = dlsym(RTLD_NEXT, "pread64");
 	real_fsync = dlsym(RTLD_NEXT, "fsync");
-	real_lstat = dlsym(RTLD_NEXT, "lstat");
+	real_open = dlsym(RTLD_NEXT, "open64");
 	real_malloc = dlsym(RTLD_NEXT, "malloc");
 	busy = 0;
 }
@@ -162,8 +163,34 @@ int fsync(int fd)
 	return fails("fsync") ? -1 : real_fsync(fd);
 }
 
-int lstat(const char *path, struct stat *st)
+static int faulty_open(const char *path, int flags, mode_t mode)
 {
 	find();
-	return fails("lstat") ? -1 : real_lstat(path, st);
+	return (flags & O_DIRECTORY) && fails("folder") ? -1 : real_open(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & (O_CREAT | O_TMPFILE)) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return faulty_open(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & (O_CREAT | O_TMPFILE)) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	return faulty_open(path, flags, mode);
 }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import HERE, program, put, record, report, run_tests  # noqa: E402
+from harness import HERE, Steered, program, put, record, report, run_tests  # noqa: E402
 
 same, test = report.same, report.test
 FAULTS = os.path.join(os.environ.get("abs_top_builddir", os.path.dirname(HERE)), "tests", "faults.so")
@@ -181,6 +181,176 @@ def layout_1_of_nothing(w):
     same((run(w, "forget", "--all")[0], layout(w)), (0, 2), "the first write makes it layout 2")
 
 
+# ---- the file's name ----
+
+def failing(n, size=60000, path="p"):
+    """n lines that fail, each kept in the state."""
+    return [{"repo": "P", "path": "%s%d" % (path, i), "content_error": "no", "pad": "x" * size} for i in range(n)]
+
+
+def large(w):
+    """A state of more than 8 MiB, which the next commits must give more room; returns its bytes."""
+    w.sync([put("a", "one\n", "A"), record("c1", "A"), *failing(110)])
+    return read(w.state)
+
+
+NEXT = [put("b", "two\n", "A"), record("c2", "A"), *failing(60, path="q"), put("c", "three\n", "A"), record("c3", "A")]
+NEXT_OPTIONS = ["--no-retry", "--batch-size", "1", "--connections", "1"]
+
+
+def completed(out):
+    results = [json.loads(x) for x in out.splitlines()]
+    return ({r["path"] for r in results if r["status"] == "completed" and "path" in r},
+            [r["changeset"]["commit"] for r in results if r["status"] == "completed" and "changeset" in r])
+
+
+def is_kept(w, out):
+    """Whether what was printed as completed is in the state."""
+    paths, commits = completed(out)
+    kept = set(run(w, "export", "--documents", "A")[1].splitlines())
+    return paths <= kept and (not commits or w.position("A") == commits[-1])
+
+
+def a_rewrite_whose_syncs_fail(w):
+    """From the rename on the new file is the state, or the process ends."""
+    before = large(w)
+    inode = os.stat(w.state).st_ino
+    rc, out, _, total = run(w, *w.options, *NEXT_OPTIONS, lines=NEXT, fault=("fsync", 0, 0))
+    same((rc, is_kept(w, out), os.stat(w.state).st_ino != inode), (1, True, True), "the state is rewritten")
+    test(total >= 3, "%d syncs" % total)
+    ended = {}
+    for call, error in (("fsync", errno.EIO), ("fsync", errno.EINVAL), ("folder", errno.EACCES)):
+        write(w.state, before)
+        total = run(w, *w.options, *NEXT_OPTIONS, lines=NEXT, fault=(call, 0, 0))[3]
+        for n in range(1, total + 1):
+            write(w.state, before)
+            rc, out, err, _ = run(w, *w.options, *NEXT_OPTIONS, lines=NEXT, fault=(call, n, error))
+            ended.setdefault((call, errno.errorcode[error]), []).append(rc)
+            test(rc in (1, 66, 74) and is_kept(w, out), "%s %d fails, %s: %d, and what was printed is kept"
+                 % (call, n, errno.errorcode[error], rc), err)
+            rc, out, err, _ = run(w, *w.options, *NEXT_OPTIONS, lines=NEXT)
+            test(rc == 1 and is_kept(w, out) and w.position("A") == "c3", "and the next run goes on", rc, err)
+    test(74 in ended["fsync", "EIO"], "a name that may not be on disk is not used", ended)
+    test(1 in ended["fsync", "EIO"], "a copy that cannot be made is done without", ended)
+    same(ended["fsync", "EINVAL"], [1] * len(ended["fsync", "EINVAL"]), "a file system without syncs of folders will do")
+
+
+def a_creation_whose_syncs_fail(w):
+    lines = [put("a", "one\n", "A"), record("c1", "A")]
+    total = run(w, *w.options, lines=lines, fault=("fsync", 0, 0))[3]
+    for n in range(1, total + 1):
+        os.unlink(w.state)
+        rc, out, err, _ = run(w, *w.options, lines=lines, fault=("fsync", n, errno.EIO))
+        same((rc, out, os.path.exists(w.state), os.path.exists(w.state + ".new")), (73, "", False, False),
+             "sync %d of %d fails as the state is made: none is left" % (n, total))
+        run(w, *w.options, lines=lines)
+        same(w.position("A"), "c1", "the next run makes it")
+    os.unlink(w.state)
+    rc, out, err, _ = run(w, *w.options, lines=lines, fault=("fsync", total, errno.EINVAL))
+    same((rc, w.position("A")), (0, "c1"), "EINVAL of the folder: there is no such thing to wait for")
+
+
+# ---- another writer ----
+
+def interrupted_by(w, what):
+    """A sync that has printed a first result and waits for an answer while what() is done: how it ended."""
+    s = Steered(w, "--batch-size", "1", "--connections", "1")
+    s.feed(put("a1", "one\n", "I"))
+    s.wait_results(1)
+    gate = w.hold_answers("upsert")
+    s.feed(put("a2", "two\n", "I"))
+    gate.wait_arrived()
+    w.store.on_applied = None
+    writes = len(w.writes())
+    what()
+    gate.open()
+    ended = s.end(put("a3", "three\n", "I"), record("I1", "I"))
+    test(ended.rc == 74 and "run the same command again" in ended.err, "the first one: 74", ended.rc, ended.err)
+    same([r["path"] for r in ended.results], ["a1"], "and nothing more of it is printed")
+    return w.writes()[writes:]
+
+
+def the_lock_is_removed(w):
+    others = []
+
+    def second():
+        os.unlink(w.state + ".lock")
+        rc, out, err, _ = run(w, *w.options, lines=[put("b1", "b\n", "B"), record("B1", "B")])
+        test(rc == 0 and "b1" in completed(out)[0], "a second one gets in, and works", rc, err)
+        others.append(w.writes()[-1])
+    sent = interrupted_by(w, second)
+    same([x for x in sent if x not in others], [], "nor sent")
+    kept = {(x.get("repo"), x.get("path")) for x in map(json.loads, run(w, "export")[1].splitlines())}
+    test(kept >= {("I", "a1"), ("B", "b1")} and w.position("B") == "B1", "what both have printed is in the state")
+    ended = w.sync([put("a1", "one\n", "I"), put("a2", "two\n", "I"), record("I1", "I")])
+    same((ended.rc, w.position("I"), w.position("B")), (0, "I1", "B1"), "the same command goes on")
+
+
+def the_lock_is_removed_and_the_state_rewritten(w):
+    large(w)
+
+    def second():
+        os.unlink(w.state + ".lock")
+        inode = os.stat(w.state).st_ino
+        run(w, *w.options, *NEXT_OPTIONS, lines=NEXT)
+        test(os.stat(w.state).st_ino != inode, "a second one rewrites it")
+    w.options.append("--no-retry")
+    interrupted_by(w, second)
+    same(w.position("A"), "c3", "what the second has printed is in the state")
+
+
+def the_state_is_replaced(w):
+    def replace():
+        copy = w.state + ".copy"
+        write(copy, read(w.state))
+        os.rename(copy, w.state)
+    interrupted_by(w, replace)
+    same(w.sync([put("a1", "one\n", "I"), put("a2", "two\n", "I"), record("I1", "I")]).rc, 0,
+         "a copy: the next one takes it")
+
+
+def the_state_is_moved_away(w):
+    interrupted_by(w, lambda: os.rename(w.state, w.state + ".away"))
+    test(not os.path.exists(w.state), "and none is made in its place")
+
+
+# ---- no room ----
+
+def the_state_is_full(w):
+    """A small limit: most of it is used, nothing is sent that could not be settled, forgetting makes room."""
+    usual = os.environ.get("LINESYNC")
+    os.environ["LINESYNC"] = os.path.join(os.path.dirname(FAULTS), "linesync-small")
+    try:
+        fill_up(w, 64 << 20)
+    finally:
+        os.environ["LINESYNC"] = usual or program()
+
+
+def fill_up(w, limit):
+    w.sync([put("a", "one\n", "A"), record("c1", "A")])
+    rc, said, sizes, lost = 1, "", [0], []
+    while rc == 1 and len(sizes) < 100:
+        rc, out, said, _ = run(w, *w.options, *NEXT_OPTIONS,
+                               lines=[put("d%d" % len(sizes), "text\n", "A"), *failing(10, path="f%d-" % len(sizes))])
+        lost += [] if is_kept(w, out) else [out]
+        sizes.append(os.path.getsize(w.state))
+    kept = sum(len(x) for x in run(w, "export", "--failed")[1].splitlines())
+    test(rc == 74 and "is full" in said and "linesync forget REPO --state" in said, "it is full, and says so", rc, said)
+    test(not lost and max(sizes) <= limit, "all that was printed is kept, and the limit is", lost, max(sizes), limit)
+    test(kept > limit * 2 / 5, "%d MB of lines in a file of at most %d" % (kept >> 20, limit >> 20))
+    for i in range(3):
+        writes = len(w.writes())
+        rc, out, said, _ = run(w, *w.options, *NEXT_OPTIONS, lines=[put("z", "text %d\n" % i, "A")])
+        same((rc, out, "is full" in said, w.writes()[writes:]), (74, "", True, []), "another run: nothing is sent")
+    same(w.position("A"), "c1", "it can be read")
+    same(run(w, "forget", "P")[0], 0, "forgetting what failed")
+    ended = w.sync([put("z", "text\n", "Z"), record("z1", "Z")])
+    same((ended.rc, w.position("Z")), (0, "z1"), "makes room")
+
+
 if __name__ == "__main__":
-    sys.exit(run_tests([a_flipped_bit_hides_the_head, reads_that_fail, a_sync_whose_reads_fail,
+    sys.exit(run_tests([a_rewrite_whose_syncs_fail, a_creation_whose_syncs_fail, the_lock_is_removed,
+                        the_lock_is_removed_and_the_state_rewritten, the_state_is_replaced,
+                        the_state_is_moved_away, the_state_is_full,
+                        a_flipped_bit_hides_the_head, reads_that_fail, a_sync_whose_reads_fail,
                         descriptors_run_out, layout_1_is_read, layout_1_of_nothing]))
