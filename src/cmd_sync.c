@@ -3,6 +3,7 @@
 #endif
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,13 @@
 #include "commands.h"
 #include "connect.h"
 #include "embedder.h"
+#include "http.h"
 #include "log.h"
+#include "opening.h"
 #include "pipeline.h"
 #include "plan.h"
 #include "progress.h"
+#include "results.h"
 #include "stop.h"
 
 struct sync {
@@ -31,6 +35,8 @@ struct sync {
 	struct output *output;
 	struct embedder embedder;
 	struct connection server;	/* of embeddings, where there is one */
+	struct change_options change;
+	bool idle;			/* the input asks for nothing */
 	int64_t start_ms, start_file_ns;
 };
 
@@ -57,7 +63,96 @@ static int open_input(struct sync *s)
 		return 66;
 	s->input = input_new(STDIN_FILENO, (size_t)o->max_line, o->nul, o->format == FORMAT_NAME_STATUS);
 	s->output = output_new(STDOUT_FILENO);
+	s->change = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
 	return 0;
+}
+
+/* ---- before anything is touched: what the input is ---- */
+
+/* Sleeps until there is input, or (want_output) results can be printed.  0, or an exit status. */
+static int wait_quietly(struct sync *s, bool want_input, bool want_output)
+{
+	struct pollfd fds[4] = {
+		{ .fd = want_input ? STDIN_FILENO : -1, .events = POLLIN },
+		{ .fd = want_output ? output_fd(s->output) : -1, .events = POLLOUT },
+		{ .fd = stop_fd(), .events = POLLIN },
+		{ .fd = stop_usr1_fd(), .events = POLLIN },
+	};
+
+	http_wait(NULL, fds, 4, CLOCK_NEVER);
+	if (stop_signal() != 0)
+		return 128 + stop_signal();
+	if (fds[0].revents != 0 && input_read(s->input) < 0) {
+		log_err("cannot read the input: %s", strerror(errno));
+		return 66;
+	}
+	if (fds[1].revents != 0 && output_write(s->output) != 0) {
+		if (errno == EPIPE)
+			return 141;
+		log_err("cannot write results: %s", strerror(errno));
+		return 74;
+	}
+	if (fds[3].revents != 0 && stop_usr1())
+		log_note("waiting for the first line of the input");
+	return 0;
+}
+
+/* Waits for the first line that asks for something: an input without one leaves everything as it is. */
+static int await_line(struct sync *s)
+{
+	const char *advice = NULL;
+	int status = 0;
+
+	while (status == 0) {
+		const char *p;
+		size_t n;
+		bool ended;
+
+		input_pass_blank(s->input);
+		p = input_peek(s->input, &n, &ended);
+		switch (opening_judge(p, n, ended, &s->change, &advice)) {
+		case OPENING_MORE:
+			status = wait_quietly(s, true, false);
+			break;
+		case OPENING_FOREIGN:
+			log_err("%s", advice);
+			return 64;
+		case OPENING_IDLE:
+			s->idle = true;
+			return 0;
+		case OPENING_LINE:
+			return 0;
+		}
+	}
+	return status;
+}
+
+/* A result for each message of the producer; there is no run that it could name. */
+static int end_idle(struct sync *s)
+{
+	auto_buf struct buf results = BUF_INIT;
+	struct line line;
+	bool messages = false;
+	int status = 0;
+
+	while (input_next(s->input, &line) == INPUT_LINE) {
+		struct result r = { .run = s->o->dry_run ? "dry-run" : "none", .line = line.number,
+			.status = STATUS_SKIPPED, .reason = REASON_NOT_A_CHANGE,
+			.planned = s->o->dry_run ? "skip" : NULL };
+
+		if (change_is_blank(line.data, line.n, &s->change))
+			continue;
+		messages = true;
+		if (s->o->results == RESULTS_ALL)
+			result_write(&results, &r);
+	}
+	output_add(s->output, results.data, results.len);
+	while (status == 0 && output_waiting(s->output) > 0)
+		status = wait_quietly(s, false, true);
+	if (s->o->results != RESULTS_PROBLEMS)
+		log_note("the input %s: no run was begun, and nothing was tried",
+			 messages ? "holds nothing but messages of its producer" : "has no line");
+	return status;
 }
 
 static const char *input_name(uint64_t *size)
@@ -158,8 +253,6 @@ static int dry_run(struct sync *s)
 		status = state_belongs(s->state, s->c.store.url.canonical, s->c.store.collection);
 	if (status == 0)
 		status = embedder_choose(&s->embedder, s->state, s->o);
-	if (status == 0)
-		status = open_input(s);
 	if (status != 0)
 		return status;
 	settings = embedder_settings(&s->embedder);
@@ -195,10 +288,14 @@ static int prepare_and_run(struct sync *s)
 		status = embedder_check_options(s->o);
 	if (status == 0)
 		status = embedder_check_store(s->o, s->c.store.driver);
-	if (status == 0 && s->o->dry_run)
-		return dry_run(s);
 	if (status == 0)
 		status = open_input(s);
+	if (status == 0)
+		status = await_line(s);
+	if (status == 0 && s->idle)
+		return end_idle(s);
+	if (status == 0 && s->o->dry_run)
+		return dry_run(s);
 	if (status == 0)
 		status = open_state(s);
 	if (status == 0)

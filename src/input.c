@@ -11,6 +11,7 @@
 #include "alloc.h"
 #include "digest.h"
 #include "input.h"
+#include "json_span.h"
 
 #define READ_MAX (64 * 1024)
 #define TOO_LONG_KEPT 1024
@@ -212,6 +213,35 @@ enum input_got input_next(struct input *in, struct line *line)
 	if (in->passing || in->end - in->start > in->max + 1)
 		pass_over(in, in->end - in->start);
 	return INPUT_MORE;
+}
+
+const char *input_peek(struct input *in, size_t *n, bool *ended)
+{
+	bool begun = in->started || drop_mark(in);
+
+	*n = begun ? in->end - in->start : 0;
+	*ended = in->eof;
+	return in->data + in->start;
+}
+
+void input_pass_blank(struct input *in)
+{
+	size_t at;
+
+	if (!in->started && !drop_mark(in))
+		return;
+	for (at = in->start; at < in->end; at++) {
+		if (in->data[at] == in->sep) {
+			in->bytes += at + 1 - in->start + in->mark;
+			in->mark = 0;
+			in->start = at + 1;
+			in->number++;
+		} else if (in->sep == '\0' || !json_is_blank(in->data[at])) {
+			break;
+		}
+	}
+	if (in->scan < in->start)
+		in->scan = in->start;
 }
 
 static void make_room(struct input *in)

@@ -38,6 +38,13 @@ struct line {
 struct input *input_new(int fd, size_t max, bool nul, bool name_status);
 void input_free(struct input *in);
 
+/* Before the first line is taken: passes over blank lines (with nul, empty records), as far as they have
+ * come. */
+void input_pass_blank(struct input *in);
+/* What was read and not given out, from the beginning of a line on: *n bytes, borrowed until the next
+ * input_* call.  ended: there is no more. */
+const char *input_peek(struct input *in, size_t *n, bool *ended);
+
 enum input_got input_next(struct input *in, struct line *line);
 
 /* Reads once (at most 64 KiB).  Returns 1 if bytes came, 0 at end of input, -1 with errno (EINTR and

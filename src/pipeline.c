@@ -628,6 +628,8 @@ static void end_run(struct pipeline *p)
 {
 	bool clean = p->end->counts[STATUS_FAILED] == 0 && p->end->counts[STATUS_HELD] == 0;
 	bool whole = !pipeline_must_stop(p);
+	/* messages alone, more of them than cmd_sync.c waits for */
+	bool idle = p->run->lines == 0 && p->run->retried == 0;
 
 	if (whole)
 		drop_unknown(p);
@@ -636,9 +638,9 @@ static void end_run(struct pipeline *p)
 	drain_output(p);
 	whole = whole && !pipeline_must_stop(p);
 	clean = clean && p->end->held == 0;
-	if (whole && clean)
+	if (whole && clean && !idle)
 		state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
-	state_run_end(p->state, !whole ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
+	state_run_end(p->state, !whole || idle ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
 	commit(p);
 	if (whole)
 		state_lines_drop(p->state, p->run->number);

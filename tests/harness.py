@@ -5,15 +5,18 @@ LINESYNC names the program.  A World is one scratch folder with one store, one s
 files; close() removes it.  Report prints TAP.
 """
 
+import fcntl
 import functools
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 
@@ -444,6 +447,13 @@ class World:
                                                    (done.stderr + done.stdout).decode()))
         return done.returncode, done.stdout.decode()
 
+    def again(self, *options, **how):
+        """A later sync whose one line asks for nothing: what failed is tried again, what is in doubt is
+        looked after.  The line's own result is left out."""
+        ended = self.sync([NOTHING], *options, **how)
+        ended.results = [r for r in ended.results if r.get("reason") != "no-commit"]
+        return ended
+
     def position(self, repo, *options):
         rc, out = self.ask("changeset", repo, *options)
         return out.strip() if rc == 0 else None
@@ -561,6 +571,26 @@ class Steered:
         return Ended(rc, bytes(self.out), self.said())
 
 
+def caught(pid):
+    """Waits until the process catches TERM."""
+    for _ in range(6000):
+        with open("/proc/%d/status" % pid, encoding="ascii") as f:
+            mask = re.search(r"SigCgt:\s*(\w+)", f.read())
+        if int(mask.group(1), 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise RuntimeError("TERM is never caught")
+
+
+def was_read(sync):
+    """Waits until the process has read what it was fed."""
+    for _ in range(6000):
+        if int.from_bytes(fcntl.ioctl(sync.child.stdin, termios.FIONREAD, bytes(4)), sys.byteorder) == 0:
+            return
+        time.sleep(0.01)
+    raise RuntimeError("it does not read")
+
+
 class Skipped(Exception):
     """The rest of a test cannot be made here: why."""
 
@@ -656,6 +686,8 @@ def feed(pipe, lines, pause_ms):
 
 
 # ---- lines ----
+
+NOTHING = {"repo": "nobody", "new_changeset": {}}    # is skipped (no-commit)
 
 
 def put(path, text, repo="R", **more):

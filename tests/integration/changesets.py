@@ -152,7 +152,7 @@ def complete_with_a_failure(w):
          "a line of the listing fails: held")
     same((sorted(texts(w)), w.position("R")), (["a", "b", "c", "d"], "P0"), "nothing is deleted")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((retried(ended), held(w), w.position("R")), ([(2, "completed")], "P1", "P0"),
          "that it succeeds later does not release it")
     same(texts(w), {"a": "A", "b": "poison", "c": "C", "d": "D"}, "nor delete anything")
@@ -213,7 +213,7 @@ def complete_supersedes_failures(w):
     same((ended.rc, w.position("R"), held(w)), (0, "P2", None), "a listing without them")
     same((failures(w), sorted(texts(w))), ([], ["a", "b", "d"]), "settles what failed")
     same((upserts(w), w.touched("R")), ([], set()), "without another attempt")
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, ended.results), (0, []), "and nothing of it is tried again")
 
 
@@ -443,7 +443,7 @@ def since_held_in_one_input(w):
     same((verdict(ended, 2)[:2], verdict(ended, 4)[:2]), (("held", "lines"), ("held", "lines")),
          "two records wait for one line")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.position("R")), (0, "P2"), "and the last one counts")
 
 
@@ -456,7 +456,7 @@ def since_neither(w):
          "lines before it are done all the same")
     same((w.position("R"), held(w)), ("P0", "P2"), "the position stays")
     same(w.touched("R"), {"a"}, "what they changed is to be listed")
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.position("R"), held(w)), (1, "P0", "P2"), "nothing releases it")
     ended = w.sync([put("b", "B1"), record("P3", since="P2")])
     same(verdict(ended, 2)[:2], ("held", "not-from-here"), "nothing can follow it")
@@ -492,7 +492,7 @@ def superseded_place_beyond_the_record(w):
     same((ended.rc, verdict(ended, 3), w.position("R")), (1, ("held", "lines", 1), "P0"),
          "the record is held for it")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, retried(ended), w.position("R")), (0, [(4, "completed"), (3, "completed")], "P1"),
          "and released by its retry")
     lines[2]["new_changeset"].update(commit="P2", since="P1")
@@ -535,19 +535,19 @@ def retry_rounds(w):
     w.sync([put("a", "poison"), record("P1", since="P0")])
     rounds = ("--max-rounds", "2")
     for n in (1, 2):
-        ended = w.sync([], *rounds)
+        ended = w.again(*rounds)
         same((ended.rc, retried(ended)), (1, [(1, "failed")]), "tried again")
         same(failures(w), [("R", "a", "store-rejected", n)], "and counted: %d" % n)
     w.store.clear_log()
-    ended = w.sync([], *rounds)
+    ended = w.again(*rounds)
     same((ended.rc, ended.results, w.writes()), (1, [], []), "not more often than --max-rounds")
     same((held(w), failures(w)), ("P1", [("R", "a", "store-rejected", 2)]),
          "it stays failed, and holds")
-    ended = w.sync([], "--no-retry")
+    ended = w.again("--no-retry")
     same((ended.rc, ended.results, w.writes()), (1, [], []), "--no-retry leaves it alone")
     same(failures(w), [("R", "a", "store-rejected", 2)], "and does not count")
     w.script()
-    ended = w.sync([], "--max-rounds", "3")
+    ended = w.again("--max-rounds", "3")
     same((ended.rc, retried(ended), w.position("R")), (0, [(1, "completed"), (2, "completed")], "P1"),
          "one round more is done")
 
@@ -605,12 +605,12 @@ def rename_of_which_both_halves_fail(w):
              {"match": {"kind": "upsert", "content": "poison"}, "do": {"refuse_objects": True}})
     ended = w.sync([rename("a", "b", "poison"), record("P1", since="P0")])
     same((ended.rc, ended.status(1), texts(w)), (1, "failed", {"a": "A", "c": "C"}), "both halves fail")
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, retried(ended)), (1, [(1, "failed")]), "tried again as one line")
     same([f[1:] for f in failures(w)], [("b", "store-rejected", 1), ("a", "store-rejected", 1)],
          "each is counted")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, texts(w), w.position("R"), failures(w)), (0, {"b": "poison", "c": "C"}, "P1", []),
          "and done")
     same(retried(ended), [(1, "completed"), (2, "completed")], "with one result")
@@ -649,7 +649,7 @@ def newer_failure_takes_the_place(w):
          "a document has one failure, the last")
     same((w.position("R"), held(w)), ("P0", "P2"), "both changesets are held")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((retried(ended), texts(w)), ([(1, "completed"), (2, "completed")], {"a": "poison 2"}),
          "and only the last one is tried again")
     same((ended.rc, w.position("R")), (0, "P2"), "which releases them")
@@ -673,11 +673,11 @@ def not_retryable(w):
     same((ended.rc, error["code"], error["retryable"], verdict(ended, 2)),
          (1, "bad-op", False, ("held", "lines", 1)), "a bad line holds")
     w.store.clear_log()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, ended.results, w.writes()), (1, [], []), "it is not tried again")
     same(failures(w), [("R", "a", "bad-op", 0)], "and not counted")
     ended = w.sync([put("a", "A", vector=[1, 2])], "--no-retry")
-    same((ended.of(1)["error"]["code"], w.sync([]).results), ("bad-vector", []), "nor is a bad vector")
+    same((ended.of(1)["error"]["code"], w.again().results), ("bad-vector", []), "nor is a bad vector")
     ended = w.sync([put("a", "A1"), record("P2", since="P1")])
     same((ended.rc, w.position("R"), failures(w)), (0, "P2", []),
          "a newer line of its document settles it")
@@ -778,7 +778,7 @@ def half_a_rename_fails(w):
     same([f[:3] for f in failures(w)], [("R", "a", "store-rejected")], "the old one has failed")
     w.script()
     w.store.clear_log()
-    ended = w.sync([], "--force")
+    ended = w.again("--force")
     r = ended.of(1, True)
     same([r.get(k) for k in ("op", "old_path", "path", "status")], ["rename", "a", "b", "completed"],
          "it is tried again")
@@ -791,7 +791,7 @@ def half_a_rename_fails(w):
     same([f[:3] for f in failures(w)], [("R", "d", "store-rejected")], "the new one has failed")
     w.script()
     w.store.clear_log()
-    ended = w.sync([], "--force")
+    ended = w.again("--force")
     same((ended.rc, upserts(w), deletes(w)), (0, ["d"], []), "only that is tried again")
     same((texts(w), w.position("R"), w.touched("R")), ({"c": "C", "d": "poison"}, "P2", set()),
          "and done")
@@ -807,7 +807,7 @@ def half_a_rename_tried_with_the_file_back(w):
     same((ended.rc, [f[1] for f in failures(w)]), (1, ["old"]), "the old half fails")
     w.script()
     w.write_file("R", "old", "again")
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, retried(ended), failures(w)), (0, [(1, "completed")], []), "it is tried again, once")
     same(texts(w), {"new": "N"}, "and deleted")
 
@@ -838,7 +838,7 @@ def lines_after_the_record(w):
     w.sync([put("d", "D1")], "--no-retry")
     same(holders(w), ["a"], "and for no other one")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, sorted(retried(ended)), w.position("R")),
          (0, [(n, "completed") for n in (1, 2, 3)], "P1"),
          "released by its retry")
@@ -902,7 +902,7 @@ def doubt_read_back(w):
 def doubt_about_a_delete(w):
     stored(w, a="A", b="B")
     killed(w, [delete("a")], kill_applied=1)
-    same((w.sync([]).rc, w.touched("R")), (0, {"a"}), "read back")
+    same((w.again().rc, w.touched("R")), (0, {"a"}), "read back")
     same(w.sync([delete("a")]).status(1), "skipped:unchanged", "it is known to be gone")
 
 
@@ -911,7 +911,7 @@ def doubt_about_what_was_there(w):
     stored(w, a="A")
     killed(w, [put("a", "A1")], kill_request=1)
     same((w.touched("R"), texts(w)), ({"a"}, {"a": "A"}), "in doubt")
-    w.sync([])
+    w.again()
     ended = w.sync([put("a", "A"), record("P1", since="P0")])
     same((ended.rc, ended.status(1), w.position("R")), (0, "skipped:unchanged", "P1"),
          "read back: it is what it was")
@@ -924,7 +924,7 @@ def doubt_about_an_open_change(w):
     ended = w.sync([put("b", "B"), record("P1", since="P0")])
     same((ended.rc, verdict(ended, 2)), (1, ("held", "lines", 1)), "a run that was given up changed one")
     killed(w, [delete("a")], kill_request=1)
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.position("R"), held(w), texts(w)["a"]), (1, "P0", "P1", "A1"),
          "it still holds the record")
     same(w.touched("R"), {"a", "b"}, "and is to be listed")
@@ -992,7 +992,7 @@ def failed_and_in_doubt(w):
     same(ended.of(1)["error"]["code"], "store-failed", "for the store's sake")
     same((w.position("R"), w.touched("R")), ("P0", {"a", "b"}), "it holds")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, retried(ended), w.position("R")), (0, [(1, "completed"), (3, "completed")], "P1"),
          "a retry releases it")
     same((texts(w), w.touched("R")), ({"a": "lost", "b": "B"}, set()), "and ends the doubt")
@@ -1112,7 +1112,7 @@ def changed_before_the_retry(w):
     same((ended.rc, ended.of(1)["error"]["code"], verdict(ended, 2)[1]), (1, "no-such-file", "lines"),
          "a file is not there")
     w.write_file("R", "a", "late")
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, retried(ended), w.position("R")), (0, [(1, "completed"), (2, "completed")], "P1"),
          "a retry reads it later than it was listed")
     same((texts(w)["a"], w.touched("R")), ("late", {"a"}), "it counts as changed")

@@ -214,6 +214,7 @@ def running_only_by_its_own(w):
     w.store.on_request = lambda _n, _call: asked.set()
     child = w.start()
     try:
+        child.stdin.write(as_line(put("b", "B")) + b"\n")
         test(asked.wait(30), "a sync has the lock and waits for the store")
         rc, s = status(w)
         same((rc, s["run"]["status"], s["running"]), (1, "interrupted", False), "the killed run is not running")
@@ -930,7 +931,7 @@ def export_state(w):
          "with the digest of what is stored")
     same([(x["path"], x["action"], x["in_doubt"], x["settled"]) for x in out["mark"]],
          [("d", "upsert", False, False)], "what was under way")
-    w.sync([], "--no-retry")
+    w.again("--no-retry")
     same([(x["path"], x["in_doubt"]) for x in exported(w)["mark"]], [("d", True)], "then in doubt")
     w.sync([put("b", "B", "S"), record("S1", "S")])
     w.sync([put("b", "B", "S")])

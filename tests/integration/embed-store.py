@@ -123,7 +123,8 @@ def otherwise(w):
 def nothing_embeds(w):
     embeds(w, "none")
     run = Steered(w, "--embed", "store")
-    run.wait_said("--embed store")    # the input is still open, and was not read
+    run.feed(*lines("x"))
+    run.wait_said("--embed store")    # the input is still open, and nothing of it was done
     ended = run.end()
     same((ended.rc, ended.results, list(w.store.classes)), (78, [], []), "no default: 78, and nothing is made")
     same(state_of(w).get("embedder"), None, "and nothing is decided")
@@ -266,7 +267,7 @@ def empty_vector(w):
     ended = w.sync([put("other", "new other")], "--no-retry")
     test("d2" in w.touched("R"), "nor is it taken for stored when it is read back", w.touched("R"))
     w.store.provider.empty = None
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.position("R")), (0, "P1"), "tried again, and embedded")
     holds(w, "new", "stored and found", [*PATHS, "other"])
 
@@ -438,7 +439,7 @@ def bad_text(w):
         same({p: t for (_, p), t in w.documents().items()},
              {p: "old d4" if p == "d4" else "%s %s" % (text, p) for p in PATHS}, "its old version stays")
     w.store.provider.bad = {}
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.documents()["R", "d4"]), (0, "newer d4"), "it is tried again")
     holds(w, "newer", "stored and found")
 
@@ -454,7 +455,7 @@ def crashing_text(w):
             same((ended.rc, [r["path"] for r in ended.results if r["status"] == "failed"], len(ended.results)),
                  (1, ["d4"], len(paths)), "%d in a request, %d lines" % (group, len(paths)))
     w.store.provider.bad = {}
-    same(w.sync([]).rc, 0, "it is tried again")
+    same(w.again().rc, 0, "it is tried again")
 
 
 # ---- keys ----
@@ -531,7 +532,7 @@ def checks(w):
     says(0, True, "vectoriser", "no class yet, nothing is named")
     says(0, True, "store", "no class yet, --embed store", "--embed", "store")
     same((w.store.classes, w.writes(), os.path.exists(w.state)), ({}, [], False), "check makes nothing")
-    w.sync([], "--embed", "hash:8", "--state", os.path.join(w.dir, "other"))
+    w.again("--embed", "hash:8", "--state", os.path.join(w.dir, "other"))
     says(78, False, "--embed store", "a class without", "--embed", "store")
     same(w.sync(lines("x"), "--embed", "store").rc, 78, "as a sync then says")
     w.store.classes.clear()

@@ -244,7 +244,7 @@ def bad_always(w):
              and "away" not in ended.err and records_of(w, "%d-0" % i) == [], name, ended.rc, ended.results,
              ended.err)
     w.embedder.set_rules([])
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, {r["status"] for r in ended.results}, len(ended.results), misplaced(w)),
          (0, {"completed"}, len(BAD), []), "tried again, when it is well: all are stored")
 
@@ -558,7 +558,7 @@ def refused_by_store(w):
         ended = w.sync([put("c", "C " + name)], "--no-retry")
         same([e["kind"] for e in w.store.log if e["kind"] == "get"], [], "and nothing is read back")
     w.embedder.clear_all()
-    ended = w.sync([])
+    ended = w.again()
     same(([r["status"] for r in ended.results if r["op"] == "modify"], made(w), texts(w, "a")),
          (["completed"], {"bad": 1}, ["bad"]),
          "tried again in a later run it is paid for once more")
@@ -744,7 +744,7 @@ def renames(w):
          (1, {1: "failed:embed-rejected"}, {("R", "a"): "A2", ("R", "b"): "B"}),
          "where the new one cannot be embedded the old one goes all the same")
     w.embedder.set_rules([])
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, ended.results[0]["path"], w.documents().get(D)), (0, "d", "bad"),
          "tried again, it is stored")
 

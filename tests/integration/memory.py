@@ -128,7 +128,7 @@ def failed_lines(w):
     rc, out = w.ask("export", "--failed")
     same((rc, out.encode().split(b"\n")[:-1]), (0, lines), "they are exported as they came")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same([r["status"] for r in ended.results if r.get("retried")], ["completed"] * len(lines),
          "and tried again")
     want = {("R", json.loads(x)["path"]): json.loads(x).get("content", "x") for x in WRITTEN}

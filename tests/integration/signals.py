@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Gate, Steered, as_line, put, record, report, run_tests  # noqa: E402
+from harness import NOTHING, Gate, Steered, as_line, caught, put, record, report, run_tests, was_read  # noqa: E402
 
 UPSERT = {"kind": "upsert"}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,17 +33,6 @@ def prepare(w):
 
 def upserts(w):
     return [i for kind, ids in w.writes() if kind == "upsert" for i in ids]
-
-
-def caught(pid):
-    """Waits until the process catches TERM."""
-    for _ in range(6000):
-        with open("/proc/%d/status" % pid, encoding="ascii") as f:
-            mask = re.search(r"SigCgt:\s*(\w+)", f.read())
-        if int(mask.group(1), 16) >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.01)
-    raise RuntimeError("TERM is never caught")
 
 
 # ---- stopped ----
@@ -84,6 +73,7 @@ def in_a_retry(w):
     w.store.clear_log()
     w.script({"match": UPSERT, "do": {"hang": True}})
     sync = Steered(w, "--grace", "100ms")
+    sync.feed(NOTHING)
     stored(w, 1)
     sync.signal(signal.SIGTERM)
     ended = sync.ended()
@@ -223,6 +213,7 @@ def before_the_first_line(w):
         w.script({"match": {"kind": "heartbeat"}, "do": do})
         arrived = watch(w, "heartbeat")
         sync = Steered(w, "-v")
+        sync.feed(put("a", "A"))
         arrived.wait_arrived()
         sync.signal(signal.SIGUSR1)
         if said:
@@ -231,16 +222,17 @@ def before_the_first_line(w):
             waiting = r"^linesync: cannot reach the store yet: .*; trying again in \d+\.\d s$"
             sync.wait("what it waits for", lambda: re.search(waiting, sync.said(), re.M))
         sync.signal(signal.SIGTERM)
-        ended = sync.end(put("a", "A"))
+        ended = sync.end()
         same((ended.signal, ended.results), (signal.SIGTERM, []), "TERM while it waits for " + name)
         test("stopped before a line was read" in ended.err, "it says so", ended.err)
     w.store.on_request = None
     w.script({"match": {"kind": "heartbeat"}, "times": 1,
               "do": {"status": 503, "headers": {"retry-after": "1"}}})
     sync = Steered(w, "-v")
+    sync.feed(put("a", "A"))
     sync.wait_said("trying again")
     sync.signal(signal.SIGUSR1)
-    ended = sync.end(put("a", "A"))
+    ended = sync.end()
     same((ended.rc, ended.status(1)), (0, "completed"), "USR1 there disturbs nothing")
 
 
@@ -251,10 +243,11 @@ def waiting_for_the_lock(w):
     first.wait_results(1)
     for sig in STOPS:
         second = Steered(w, "--wait-lock", "1h")
-        caught(second.pid)
+        second.feed(put("b", "B"))
+        was_read(second)
         second.signal(signal.SIGUSR1)
         second.signal(sig)
-        same(second.end(put("b", "B")).signal, sig, "%s while it waits for the lock" % sig.name)
+        same(second.end().signal, sig, "%s while it waits for the lock" % sig.name)
     same(first.end().rc, 0, "who has it is not disturbed")
 
 
@@ -267,11 +260,15 @@ def before_a_resumed_line(w):
     sync.wait_results(1)
     sync.signal(signal.SIGTERM)
     sync.ended()
-    sync = Steered(w)
-    at_line(sync, 0)
-    sync.signal(signal.SIGTERM)
-    ended = sync.ended()
-    same((ended.signal, left(ended)), (signal.SIGTERM, 0), "TERM there")
+    for sig in STOPS:
+        sync = Steered(w)
+        caught(sync.pid)
+        sync.signal(signal.SIGUSR1)
+        sync.wait_said("waiting for the first line of the input")
+        sync.signal(sig)
+        ended = sync.ended()
+        same((ended.signal, ended.results), (sig, []), "%s there ends at once" % sig.name)
+        test("stopped before a line was read" in ended.err, "it says so", ended.err)
     ended = w.sync(lines)
     same((ended.rc, [r.get("resumed") for r in ended.results]), (0, [True, None]),
          "the same command resumes")

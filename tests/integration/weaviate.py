@@ -129,7 +129,7 @@ def read_back_lasts(w):
         killed = w.sync(lines(text), kill_applied=1)
         w.settle()
         w.script(*script)
-        ended = w.sync([], "--no-retry")
+        ended = w.again("--no-retry")
         w.script()
         w.kill_store()
         same((killed.rc, ended.rc), (137, 0), "linesync is killed after a whole batch, which is read back")
@@ -192,7 +192,7 @@ def refused_objects(w):
     same((e["code"], "invalid text property" in e["message"]), ("store-rejected", True), "in the store's words")
     same(w.documents()["R", "d2"], "old d2", "the old one stays")
     w.script()
-    ended = w.sync([])
+    ended = w.again()
     same((ended.rc, w.documents()["R", "d2"]), (0, "new d2"), "and it is tried again")
     holds(w, "new", "stored and found")
 

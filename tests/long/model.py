@@ -4,7 +4,7 @@
     model.py [--store NAME] [--seed N] [--count N] [--seconds N] [--jobs N] [--no-shrink] [-v]
 
 A schedule is a list of invocations: an input (a new one, the same again, an older one, one that
-differs from some line on, an empty one), faults of the store (refusals, 500s, lost answers, requests
+differs from some line on, an empty one, one that asks for nothing), faults of the store (refusals, 500s, lost answers, requests
 that arrive late), and perhaps a kill.  On Weaviate's mock documents are cut into chunks, texts go
 through an embedding server, which fails too, batches are done by half, the store is killed and loses
 what it acknowledged last; and now and then everything is forgotten.  After each of them the model says
@@ -40,7 +40,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Report, World, delete, embedder, from_file, put, record  # noqa: E402
+from harness import NOTHING, Report, World, delete, embedder, from_file, put, record  # noqa: E402
 
 REPOS = ("R", "S")
 PATHS = ("a", "b", "c")
@@ -206,8 +206,8 @@ def random_schedule(seed, store):
         feed = "new"
         if n:
             stopped = bool(steps[-1]["kill"])
-            feed = rng.choices(("new", "same", "changed", "older", "empty"),
-                               (30, 46, 12, 4, 12) if stopped else (70, 12, 4, 6, 8))[0]
+            feed = rng.choices(("new", "same", "changed", "older", "nothing", "empty"),
+                               (30, 46, 12, 4, 12, 6) if stopped else (70, 12, 4, 6, 8, 4))[0]
         step = {"feed": feed, "lines": random_lines(rng, names, most),
                 "cut": rng.randint(0, 6), "back": rng.randint(1, 3), "files": [],
                 "options": {"batch": rng.randint(1, 4), "connections": rng.randint(1, 2)},
@@ -401,6 +401,8 @@ class Model:
                         about=document)
         if kind == "folder":
             return Line(kind, from_file("folder/", repo), repo, fails=True)
+        if kind == "no-commit":
+            return Line(kind, NOTHING)
         if kind == "blank":
             return Line(kind, "")
         if kind == "message":
@@ -418,6 +420,8 @@ class Model:
         feed = step["feed"]
         if feed == "empty":
             return [], feed
+        if feed == "nothing":
+            return [["no-commit", None]], feed
         if not self.inputs:
             feed = "new"
         if feed == "same":
@@ -511,17 +515,18 @@ class Model:
             self.w.write_file(repo, path, text)
         symbolic, feed = self.choose_input(step)
         lines = [self.real(s) for s in symbolic]
-        if symbolic and (not self.inputs or self.inputs[-1] is not symbolic):
+        if feed not in ("empty", "nothing") and (not self.inputs or self.inputs[-1] is not symbolic):
             self.inputs.append(symbolic)
-        elif feed == "empty":
-            pass
         if step.get("forget"):
             self.forget()
-        self.plant(lines)
+        idle = all(line.kind in ("blank", "message") for line in lines)
+        if not idle:
+            self.plant(lines)
         self.w.script(*step["rules"])
         if self.on_weaviate:
             self.w.embedder.set_rules(step.get("embed_rules", []))
         before = len(self.w.store.history)
+        asked, state = len(self.w.store.log), self.state_bytes()
         late = self.values_arriving()
         prior = {d: set(v) | late.get(d, set()) for d, v in self.prior.items()}
         options = step["options"]
@@ -559,6 +564,9 @@ class Model:
             "\n".join("  > " + json.dumps({k: v for k, v in r.items() if k not in
                                            ("id", "ms", "objects")}) for r in ended.results),
             ended.err.strip()))
+        if idle:
+            self.judge_idle(lines, ended, asked, state)
+            return
         applied = {}
         for _, d, v in self.w.store.history[before:]:
             applied.setdefault(d, set()).add(WHOLE.get(v, v))
@@ -572,6 +580,22 @@ class Model:
         self.after(feed, lines, ended)
         if step.get("skip"):
             self.accept()
+
+    def state_bytes(self):
+        if not os.path.exists(self.w.state):
+            return None
+        with open(self.w.state, "rb") as f:
+            return f.read()
+
+    def judge_idle(self, lines, ended, asked, state):
+        """An input that asks for nothing changes nothing."""
+        if len(self.w.store.log) != asked or self.state_bytes() != state:
+            self.fail("the input has no line, and something was done")
+        if ended.rc not in STOPPED and (ended.rc != 0 or [r["line"] for r in ended.results] != [
+                n for n, line in enumerate(lines, 1) if line.kind == "message"]):
+            self.fail("the input has no line: exit status %d, results %s", ended.rc, ended.results)
+        self.count("idle")
+        self.look()
 
     def accept(self):
         """A person accepts the first failed line that names its document."""
@@ -731,7 +755,7 @@ class Model:
         may = {"completed", "skipped", "superseded"}
         if line.kind == "record":
             may = {"completed", "held"}
-        elif line.kind == "message":
+        elif line.kind in ("message", "no-commit"):
             may = {"skipped"}
         elif line.fails:
             may = {"failed", "superseded"} if line.about else {"failed"}
@@ -747,7 +771,7 @@ class Model:
 
     def judge_resumed(self, feed, lines, results, ended):
         """What was printed before a kill is not taken back (I2), and not done again (I5)."""
-        if feed != "same" or not self.printed or self.last_feed == "empty":
+        if feed != "same" or not self.printed or self.last_feed == "nothing":
             return
         again = {n for n, r in results.items() if r.get("resumed")}
         if not again and ended.rc not in STOPPED:

@@ -195,8 +195,59 @@ static void test_error(void)
 	input_free(NULL);
 }
 
+/* Blank lines at the beginning, passed over as they come: what follows keeps its number and its bytes. */
+static void test_blank(void)
+{
+	static const struct {
+		const char *p;
+		size_t n;
+		bool nul;
+		const char *line;
+		uint64_t number;
+	} all[] = {
+#define S(s) s, sizeof(s) - 1
+		{ S("\n \t\r\n\n  a\nb\n"), false, "  a", 4 },
+		{ S("\xef\xbb\xbf\r\n\nb"), false, "b", 3 },
+		{ S("\xef\xbb\xbf x\n"), false, " x", 1 },
+		{ S("a\n\n"), false, "a", 1 },
+		{ S("\0\0 \0"), true, " ", 3 },
+		{ S("\xef\xbb\xbf\n \n"), false, NULL, 3 },
+		{ S(""), false, NULL, 0 },
+#undef S
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+			struct feed f = { { -1, -1 }, all[i].p, all[i].n, pieces[k] };
+			struct input *in;
+			struct line line = { 0 };
+			bool ended = false;
+			size_t n = 0;
+
+			if (pipe(f.fd) < 0)
+				abort();
+			in = input_new(f.fd[0], 100, all[i].nul, false);
+			while (input_pass_blank(in), input_peek(in, &n, &ended), !ended) {
+				feed_some(&f);
+				if (input_read(in) < 0)
+					abort();
+			}
+			if (all[i].line == NULL)
+				ok(n == 0 && input_next(in, &line) == INPUT_END, "%zu: no line", i);
+			else
+				ok(input_next(in, &line) == INPUT_LINE && line.number == all[i].number &&
+				   strcmp(line.data, all[i].line) == 0, "%zu: line %d", i, (int)all[i].number);
+			while (input_next(in, &line) == INPUT_LINE)
+				;
+			ok(input_bytes(in) == all[i].n, "%zu: %d bytes were given out", i, (int)input_bytes(in));
+			input_free(in);
+			close(f.fd[0]);
+		}
+}
+
 int main(void)
 {
+	test_blank();
 	test_lines();
 	test_too_long();
 	test_large();
