@@ -67,6 +67,25 @@ static const char *const known[] = {
 	"timestamp", "complete", NULL
 };
 
+/* Fields that no change has and that are to be expected all the same: of programs that number lines. */
+static const char *const also[] = { "line" };
+
+/* What other programs call a field of ours.  Where ours is missing, to pass over theirs would store another
+ * text, or a vector made up in place of the one that was given. */
+static const struct {
+	const char *name;
+	enum field means;
+	const char *ours;
+} misspelt[] = {
+	{ "embedding", F_VECTOR, "vector" },
+	{ "text", F_CONTENT, "content" },
+	{ "body", F_CONTENT, "content" },
+	{ "contents", F_CONTENT, "content" },
+	{ "page_content", F_CONTENT, "content" },
+	{ "file", F_PATH, "path" },
+};
+#define NMISSPELT (sizeof(misspelt) / sizeof(misspelt[0]))
+
 /* A record by field: each value as it stands in the line, where null, absent and (but for content)
  * "" have no p. */
 struct record {
@@ -75,6 +94,7 @@ struct record {
 	const struct field_name *bad_type;	/* the first field of a wrong type, or NULL */
 	const char *bad_type_at;
 	bool bad_repo;
+	const char *misspelt_at[NMISSPELT];	/* values of such fields, NULL: not there */
 	const char *reading;	/* value being read: what is wrong is wrong here; NULL: nowhere */
 };
 
@@ -463,6 +483,26 @@ static void sort_field(struct change *c, struct record *r, const struct field_na
 	}
 }
 
+static bool is_noted(const struct change *c, const struct span *name)
+{
+	for (size_t i = 0; i < c->nunknown; i++)
+		if (c->unknown[i].n == name->n && memcmp(c->unknown[i].p, name->p, name->n) == 0)
+			return true;
+	return false;
+}
+
+static void note_unknown(struct change *c, struct record *r, const struct json_member *m)
+{
+	for (size_t i = 0; i < sizeof(also) / sizeof(also[0]); i++)
+		if (json_is_name(&m->name, also[i]))
+			return;
+	for (size_t i = 0; i < NMISSPELT; i++)
+		if (json_is_name(&m->name, misspelt[i].name) && json_type_of(&m->value) != JSON_NULL)
+			r->misspelt_at[i] = m->value.p;
+	if (c->nunknown < CHANGE_UNKNOWN && !is_noted(c, &m->name))
+		c->unknown[c->nunknown++] = m->name;
+}
+
 static void sort_fields(struct change *c, struct record *r, const char *p, const char *end)
 {
 	const struct field_name *f;
@@ -472,6 +512,8 @@ static void sort_fields(struct change *c, struct record *r, const char *p, const
 		f = find_field(&m.name);
 		if (f)
 			sort_field(c, r, f, &m.value);
+		else
+			note_unknown(c, r, &m);
 	}
 }
 
@@ -569,6 +611,31 @@ static int take_op(struct change *c, struct record *r)
 	note_path(c, r);
 	return bad_quoting(c, ERR_BAD_OP, "op is none of add, modify, update, delete, rename",
 			   s, n);
+}
+
+static bool is_missing(const struct record *r, enum field field)
+{
+	if (field == F_CONTENT && (r->v[F_CONTENT_BASE64].p || r->v[F_CONTENT_REF].p))
+		return false;
+	return !r->v[field].p;
+}
+
+/* Nothing of a delete is stored. */
+static int check_spelling(struct change *c, struct record *r)
+{
+	for (size_t i = 0; i < NMISSPELT; i++) {
+		const char *name = misspelt[i].name, *ours = misspelt[i].ours;
+
+		if (!r->misspelt_at[i] || !is_missing(r, misspelt[i].means) ||
+		    (c->op == OP_DELETE && misspelt[i].means != F_PATH))
+			continue;
+		note_path(c, r);
+		r->reading = r->misspelt_at[i];
+		return bad(c, ERR_MISSPELT_FIELD, "there is '%s' and no '%s', and no change has such a field: "
+			   "rename it (jq -c '.%s = .%s | del(.%s)') or take it out (jq -c 'del(.%s)')",
+			   name, ours, ours, name, name, name);
+	}
+	return 0;
 }
 
 static int take_paths(struct change *c, struct record *r)
@@ -826,7 +893,7 @@ static int take_record(struct change *c, struct record *r, const struct change_o
 	}
 	if (r->v[F_NEW_CHANGESET].p)
 		return take_changeset(c, r);
-	if (take_op(c, r) < 0)
+	if (take_op(c, r) < 0 || check_spelling(c, r) < 0)
 		return -1;
 	return take_document(c, r);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "codes.h"
+#include "json_span.h"
 
 enum input_format { FORMAT_AUTO, FORMAT_JSON, FORMAT_PATHS, FORMAT_NAME_STATUS };
 
@@ -27,6 +28,8 @@ enum content_source {
 	CONTENT_BYTES,		/* content_base64, decoded */
 	CONTENT_REF		/* content_ref: text holds the path as given */
 };
+
+#define CHANGE_UNKNOWN 8	/* names of fields that are told of one line */
 
 struct change {
 	enum change_kind kind;
@@ -60,6 +63,10 @@ struct change {
 	char *commit, *since;	/* owned; CHANGE_CHANGESET; since NULL: not said, "": from nothing */
 	bool complete;
 	char *changeset;	/* owned; new_changeset whole, as compact JSON text */
+
+	struct span unknown[CHANGE_UNKNOWN];	/* names of fields that no change has, each once, as they
+						 * stand in the line; the first ones */
+	size_t nunknown;
 
 	enum error_code error;	/* CHANGE_BAD */
 	char *message;		/* owned; for a person, printable, names the field */

@@ -62,6 +62,7 @@ static const struct {
 	[ERR_STORE_FAILED] = { "store-failed", true },
 	[ERR_EMBED_REJECTED] = { "embed-rejected", true },
 	[ERR_EMBED_FAILED] = { "embed-failed", true },
+	[ERR_MISSPELT_FIELD] = { "misspelt-field", false },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

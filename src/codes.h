@@ -60,6 +60,7 @@ enum error_code {		/* why failed; stored as a number: append only */
 	ERR_STORE_FAILED,	/* store-failed: transient to the end, with a witness; retryable */
 	ERR_EMBED_REJECTED,	/* embed-rejected: by the embedding server; retryable */
 	ERR_EMBED_FAILED,	/* embed-failed: the same to the end, with a witness; retryable */
+	ERR_MISSPELT_FIELD,	/* misspelt-field: stops the run, so it is in no state */
 	ERR_COUNT
 };
 

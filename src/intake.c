@@ -475,6 +475,26 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 	content_release(&k);
 }
 
+/* The line asks for what is not meant, and so do perhaps all that follow: those before it are settled, it
+ * leaves no trace in the state, and whoever has mended the input goes on from there. */
+static void halt_at(struct pipeline *p, const struct line *line, const struct change *c)
+{
+	struct result r = { .run = p->run->id, .line = line->number, .repo = c->repo, .path = c->path,
+		.op = c->op, .status = STATUS_FAILED, .error = c->error, .message = c->message,
+		.has_offset = c->has_offset, .offset = c->offset };
+
+	log_err("line %llu: %s; then the same command goes on", (unsigned long long)line->number, c->message);
+	if (p->o->results != RESULTS_NONE)
+		result_write(&p->fresh, &r);
+	p->halt = 78;
+	p->has_first = true;	/* read, and not settled */
+}
+
+static bool is_misspelt(const struct change *c)
+{
+	return c->kind == CHANGE_BAD && c->error == ERR_MISSPELT_FIELD;
+}
+
 void intake_line(struct pipeline *p, const struct line *line)
 {
 	struct change c;
@@ -488,7 +508,11 @@ void intake_line(struct pipeline *p, const struct line *line)
 	    l.digest == line->digest && take_finished(p, line, &l))
 		return;
 	parse(p, &c, line, &needs_file);
-	if (c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE)
+	if (p->o->results != RESULTS_PROBLEMS)
+		unknown_tell(&p->unknown, &c, line->number);
+	if (is_misspelt(&c))
+		halt_at(p, line, &c);
+	else if (c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE)
 		take_not_a_change(p, line, c.reason);
 	else
 		take_change(p, line, &c, needs_file);
@@ -506,7 +530,7 @@ void intake_first_line(struct pipeline *p)
 {
 	struct change c;
 	struct line_state l;
-	bool needs_file, message;
+	bool needs_file, message, misspelt;
 
 	while (!pipeline_must_stop(p)) {
 		switch (input_next(p->parts.input, &p->first)) {
@@ -527,7 +551,10 @@ void intake_first_line(struct pipeline *p)
 			return;
 		parse(p, &c, &p->first, &needs_file);
 		message = c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE;
+		misspelt = is_misspelt(&c);
 		change_release(&c);
+		if (misspelt)		/* the run that could go on is not given up for it */
+			return;
 		if (!message) {
 			intake_branch(p, 1, p->first.number);
 			return;

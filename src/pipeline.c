@@ -168,7 +168,7 @@ static bool room(const struct pipeline *p)
 
 static bool all_taken(const struct pipeline *p)
 {
-	return p->eof && p->retries_done && p->sweeping == NULL;
+	return p->sweeping == NULL && (p->halt != 0 || (p->eof && p->retries_done));
 }
 
 /* Takes what may be taken without waiting.  Returns true if input would have to be waited for. */
@@ -181,6 +181,8 @@ static bool take_some(struct pipeline *p)
 			records_sweep_turn(p);
 			continue;
 		}
+		if (p->halt != 0)
+			return false;
 		if (!p->retries_done) {
 			p->retries_done = p->o->no_retry || !intake_retry(p);
 			continue;
@@ -745,6 +747,7 @@ static void pipeline_release(struct pipeline *p)
 	lane_free(p->lane);
 	lane_free(p->embed_lane);
 	free(p->settings);
+	unknown_release(&p->unknown);
 	buf_release(&p->fresh);
 	failure_walk_release(&p->retry);
 	walk_release(&p->sweep);
@@ -760,6 +763,8 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	pipeline_init(p, parts);
 	begin_run(p);
 	run_loop(p);
+	if (p->stop_status == 0)
+		p->stop_status = p->halt;
 	if (!pipeline_must_stop(p))
 		read_back(p);
 	if (!pipeline_must_stop(p))

@@ -6,6 +6,7 @@
 
 #include "pipeline.h"
 #include "results.h"
+#include "unknown.h"
 #include "work.h"
 
 #define DOC_SLOTS 4096
@@ -46,6 +47,8 @@ struct pipeline {
 	int64_t start_ms, late_ms;
 	uint64_t changes_seen, no_file_seen, failed;
 	int stop_status;		/* exit status that ends the run early, 0 */
+	int halt;			/* the same, once the lines taken so far are settled */
+	struct unknown unknown;
 	bool output_gone;		/* writing failed: what waits there is never printed */
 	char synced_at[21];
 	char current[200];		/* path of the last document taken, cut: for people */

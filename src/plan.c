@@ -14,6 +14,7 @@
 #include "plan.h"
 #include "results.h"
 #include "stop.h"
+#include "unknown.h"
 
 struct plan {
 	const struct options *o;
@@ -23,7 +24,9 @@ struct plan {
 	const char *settings;
 	struct change_options change;
 	struct buf line;
+	struct unknown unknown;
 	bool failed;
+	int halt;		/* exit status: the sync would stop at this line */
 };
 
 static bool unchanged(struct plan *p, const char *repo, const char *path, const uint8_t *digest,
@@ -95,6 +98,8 @@ static void plan_line(struct plan *p, const struct line *line)
 	} else {
 		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
 	}
+	if (p->o->results != RESULTS_PROBLEMS)
+		unknown_tell(&p->unknown, &c, line->number);
 	r.repo = c.repo;
 	r.path = c.path;
 	r.op = c.op;
@@ -106,6 +111,10 @@ static void plan_line(struct plan *p, const struct line *line)
 		r.has_offset = c.has_offset;
 		r.offset = c.offset;
 		p->failed = true;
+		if (c.error == ERR_MISSPELT_FIELD) {
+			log_err("line %llu: %s", (unsigned long long)line->number, c.message);
+			p->halt = 78;
+		}
 		break;
 	case CHANGE_SKIP:
 		r.planned = "skip";
@@ -163,10 +172,13 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 			plan_line(&p, &line);
 			output_add(out, p.line.data, p.line.len);
 			buf_reset(&p.line);
+			if (p.halt != 0)
+				got = INPUT_END;
 		} else if (got != INPUT_END || output_waiting(out) > 0) {
 			status = plan_wait(&p, in, in_fd, got == INPUT_MORE);
 		}
 	}
 	buf_release(&p.line);
-	return status != 0 ? status : p.failed ? 1 : 0;
+	unknown_release(&p.unknown);
+	return status != 0 ? status : p.halt != 0 ? p.halt : p.failed ? 1 : 0;
 }

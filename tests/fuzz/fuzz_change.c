@@ -35,6 +35,7 @@ static void check_path(const char *path)
 static void check(const struct change *c, size_t n, bool needs_file, bool cut)
 {
 	CHECK(c->repo && (cut || !needs_file));
+	CHECK(c->nunknown <= CHANGE_UNKNOWN);
 	switch (c->kind) {
 	case CHANGE_DOCUMENT:
 		check_path(c->path);

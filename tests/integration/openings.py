@@ -11,7 +11,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Steered, World, as_line, caught, put, record, report, run_tests, was_read  # noqa: E402
+from harness import HERE, Steered, World, as_line, caught, delete, put, record, report, run_tests, was_read  # noqa: E402
 
 same, test = report.same, report.test
 BAR = b"Detecting changes...   0% -:--:--   "
@@ -270,8 +270,106 @@ def only_looks_so(w):
             v.close()
 
 
-TESTS = [nothing_anew, nothing_later, nobody_is_waited_for, no_clean_run, comes_late, first_lines, other_kinds,
-         only_looks_so]
+# ---- fields that no change has ----
+
+def embedded(path, **more):
+    return dict(repo="R", path=path, embedding=[0.5] * 8, **more)
+
+
+def misspelt_first(w):
+    """Nothing is stored of a line whose vector or text has another program's name."""
+    w.write_file("R", "a", "the file's own text, which was not meant")
+    for name, line in (("embedding", embedded("a", content="A")), ("text", dict(repo="R", path="a", text="A")),
+                       ("body", dict(repo="R", path="a", body="A")),
+                       ("contents", dict(repo="R", path="a", contents="A", content=None)),
+                       ("page_content", dict(page_content="A", metadata={"source": "a"})),
+                       ("file", dict(repo="R", file="a", op="delete"))):
+        for more in ((), ("-q",), ("--dry-run",)):
+            ended = w.sync([line, put("b", "B")], *more)
+            same((ended.rc, ended.verdicts() if more != ("--dry-run",) else [r["line"] for r in ended.results]),
+                 (78, {1: "failed:misspelt-field"} if more != ("--dry-run",) else [1]), name)
+            test("line 1: there is '%s' and no '" % name in ended.err and "jq -c" in ended.err, "it says so",
+                 ended.err)
+        test("stopped with 2 lines read" in w.sync([line, put("b", "B")]).err, "and what is left")
+        same((w.documents(), w.writes()), ({}, []), "nothing is stored")
+    same(json.loads(w.ask("status", "--json")[1])["failed"], 0, "and nobody is charged")
+    same(w.ask("status", "--max-age", "1h")[0], 1, "no such run is clean")
+    ended = w.sync([put("a", "A", vector=[0.5] * 8), put("b", "B")])
+    same((ended.rc, list(w.objects()[("R", "a")]["vector"])), (0, [0.5] * 8), "mended, its vector is stored")
+
+
+def misspelt_later(w):
+    """The lines before it are settled, those after it left; what is mended goes on from there."""
+    w.sync([put("z", "Z"), record("P0")])
+    good = [put("a", "A"), delete("z"), record("P1", since="P0"), put("b", "B"), put("c", "C"), record("P2")]
+    for options in ((), ("--batch-size", "1", "--connections", "1")):
+        v = World(w.verbose)
+        try:
+            v.sync([put("z", "Z"), record("P0")])
+            gate = v.hold_answers("upsert")
+            sync = Steered(v, *options)
+            sync.feed(*good[:4], embedded("e"), *good[4:])
+            gate.wait_arrived()
+            gate.open()
+            ended = sync.end()
+            v.store.on_applied = None
+            same((ended.rc, ended.verdicts()),
+                 (78, {1: "completed", 2: "completed", 3: "completed", 4: "completed", 5: "failed:misspelt-field"}),
+                 "what stands before it is settled")
+            test("stopped with 3 lines read" in ended.err, "three lines are left", ended.err)
+            s = json.loads(v.ask("status", "--json")[1])
+            same((s["failed"], s["run"]["status"], s["run"]["lines"]["failed"], v.position("R")),
+                 (0, "interrupted", 0, "P1"), "nobody is charged")
+            run = ended.results[0]["run"]
+            v.store.clear_log()
+            ended = v.sync(good[:4] + [put("e", "E")] + good[4:])
+            same((ended.rc, {r["run"] for r in ended.results}, [r["line"] for r in ended.results if r.get("resumed")]),
+                 (0, {run}, [1, 2, 3, 4]), "mended, the same run goes on")
+            same((v.position("R"), len([k for k, _ in v.writes() if k == "upsert"])), ("P2", 1), "to its end")
+        finally:
+            v.close()
+
+
+def misspelt_before_a_resumed_line(w):
+    """A run that can go on is not given up for it, and a complete listing before it does what it says."""
+    w.sync([put("z", "Z"), record("P0")])
+    lines = [put("a", "A"), put("b", "B"), record("P1", complete=True), put("c", "slow")]
+    w.script({"match": {"kind": "upsert", "content": "slow"}, "do": {"hang": True}})
+    w.sync(lines, "--batch-size", "1", "--connections", "1", kill_request=3)
+    w.hung_up()
+    w.script()
+    same(w.sync([embedded("a"), *lines]).rc, 78, "its first line")
+    ended = w.sync(lines)
+    same((ended.rc, ended.of(1).get("resumed")), (0, True), "the right input goes on")
+    w.store.clear_log()
+    ended = w.sync([put("a", "A"), record("P2", complete=True), embedded("a")], "--max-delete", "9")
+    same((ended.rc, ended.status(2), w.documents()), (78, "completed", {("R", "a"): "A"}),
+         "a listing that was complete before it")
+
+
+def unknown_named(w):
+    """Once in a run, and never so that a terminal acts on it."""
+    ended = w.sync([put("a", "A", odd=1, **{"\u009b31m\u202e": 2}), put("b", "B", odd=3), put("c", "C", new=1)])
+    said = [line for line in ended.err.splitlines() if "no change has" in line]
+    same((ended.rc, len(said)), (0, 2), "two lines of three")
+    test("line 1: " in said[0] and "'odd'" in said[0] and "line 3: " in said[1] and "'new'" in said[1] and
+         "odd" not in said[1], "each is named once", said)
+    test("\x9b" not in ended.err, "escaped", said)
+    for i in range(2):
+        ended = w.sync([put("d", "D%d" % i, **{"k%d" % k: k for k in range(n, n + 7)}) for n in range(0, 70, 7)],
+                       *(["--dry-run"] if i else []))
+        names = {"k%d" % k for k in range(70) if "'k%d'" % k in ended.err}
+        test(len(names) == 16 and "no more of them are named" in ended.err, "no more than 16", ended.err)
+    same(w.sync([put("e", "E", odd=1)], "-q").err, "", "not with -q")
+    for name in ("mgit/diff.jsonl", "mgit/diff-embed-content.jsonl", "tiers.jsonl"):
+        with open(os.path.join(HERE, "fixtures", name), "rb") as f:
+            test("no change has" not in w.sync(f.read(), "--dry-run").err, "none in " + name)
+    with open(os.path.join(HERE, "fixtures", "tiers.jsonl"), "rb") as f:
+        test("no change has" not in w.sync(f.read()).err, "nor when it is fed")
+
+
+TESTS = [nothing_anew, nothing_later, nobody_is_waited_for, no_clean_run, comes_late, first_lines,
+         other_kinds, only_looks_so, misspelt_first, misspelt_later, misspelt_before_a_resumed_line, unknown_named]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS))

@@ -179,6 +179,67 @@ static void test_bad_fields(void)
 	ok(is_bad(ERR_BAD_OP, "\\x1b") && !strchr(c.message, '\x1b'), "messages are printable");
 }
 
+/* The names of unknown fields, with a blank after each; static. */
+static const char *unknown_of(const char *line)
+{
+	static char names[400];
+	size_t n = 0;
+
+	change_release(&c);
+	change_parse(&c, line, strlen(line), false, &needs_file, &options);
+	for (size_t i = 0; i < c.nunknown; i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%.*s ", (int)c.unknown[i].n, c.unknown[i].p);
+	names[n] = '\0';
+	return names;
+}
+
+static void test_unknown_fields(void)
+{
+	static const struct {
+		const char *theirs, *ours, *also;
+	} rows[] = {
+		{ "embedding", "vector", "\"vector\":[1]" }, { "text", "content", "\"content\":\"\"" },
+		{ "body", "content", "\"content\":\"c\"" }, { "contents", "content", "\"content_base64\":\"YQ==\"" },
+		{ "page_content", "content", "\"content_ref\":\"f\"" }, { "file", "path", "\"path\":\"q\"" },
+	};
+	char line[200];
+
+	ok(is(unknown_of("{\"path\":\"a\",\"k\":1,\"\":null,\"content\":\"\",\"k\":2,\"l\":{\"m\":1}}"), "k  l "),
+	   "each once, not those inside");
+	ok(is(unknown_of("{\"line\":999,\"p\\u0061th\":\"a\",\"op\":null}"), ""), "those that are known");
+	ok(is(unknown_of("{\"new_changeset\":{\"commit\":\"a\",\"odd\":1},\"text\":1}"), "text ") &&
+	   c.kind == CHANGE_CHANGESET, "members of a changeset are kept");
+	ok(is(unknown_of("{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1}"),
+	      "a b c d e f g h "), "the first ones");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *path = strcmp(rows[i].ours, "path") == 0 ? "op" : "path", *theirs = rows[i].theirs;
+
+		snprintf(line, sizeof(line), "{\"repo\":\"A\",\"%s\":\"add\",\"%s\":[1]}", path, theirs);
+		parse(line);
+		ok(is_bad(ERR_MISSPELT_FIELD, theirs) && strstr(c.message, rows[i].ours) && is(c.repo, "A") &&
+		   c.has_offset && strcmp(line + c.offset, "[1]}") == 0, "%s for %s", theirs, rows[i].ours);
+		snprintf(line, sizeof(line), "{\"path\":\"p\",\"%s\":[1],%s}", theirs, rows[i].also);
+		if (strcmp(path, "op") == 0)
+			snprintf(line, sizeof(line), "{\"%s\":[1],%s}", theirs, rows[i].also);
+		ok(strstr(unknown_of(line), theirs) != NULL, "%s beside it is unknown", theirs);
+		ok(c.kind == CHANGE_DOCUMENT, "and nothing more");
+		snprintf(line, sizeof(line), "{\"path\":\"p\",\"%s\":null}", theirs);
+		parse(line);
+		ok(is_document(OP_MODIFY, "p"), "null is not there");
+		snprintf(line, sizeof(line), "{\"op\":\"delete\",\"path\":\"p\",\"%s\":\"x\"}", theirs);
+		parse(line);
+		ok(is_document(OP_DELETE, "p"), "of a delete nothing is stored");
+	}
+	parse("{\"op\":\"delete\",\"file\":\"p\"}");
+	ok(is_bad(ERR_MISSPELT_FIELD, "file"), "which document is to be deleted matters");
+	parse("{\"path\":\"a\",\"content\":null,\"text\":\"\"}");
+	ok(is_bad(ERR_MISSPELT_FIELD, "text"), "an empty text, and null for ours");
+	parse("{\"path\":\"a\",\"t\\u0065xt\":1}");
+	ok(is_bad(ERR_MISSPELT_FIELD, "text"), "with an escape in its name");
+	parse("{\"path\":5,\"embedding\":[1]}");
+	ok(is_bad(ERR_BAD_FIELD, "path"), "a line that fails anyway only fails");
+}
+
 static void test_broken(void)
 {
 	parse("{\"repo\":\"A\",");
@@ -543,6 +604,7 @@ int main(void)
 {
 	test_record();
 	test_bad_fields();
+	test_unknown_fields();
 	test_broken();
 	test_offsets();
 	test_depth();
