@@ -2,9 +2,12 @@
 """git-changes.py [-v] [NAME...] - what git-changes prints of a repository, and what keeps it from
 saying something untrue.  NAMEs: only these."""
 
+import base64
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -323,6 +326,207 @@ def merging(w):
     synced(w, repo)
 
 
+# ---- what git would store ----
+
+FILTERS = {"up": "tr a-z A-Z", "crypt": r"printf '\000CRYPT'; tr a-z n-za-m", "crs": r"tr '|' '\r'",
+           "here": "cat mark - %f", "off": ""}
+CONVERTED = b"""*.auto text=auto
+*.text text
+*.crlf eol=crlf
+*.auto-lf text=auto eol=lf
+*.old crlf=input
+*.raw -text
+*.id ident
+*.id-auto ident text=auto
+*.utf16 text working-tree-encoding=UTF-16LE
+*.up filter=up
+*.crypt filter=crypt
+*.crs-auto filter=crs text=auto
+*.here filter=here
+*.off filter=off
+*.unknown filter=unknown
+"""
+RAW = {"lf": b"one\ntwo\n", "crlf": b"one\r\ntwo\r\n", "mixed": b"one\r\ntwo\n", "lone": b"one\rtwo\r\n", "nul": b"\0one\r\n",
+       "id": b"$Id$ $Id: 0123 $\n", "id-crlf": b"$Id: 0123 $\r\n", "bars": b"one|\ntwo|\n", "empty": b""}
+
+
+def snapshot(repo):
+    """All files that the repository has of its own, byte for byte."""
+    out = {}
+    for folder, _, names in os.walk(repo.path(b".git")):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as f:
+                out[os.path.join(folder, name)] = f.read()
+    return out
+
+
+def text_of(line):
+    r = json.loads(line)
+    if "content_base64" in r:
+        return base64.b64decode(r["content_base64"]), r.get("uncommitted", False)
+    return r["content"].encode() if "content" in r else r, r.get("uncommitted", False)
+
+
+def conversions(w):
+    """Every kind of file, committed under one setting and changed under another: git says what is right."""
+    for n, (before, after) in enumerate([("false", "false"), ("false", "true"), ("false", "input"), ("true", "true")]):
+        repo = Repo(w, "app%d" % n)
+        for name, command in FILTERS.items():
+            repo.git("config", "filter.%s.clean" % name, command)
+        repo.git("config", "core.autocrlf", before)
+        repo.write(b"mark", b"mark\n")
+        kinds = [k.split(b" ")[0][2:] for k in CONVERTED.split(b"\n")[:-1]] + [b"plain"]
+        names = [r.encode() + b"." + k for k in kinds if k != b"utf16" for r in RAW]
+        for name in names:
+            repo.write(b"old/" + name, RAW[name.split(b".")[0].decode()])
+        repo.commit()
+        repo.write(b".gitattributes", CONVERTED)
+        repo.git("config", "core.autocrlf", after)
+        repo.commit()
+        for name in names:
+            repo.write(b"new/" + name, RAW[name.split(b".")[0].decode()])
+            repo.write(b"old/" + name, RAW[name.split(b".")[0].decode()] + b"more\r\n")
+        repo.write(b"new/a.utf16", "é\r\n".encode("utf-16-le"))
+        repo.write(b"new/.gitattributes", b"lf.up !filter\nmixed.auto text=auto ident\n")
+        untouched = snapshot(repo)
+        want = {n.decode(): t for n, t in repo.would_store().items()}
+        head = {n.decode(): t for n, t in repo.blobs("ls-tree", "-r", "-z", "HEAD").items()}
+        rc, lines, err = list_changes(w, repo.dir, TMPDIR=w.dir)
+        same((rc, err), (0, ""), "autocrlf=%s, then %s: it lists" % (before, after))
+        got = {json.loads(line)["path"]: text_of(line) for line in lines[:-1]}
+        kept = {p for p in got if isinstance(got[p][0], dict)}
+        same({p: t for p, t in got.items() if p not in kept},
+             {p: (t, head.get(p) != t) for p, t in want.items() if p not in kept}, "what git would store")
+        # git hash-object does not know that the index has CRLF, and the attributes cannot be told otherwise
+        same({p.split(".")[1] for p in kept} <= {"crs-auto", "id-auto"}, True, "but for a filter before text=auto")
+        same(all(p.startswith("old/") and "content_error" in got[p][0] for p in kept), True, "which is said")
+        same(snapshot(repo), untouched, "and the repository is left as it was")
+        same([n for n in os.listdir(w.dir) if n.startswith("git-changes")], [], "so is the temporary folder")
+
+
+def modes_and_dates(w):
+    """Differs for git's eye, and not in what it would store."""
+    repo = Repo(w, "app")
+    repo.git("config", "filter.up.clean", FILTERS["up"])
+    repo.write(b".gitattributes", b"*.w eol=crlf\n*.up filter=up\n")
+    repo.commit(**{"x.w": "a\r\n", "y": "a\n", "z.up": "a\n"})
+    want = {"x.w": "a\n", "y": "a\n", "z.up": "A\n"}
+    for name in want:
+        os.chmod(repo.path(name.encode()), 0o755)
+    same(changes(w, repo.dir)[0], dict(want, **{".gitattributes": "*.w eol=crlf\n*.up filter=up\n"}),
+         "it is HEAD's text, and is not uncommitted")
+    synced(w, repo)
+    same(changes(w, repo.dir)[0], want, "each time")
+    repo.write(b"x.w", b"a\n")
+    repo.write(b"z.up", b"A\n")
+    os.chmod(repo.path(b"z.up"), 0o755)
+    same(changes(w, repo.dir)[0], want, "another form of the same text")
+
+
+def no_conversion(w):
+    """The text that git would store cannot be had: clear text is never taken in its place."""
+    filters = {"fails": "cat; exit 1", "missing": "/nonexistent/filter", "killed": "kill -9 $$", "a=b": "cat"}
+    repo = Repo(w, "app")
+    attributes = ["*.%s filter=%s\n" % (n, n) for n in filters]
+    attributes += ["*.process filter=process\n", "*.none filter=none\n", "*.wrong working-tree-encoding=UTF-16LE\n",
+                   "*.true working-tree-encoding\n"]
+    repo.commit(a="a\n", b="b\n", **{".gitattributes": "".join(attributes)})
+    synced(w, repo)
+    for name, command in filters.items():
+        repo.git("config", "filter.%s.clean" % name, command)
+    repo.git("config", "filter.process.process", "exit 1")
+    repo.git("config", "filter.none.required", "true")
+    bad = ["x." + n for n in [*filters, "process", "none", "wrong", "true"]]
+    for name in bad:
+        repo.write(name.encode(), b"password!")
+    repo.write(b"a", b"edited\n")
+    rc, lines, err = list_changes(w, repo.dir)
+    records = {json.loads(line).get("path"): json.loads(line) for line in lines}
+    same((rc, err), (0, ""), "it lists")
+    same({p for p, r in records.items() if "content_error" in r}, set(bad), "none of them has a text")
+    test(b"password" not in b"".join(lines), "anywhere")
+    test("clean filter 'missing' failed" in records["x.missing"]["content_error"], "but why", records["x.missing"])
+    ended = w.sync(lines)
+    same((ended.rc, sum(r["status"] == "failed" for r in ended.results), ended.results[-1]["status"]), (1, len(bad), "held"),
+         "each fails its line, and they hold the changeset")
+    same(w.documents().get(("app", "a")), "edited\n", "what has nothing to do with it is stored")
+    for name in bad:
+        os.unlink(repo.path(name.encode()))
+    w.sync(list_changes(w, repo.dir)[1])
+    synced(w, repo)
+    repo.git("config", "filter.crypt.clean", FILTERS["crypt"])
+    repo.write(b".gitattributes", b"*.crypt filter=crypt\n")
+    repo.git("add", ".gitattributes")
+    os.unlink(repo.path(b".gitattributes"))
+    repo.write(b"x.crypt", b"password!")
+    got = {json.loads(line).get("path"): json.loads(line) for line in list_changes(w, repo.dir)[1]}
+    test("content_error" in got["x.crypt"], "a filter that only the index asks for", got["x.crypt"])
+    repo.git("config", "--unset", "filter.crypt.clean")
+    repo.write(b".gitattributes", b"*.crypt filter=crypt\n")
+    same(changes(w, repo.dir)[0]["x.crypt"], ("password!", "uncommitted"), "one that is no more than a name, as git takes it")
+
+
+def big_and_converted(w):
+    """What counts is how long the stored text is: git-lfs keeps a pointer of a large file."""
+    repo = Repo(w, "app")
+    repo.git("config", "filter.lfs.clean", "printf 'pointer '; wc -c")
+    repo.commit(**{".gitattributes": "*.big filter=lfs\n*.txt text\n"})
+    repo.write(b"x.big", b"x" * 20000000)
+    repo.write(b"fits.txt", b"123456789\r\n" * 600000)
+    repo.write(b"long.txt", b"123456789\r\n" * 600000 + b"x")
+    same({p: t[0][:20] for p, t in changes(w, repo.dir)[0].items() if p != ".gitattributes"},
+         {"x.big": "pointer 20000000\n", "fits.txt": "123456789\n" * 2, "long.txt": "longer than 6000000 "}, "its text after the filter")
+
+
+def processes(w):
+    """How many a clean working tree and a changed one need: git says when one is started."""
+    repo = Repo(w, "app")
+    repo.commit(**{"f%d" % n: "text %d\n" % n for n in range(30)}, **{"dos/x": "a\r\n"})
+    synced(w, repo)
+    counted = os.path.join(w.dir, "counted")
+    env = script(w, "git", 'echo "$*" >>%s; exec %s "$@"\n' % (counted, REAL_GIT))
+
+    def count():
+        open(counted, "w").close()
+        changes(w, repo.dir, **env)
+        with open(counted, encoding="utf-8") as f:
+            return len(f.readlines())
+    clean = count()
+    for n in range(0, 30, 2):
+        repo.write(b"f%d" % n, b"edited\r\n")
+    repo.write(b"binary", b"\0\r\n")
+    same(count() - clean, 2, "attributes and configuration are asked for once, line ends or not")
+    repo.write(b".gitattributes", b"dos/* text=auto\n")
+    before = count()
+    repo.write(b"dos/new", b"a\r\n")
+    test(count() - before <= 4, "a file that is converted needs a few")
+
+
+def nothing_is_left(w):
+    """Ended while a filter is at work: the temporary folder is gone."""
+    repo = Repo(w, "app")
+    begun, held, tmp = (os.path.join(w.dir, n) for n in ("begun", "held", "tmp"))
+    os.mkdir(tmp)
+    pipes = []
+    for name in (begun, held):
+        os.mkfifo(name)
+        pipes.append(os.open(name, os.O_RDWR))
+    repo.git("config", "filter.waits.clean", "echo >%s; read line <%s" % (begun, held))
+    repo.commit(**{".gitattributes": "*.waits filter=waits\n"})
+    repo.write(b"a.waits", b"a\n")
+    for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        child = start_producer(w, repo.dir, TMPDIR=tmp)
+        same(select.select(pipes[:1], [], [], 60)[0], pipes[:1], "the filter begins")
+        os.read(pipes[0], 1)
+        same(len(os.listdir(tmp)), 1, "there is a folder for what git stores")
+        child.send_signal(how)
+        same((child.wait(60), os.listdir(tmp)), (-how, []), "%s: it is gone" % how.name)
+        os.write(pipes[1], b"\n")
+        child.communicate()
+    for pipe in pipes:
+        os.close(pipe)
+
+
 # ---- positions ----
 
 
@@ -433,6 +637,143 @@ def git_fails(w):
     w.ask("forget", "app")
     rc, lines, err = list_changes(w, repo.dir)
     same((rc, last_of(lines)), (1, None), "an object is missing: no record")
+
+
+def left_out(w, repo, what, said):
+    """Nothing of it is listed, nothing is deleted, and that is said; another repository is listed."""
+    rc, lines, err = list_changes(w, repo.dir, os.path.join(w.root, "other"))
+    same((rc, {json.loads(line)["repo"] for line in lines}), (1, {"other"}), what + ": it is left out")
+    test("app' is left out: " in err and said in err, "it is said", err)
+    held = w.documents()
+    w.sync(lines)
+    same(w.documents(), held, "nothing of it is deleted")
+
+
+def not_seen(w):
+    """What git only warns of, and goes on as if it were not there."""
+    repo, other = Repo(w, "app"), Repo(w, "other")
+    repo.commit(a="a\n", **{"known/f": "f\n", ".gitignore": "*.o\n", ".gitattributes": "x text\n"})
+    other.commit(x="x\n")
+    repo.write(b"new/f", b"new\n")
+    repo.write(b"a", b"edited\n")
+    repo.write(b"secret.o", b"secret\n")
+    synced(w, repo)
+    synced(w, other)
+    for name, mode, said in [(b"new", 0, "could not open directory 'new/'"), (b"known", 0, "known/f: "),
+                             (b"known", 0o644, "known/f: "), (b".gitignore", 0, "unable to access '.gitignore'"),
+                             (b".git/info/exclude", 0, "unable to access '.git/info/exclude'"),
+                             (b".gitattributes", 0, "unable to access '.gitattributes'"),
+                             (b".git/index", 0, "index file open failed"), (b".git/config", 0, ".git/config"),
+                             (b".git/objects", 0, "not a git repository"),
+                             (b".git", 0, "not a git repository")]:
+        was = os.stat(repo.path(name)).st_mode
+        os.chmod(repo.path(name), mode)
+        left_out(w, repo, "%s with mode %o" % (name.decode(), mode), said)
+        os.chmod(repo.path(name), was)
+        synced(w, repo)
+    os.unlink(repo.path(b".gitignore"))
+    os.symlink("elsewhere", repo.path(b".gitignore"))
+    repo.write(b".git/info/exclude", b"*.o\n")
+    got, _ = changes(w, repo.dir)
+    same(got[".gitignore"], ("symlink", "uncommitted"), "a .gitignore that is a link, which git does not follow, is no fault")
+    rc, lines, err = list_changes(w, repo.dir, LC_ALL="C.UTF-8", LANGUAGE="de", GIT_TRACE="1")
+    same((rc, last_of(lines) is None, err), (0, False, ""), "nor is what is asked for in the environment")
+
+
+def head_not_seen(w):
+    """HEAD does not lead to a commit, and that is not because there is none."""
+    repo, other = Repo(w, "app"), Repo(w, "other")
+    head = repo.commit(a="a\n", b="b\n")
+    other.commit(x="x\n")
+    repo.git("tag", "v1")
+    synced(w, repo)
+    synced(w, other)
+    subprocess.run(["git", "clone", "-q", "--mirror", repo.dir, repo.dir + b".mirror"], check=True, env=w.env)
+    with open(repo.dir + b".mirror/refs/tags/v1", "w", encoding="ascii") as f:
+        f.write(head + "\n")
+    os.unlink(repo.dir + b".mirror/packed-refs")
+
+    def at(git_dir, name, text=None, mode=None):
+        path = os.path.join(git_dir, name)
+        if text is None and mode is None:
+            os.unlink(path)
+        elif text is not None:
+            with open(path, "wb") as f:
+                f.write(text)
+        else:
+            os.chmod(path, mode)
+    missing = b"1234567890" * 4 + b"\n"
+    for how, said in [((b"refs/heads/main",), "names the branch 'main', which is not there"),
+                      ((b"refs/heads/main", b""), "cannot be read"),
+                      ((b"refs/heads/main", b"no commit\n"), "cannot be read"),
+                      ((b"refs/heads/main", missing), ""), ((b"HEAD", missing), ""), ((b"HEAD", b""), ""),
+                      ((b"HEAD", b"ref: refs/heads/renamed\n"), "'renamed', which is not there"),
+                      ((b"refs/heads/main", None, 0), "cannot be read"),
+                      ((b"refs/heads", None, 0), "cannot be read")]:
+        for kind in ("repository", "mirror"):
+            kept = repo.dir + b".kept"
+            os.rename(repo.dir, kept)
+            shutil.copytree(kept if kind == "repository" else kept[:-5] + b".mirror", repo.dir)
+            git_dir = repo.path(b".git") if kind == "repository" else repo.dir
+            at(git_dir, b"refs/heads/main", head.encode() + b"\n")
+            at(git_dir, *how)
+            left_out(w, repo, "%s, %r" % (kind, how), said)
+            if how[0] == b"refs/heads":
+                os.chmod(os.path.join(git_dir, b"refs/heads"), 0o755)
+            shutil.rmtree(repo.dir)
+            os.rename(kept, repo.dir)
+    repo.git("tag", "-d", "v1")
+    repo.git("update-ref", "-d", "refs/heads/main")
+    left_out(w, repo, "all branches are gone", "no commit any more")
+    shutil.rmtree(repo.path(b".git"))
+    repo.git("init", "-q")
+    left_out(w, repo, "made anew", "no commit any more, and linesync knows it at '%s'" % head)
+
+
+def renamed_upstream(w):
+    """A mirror whose HEAD names a branch that upstream has given another name."""
+    repo, other = Repo(w, "up"), Repo(w, "other")
+    repo.commit(a="one\n")
+    other.commit(x="x\n")
+    mirror = Repo(w, "app", init=False)
+    subprocess.run(["git", "clone", "-q", "--mirror", repo.dir, mirror.dir], check=True, env=w.env)
+    w.sync(list_changes(w, mirror.dir, other.dir)[1])
+    repo.git("branch", "-m", "main", "trunk")
+    repo.commit(a="two\n")
+    mirror.git("fetch", "-q", "--prune")
+    left_out(w, mirror, "a mirror", "symbolic-ref HEAD")
+    mirror.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    got, _ = changes(w, mirror.dir)
+    same(got, {"a": "two\n"}, "what the message says to type mends it")
+
+
+def worktree_without_repository(w):
+    repo, other = Repo(w, "main"), Repo(w, "other")
+    repo.commit(a="a\n")
+    other.commit(x="x\n")
+    repo.git("worktree", "add", "-q", b"../app")
+    w.sync(list_changes(w, os.path.join(w.root, "app"), other.dir)[1])
+    shutil.rmtree(repo.dir)
+    left_out(w, Repo(w, "app", init=False), "its repository is gone", "not a git repository")
+
+
+def ignored(w):
+    """Was tracked once, is ignored now: git would not store it, so neither do we."""
+    repo = Repo(w, "app")
+    repo.commit(a="a\n", secret="one\n", other="one\n")
+    repo.write(b"loose", b"in no commit\n")
+    synced(w, repo)
+    repo.git("rm", "-q", "--cached", "secret", "other")
+    repo.write(b".git/info/exclude", b"secret\nloose\n")
+    repo.write(b"secret", b"two\n")
+    got, _ = changes(w, repo.dir)
+    same(got, {"secret": ("delete", "uncommitted"), "other": "one\n", "loose": "delete"},
+         "removed from the index, or never in it: a delete; without a word in .gitignore it is still there")
+    synced(w, repo)
+    repo.git("add", "other")
+    repo.git("commit", "-q", "-m", "m")
+    synced(w, repo)
+    same({p for _, p in w.documents()}, {"a", "other"}, "committed, too")
 
 
 def head_moves(w):
@@ -565,9 +906,6 @@ def no_output(w):
 
 
 def unreadable(w):
-    if os.geteuid() == 0:
-        report.skip("a file that may not be read", "root may read all")
-        return
     repo = Repo(w, "app")
     repo.commit(a="a\n")
     repo.write(b"new", b"new\n")
@@ -598,7 +936,9 @@ def together(w):
 
 
 CASES = [working_tree, as_told, commits, names, texts, long_texts, no_documents, sparse, without_commit,
-         bare_and_linked, merging, lost_position, hostile_position, linesync_fails, what_is_asked, git_fails, head_moves,
+         bare_and_linked, merging, conversions, modes_and_dates, no_conversion,
+         big_and_converted, processes, nothing_is_left, lost_position, hostile_position, linesync_fails, what_is_asked, git_fails, not_seen,
+         head_not_seen, renamed_upstream, worktree_without_repository, ignored, head_moves,
          link_meanwhile, hostile_repository, environment, folders, no_output, unreadable, together]
 
 

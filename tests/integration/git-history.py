@@ -2,8 +2,8 @@
 """git-history.py [-v] [--seed N] [--steps N] [NAME...] - histories of git repositories through
 git-changes and linesync, with changes that are never committed, and stops in between.  What must hold:
 
-After each round that ended well the store holds exactly the text files as they were when git-changes
-listed them, byte for byte, under their paths, and nothing else; at the end, those of HEAD; the position
+After each round that ended well the store holds exactly the text files as git would have stored them when
+git-changes listed them, byte for byte, under their paths, and nothing else; at the end, those of HEAD; the position
 is HEAD's commit, nothing is held, nothing is left to list, and one more round writes nothing."""
 
 import os
@@ -54,6 +54,10 @@ NAMES = [b"a", b"b", b"c", b"dir/a", b"dir/b", b"dir/deep/a", b"with blank", b" 
 TEXTS = [b"one\n", b"two\n", b"three\r\nlines\n\n", b"\xc3\xa9\t\"\\\x01\x7f", b"no end", b"", b"\0",
          b"\xff\xfe", b"four\n", b"\xef\xbb\xbfmark\n", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbf\xbf"]
 
+ATTRIBUTES = [b"", b"* text=auto\n", b"* text\n", b"* eol=crlf\n*b -text\n", b"a filter=up\ndir/* filter=up\n",
+              b"* ident\n*a -text\n", b"c filter=twice text\n"]
+IGNORED = [b"", b"/a\n", b"*b\ndir/deep\n", b"*\n!/dir\n"]
+
 
 class History:
     """Random operations on one repository, all of them from one seed."""
@@ -62,6 +66,8 @@ class History:
         self.rng = random.Random(seed)
         self.w = w
         self.repo = Repo(w, "app")
+        self.repo.git("config", "filter.up.clean", "tr a-z A-Z")
+        self.repo.git("config", "filter.twice.clean", "sed p")
         self.done = []
 
     def files(self):
@@ -154,6 +160,17 @@ class History:
 
     def op_intend(self):
         self.repo.git("--literal-pathspecs", "add", "-N", "--", self.some(), check=False)
+
+    def op_attributes(self):
+        """What git stores of a file is other than its bytes."""
+        self.free_way(b".gitattributes")
+        self.repo.write(b".gitattributes", self.rng.choice(ATTRIBUTES))
+
+    def op_line_ends(self):
+        self.repo.git("config", "core.autocrlf", self.rng.choice(["false", "true", "input"]))
+
+    def op_ignore(self):
+        self.repo.write(b".git/info/exclude", self.rng.choice(IGNORED))
 
     def op_undo(self):
         if self.repo.head():
@@ -270,6 +287,7 @@ class History:
             if faults:
                 return ["after %s" % " ".join(self.done)] + faults
         shutil.rmtree(self.repo.path(b"nested/.git"), ignore_errors=True)
+        self.repo.write(b".git/info/exclude", b"")
         self.repo.commit()
         return []
 
