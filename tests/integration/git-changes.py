@@ -346,7 +346,8 @@ CONVERTED = b"""*.auto text=auto
 *.off filter=off
 *.unknown filter=unknown
 """
-RAW = {"lf": b"one\ntwo\n", "crlf": b"one\r\ntwo\r\n", "mixed": b"one\r\ntwo\n", "lone": b"one\rtwo\r\n", "nul": b"\0one\r\n",
+RAW = {"lf": b"one\ntwo\n", "crlf": b"one\r\ntwo\r\n", "mixed": b"one\r\ntwo\n", "lone": b"one\rtwo\r\n",
+       "nul": b"\0one\r\n",
        "id": b"$Id$ $Id: 0123 $\n", "id-crlf": b"$Id: 0123 $\r\n", "bars": b"one|\ntwo|\n", "empty": b""}
 
 
@@ -369,7 +370,8 @@ def text_of(line):
 
 def conversions(w):
     """Every kind of file, committed under one setting and changed under another: git says what is right."""
-    for n, (before, after) in enumerate([("false", "false"), ("false", "true"), ("false", "input"), ("true", "true")]):
+    for n, setting in enumerate(["false false", "false true", "false input", "true true"]):
+        before, after = setting.split()
         repo = Repo(w, "app%d" % n)
         for name, command in FILTERS.items():
             repo.git("config", "filter.%s.clean" % name, command)
@@ -428,8 +430,8 @@ def no_conversion(w):
     filters = {"fails": "cat; exit 1", "missing": "/nonexistent/filter", "killed": "kill -9 $$", "a=b": "cat"}
     repo = Repo(w, "app")
     attributes = ["*.%s filter=%s\n" % (n, n) for n in filters]
-    attributes += ["*.process filter=process\n", "*.none filter=none\n", "*.wrong working-tree-encoding=UTF-16LE\n",
-                   "*.true working-tree-encoding\n"]
+    attributes += ["*.process filter=process\n", "*.none filter=none\n",
+                   "*.wrong working-tree-encoding=UTF-16LE\n", "*.true working-tree-encoding\n"]
     repo.commit(a="a\n", b="b\n", **{".gitattributes": "".join(attributes)})
     synced(w, repo)
     for name, command in filters.items():
@@ -445,9 +447,11 @@ def no_conversion(w):
     same((rc, err), (0, ""), "it lists")
     same({p for p, r in records.items() if "content_error" in r}, set(bad), "none of them has a text")
     test(b"password" not in b"".join(lines), "anywhere")
-    test("clean filter 'missing' failed" in records["x.missing"]["content_error"], "but why", records["x.missing"])
+    why = records["x.missing"]["content_error"]
+    test("clean filter 'missing' failed" in why, "but why", why)
     ended = w.sync(lines)
-    same((ended.rc, sum(r["status"] == "failed" for r in ended.results), ended.results[-1]["status"]), (1, len(bad), "held"),
+    statuses = [r["status"] for r in ended.results]
+    same((ended.rc, statuses.count("failed"), statuses[-1]), (1, len(bad), "held"),
          "each fails its line, and they hold the changeset")
     same(w.documents().get(("app", "a")), "edited\n", "what has nothing to do with it is stored")
     for name in bad:
@@ -463,7 +467,8 @@ def no_conversion(w):
     test("content_error" in got["x.crypt"], "a filter that only the index asks for", got["x.crypt"])
     repo.git("config", "--unset", "filter.crypt.clean")
     repo.write(b".gitattributes", b"*.crypt filter=crypt\n")
-    same(changes(w, repo.dir)[0]["x.crypt"], ("password!", "uncommitted"), "one that is no more than a name, as git takes it")
+    same(changes(w, repo.dir)[0]["x.crypt"], ("password!", "uncommitted"),
+         "one that is no more than a name, as git takes it")
 
 
 def big_and_converted(w):
@@ -475,7 +480,8 @@ def big_and_converted(w):
     repo.write(b"fits.txt", b"123456789\r\n" * 600000)
     repo.write(b"long.txt", b"123456789\r\n" * 600000 + b"x")
     same({p: t[0][:20] for p, t in changes(w, repo.dir)[0].items() if p != ".gitattributes"},
-         {"x.big": "pointer 20000000\n", "fits.txt": "123456789\n" * 2, "long.txt": "longer than 6000000 "}, "its text after the filter")
+         {"x.big": "pointer 20000000\n", "fits.txt": "123456789\n" * 2, "long.txt": "longer than 6000000 "},
+         "its text after the filter")
 
 
 def processes(w):
@@ -675,7 +681,8 @@ def not_seen(w):
     os.symlink("elsewhere", repo.path(b".gitignore"))
     repo.write(b".git/info/exclude", b"*.o\n")
     got, _ = changes(w, repo.dir)
-    same(got[".gitignore"], ("symlink", "uncommitted"), "a .gitignore that is a link, which git does not follow, is no fault")
+    same(got[".gitignore"], ("symlink", "uncommitted"),
+         "a .gitignore that is a link, which git does not follow, is no fault")
     rc, lines, err = list_changes(w, repo.dir, LC_ALL="C.UTF-8", LANGUAGE="de", GIT_TRACE="1")
     same((rc, last_of(lines) is None, err), (0, False, ""), "nor is what is asked for in the environment")
 
@@ -866,20 +873,19 @@ def folders(w):
     repo, other = Repo(w, "app"), Repo(w, "other")
     repo.commit(a="a\n", **{"inside/b": "b\n"})
     other.commit(x="x\n")
-    plain = os.path.join(w.root, "plain")
-    os.makedirs(plain)
     bad = os.path.join(os.fsencode(w.root), b"bad\xff")
     subprocess.run(["git", "init", "-q", bad], check=True, env=w.env)
-    with open(os.path.join(w.root, "file"), "w", encoding="utf-8"):
-        pass
-    for name, left in [("a folder", plain), ("a file", os.path.join(w.root, "file")),
-                       ("nothing", plain + "/no"), ("a folder within one", repo.path(b"inside")), ("its .git", repo.path(b".git")),
+    broken, dangling = os.path.join(w.root, "broken"), os.path.join(w.root, "dangling")
+    os.makedirs(broken + "/.git")
+    os.symlink("nowhere", dangling)
+    for name, left in [("nothing", os.path.join(w.root, "no")), ("a link to nothing", dangling),
+                       ("an empty .git", broken), ("its .git", repo.path(b".git")),
                        ("a name that is not UTF-8", bad)]:
         rc, lines, err = list_changes(w, left, other.dir)
         same((rc, {json.loads(line)["repo"] for line in lines}), (1, {"other"}),
              name + " is left out, others are not")
         test("' is left out: " in err, "it is named", err)
-    same(list_changes(w, repo.dir, plain + "/../app")[:2], (64, []), "two of one name are refused")
+    same(list_changes(w, repo.dir, broken + "/../app")[:2], (64, []), "two of one name are refused")
     for words in [[], [""], ["-c"], ["--collection"], ["--unknown", repo.dir], ["-x", repo.dir]]:
         same(list_changes(w, *words)[:2], (64, []), "usage: %r" % words)
     same(list_changes(w, "--help")[0], 0, "--help")
@@ -892,6 +898,104 @@ def folders(w):
                            env={"LINESYNC": program(), **w.env}, capture_output=True)
     same((child.returncode, json.loads(child.stdout.split(b"\n")[0])["repo"]), (0, "app"),
          "the current folder")
+
+
+def watched(w, *dirs):
+    """What it says on a terminal, and its exit status."""
+    master, slave = os.openpty()
+    child = subprocess.Popen([os.path.join(TOP, "scripts/git-changes"), *dirs], cwd=w.dir,
+                             stdin=subprocess.DEVNULL, env={"LINESYNC": program(), **w.env}, stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    said = b""
+    try:
+        while piece := os.read(master, 4096):
+            said += piece
+    except OSError:     # nobody holds the other end any more
+        pass
+    os.close(master)
+    return child.wait(60), said.decode()
+
+
+def no_repositories(w):
+    """What a pattern like ~/src/* names besides: nobody wants to hear of it each quarter of an hour."""
+    repo = Repo(w, "app")
+    repo.commit(a="a\n", **{"inside/b": "b\n"})
+    plain, file = os.path.join(w.root, "plain"), os.path.join(w.root, "file")
+    os.makedirs(plain)
+    with open(file, "w", encoding="utf-8"):
+        pass
+    for name, left in [("a folder", plain), ("a file", file),
+                       ("a folder within a repository", repo.path(b"inside"))]:
+        rc, lines, err = list_changes(w, left, repo.dir)
+        same((rc, err, {json.loads(line)["repo"] for line in lines}), (0, "", {"app"}), name + " is passed over")
+        shown = os.fsdecode(left) + "' is no git repository"
+        rc, _, err = list_changes(w, "-v", left, repo.dir)
+        test(rc == 0 and shown in err, "-v names it", err)
+        rc, err = watched(w, left, repo.dir)
+        test(rc == 0 and shown in err, "and so it is on a terminal", err)
+        rc, lines, err = list_changes(w, left)
+        same((rc, lines), (1, []), "not if there is nothing else")
+        test("is left out: it is no git repository" in err, "it is said", err)
+    same(list_changes(w, plain, file, repo.path(b"inside"))[0], 1, "nor if there are several, and no repository")
+    os.makedirs(os.path.join(w.root, "elsewhere", "app"))
+    same(list_changes(w, os.path.join(w.root, "elsewhere", "app"), repo.dir)[::2], (0, ""),
+         "it has no name, so none is in its way")
+
+
+def no_repository_any_more(w):
+    """Its .git is gone, or what was mounted there: never in silence."""
+    gone, failed, other = Repo(w, "gone"), Repo(w, "failed"), Repo(w, "other")
+    for repo in (gone, failed, other):
+        repo.commit(a="a\n")
+    w.script({"match": {"kind": "upsert", "content": "a\n"}, "do": {"refuse_objects": True}})
+    w.sync(list_changes(w, failed.dir)[1])
+    w.script()
+    for options in ((), ("--namespace", "N")):
+        w.sync(list_changes(w, *options, gone.dir, other.dir)[1], *options)
+        for repo in (gone, failed) if not options else (gone,):
+            os.rename(repo.path(b".git"), repo.path(b"git"))
+            rc, lines, err = list_changes(w, *options, repo.dir, other.dir)
+            same((rc, {json.loads(line)["repo"] for line in lines}), (1, {"other"}), "it is left out")
+            test("is no git repository any more" in err and
+                 "forget %s --delete" % "/".join([*options[1:], repo.name]) in err, "it is said", err)
+            os.rename(repo.path(b"git"), repo.path(b".git"))
+    same(list_changes(w, gone.dir, other.dir, **fake_linesync(w, "exit 75"))[0], 75, "a repository asks")
+    shutil.rmtree(gone.path(b".git"))
+    same(list_changes(w, gone.dir, other.dir, **fake_linesync(w, "exit 75"))[:2], (75, []),
+         "where linesync does not answer, nothing is guessed")
+
+
+def one_repository(w):
+    """Several working trees, and other ways to the same repository."""
+    repo = Repo(w, "app")
+    repo.commit(a="a\n")
+    repo.git("worktree", "add", "-q", b"../fix")
+    subprocess.run(["git", "clone", "-q", "--bare", repo.dir, repo.dir + b".bare"], check=True, env=w.env)
+    subprocess.run(["git", "-C", repo.dir + b".bare", "worktree", "add", "-q", b"../one"], check=True,
+                   env=w.env)
+    other = Repo(w, "other")
+    other.commit(x="x\n")
+    os.symlink("app", os.path.join(w.root, "link"))
+
+    def at(name):
+        return os.path.join(w.root, name)
+
+    def repos(lines):
+        return [json.loads(line)["repo"] for line in lines if b"new_changeset" in line]
+    for first, main in [("fix", "app"), ("one", "app.bare"), ("link", "app")]:
+        for dirs in ([at(first), at(main), other.dir], [at(main), at(first), other.dir]):
+            rc, lines, err = list_changes(w, *dirs)
+            same((rc, sorted(repos(lines))), (0, sorted([first, main, "other"])), "%s and %s are listed" % (first, main))
+            test(err.count("\n") == 1 and "/%s' and '" % first in err and
+                 "/%s' are one repository" % main in err, "that they are one repository is said", err)
+            rc, lines, err = list_changes(w, "--once", *dirs)
+            same((rc, sorted(repos(lines)), err), (0, sorted([main, "other"]), ""), "--once: the main one")
+        w.sync(list_changes(w, *dirs)[1])
+        same(list_changes(w, *dirs)[::2], (0, ""), "but not again, once linesync knows both")
+        test("are one repository" in list_changes(w, "--verbose", *dirs)[2], "unless asked with -v")
+        test("the first is left out" in list_changes(w, "-v", "--once", *dirs)[2], "which says also what --once does")
+        test("are one repository" in watched(w, *dirs)[1], "as on a terminal")
+    same(list_changes(w, at("fix"), other.dir)[::2], (0, ""), "one alone is like any other")
 
 
 def no_output(w):
@@ -936,10 +1040,12 @@ def together(w):
 
 
 CASES = [working_tree, as_told, commits, names, texts, long_texts, no_documents, sparse, without_commit,
-         bare_and_linked, merging, conversions, modes_and_dates, no_conversion,
-         big_and_converted, processes, nothing_is_left, lost_position, hostile_position, linesync_fails, what_is_asked, git_fails, not_seen,
-         head_not_seen, renamed_upstream, worktree_without_repository, ignored, head_moves,
-         link_meanwhile, hostile_repository, environment, folders, no_output, unreadable, together]
+         bare_and_linked, merging, conversions, modes_and_dates, no_conversion, big_and_converted,
+         processes, nothing_is_left, lost_position, hostile_position, linesync_fails,
+         what_is_asked, git_fails, not_seen, head_not_seen, renamed_upstream,
+         worktree_without_repository, ignored, head_moves, link_meanwhile, hostile_repository,
+         environment, folders, no_repositories, no_repository_any_more, one_repository, no_output,
+         unreadable, together]
 
 
 if __name__ == "__main__":
