@@ -787,7 +787,8 @@ static int take_document(struct change *c, struct record *r)
 {
 	c->is_truncated = take_bool(r, F_IS_TRUNCATED);
 	c->skip_index = take_bool(r, F_SKIP_INDEX);
-	c->uncommitted = take_bool(r, F_UNCOMMITTED);
+	if (r->v[F_UNCOMMITTED].p)
+		c->uncommitted = take_bool(r, F_UNCOMMITTED);
 	if (take_paths(c, r) < 0 || take_hash(c, r) < 0 ||
 	    take_number(c, r, F_SIZE, "size", &c->has_size, &c->size) < 0 ||
 	    take_number(c, r, F_LINE_COUNT, "line_count", &c->has_line_count, &c->line_count) < 0 ||
@@ -982,6 +983,7 @@ void change_parse(struct change *c, const char *line, size_t n, bool last_withou
 	c->kind = CHANGE_DOCUMENT;
 	c->repo = join_repo(o, o->repo ? o->repo : "");
 	c->repo_known = true;
+	c->uncommitted = o->uncommitted;
 	if (change_is_blank(line, n, o))
 		skip(c);
 	else if (o->nul_terminated)

@@ -80,6 +80,7 @@ struct change_options {
 				 * FORMAT_PATHS or FORMAT_NAME_STATUS only */
 	const char *repo;	/* --repo or NULL */
 	const char *namespace;	/* --namespace or NULL */
+	bool uncommitted;	/* --uncommitted: of changes that do not say themselves */
 };
 
 /* Reads n bytes of one line (without its newline; a CR before it is removed by input.c) into *c.

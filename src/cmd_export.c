@@ -255,6 +255,7 @@ static void failure_records(struct export *e)
 		flag(e, "null", f.format & FORMAT_Z);
 		status_json_text(&e->json, &e->first, "default_repo", f.default_repo);
 		status_json_text(&e->json, &e->first, "namespace", f.namespace);
+		flag(e, "default_uncommitted", f.default_uncommitted);
 		status_json_text(&e->json, &e->first, "root", f.root);
 		status_json_text(&e->json, &e->first, "folder", f.folder);
 		end(e);
@@ -269,6 +270,7 @@ struct lines {
 	struct place_in_run last;	/* the newest one when this began */
 	uint64_t not_kept, other_end;	/* left out; other_end: with NUL for newline, or the reverse */
 	bool any, differ;		/* some were printed; they were not all read like the first: */
+	bool uncommitted;
 	uint8_t format;
 	char *repo, *namespace;		/* owned; --repo and --namespace then */
 };
@@ -291,11 +293,12 @@ static void note_reading(struct lines *l, const struct failure *f)
 	if (!l->any) {
 		l->any = true;
 		l->format = f->format;
+		l->uncommitted = f->default_uncommitted;
 		l->repo = xstrdup(f->default_repo);
 		l->namespace = xstrdup(f->namespace);
 	}
-	l->differ |= l->format != f->format || strcmp(l->repo, f->default_repo) != 0 ||
-		     strcmp(l->namespace, f->namespace) != 0;
+	l->differ |= l->format != f->format || l->uncommitted != f->default_uncommitted ||
+		     strcmp(l->repo, f->default_repo) != 0 || strcmp(l->namespace, f->namespace) != 0;
 }
 
 static void print_line(const struct lines *l, const struct buf *line)
@@ -335,8 +338,8 @@ static void tell_lines(const struct lines *l)
 			 l->other_end, l->other_end == 1 ? " was" : "s were", l->nul ? "out" : "",
 			 l->nul ? "" : " -z", l->other_end == 1 ? "it" : "them");
 	if (l->differ)
-		log_warn("these lines were read with different --repo, --namespace or --input-format, which "
-			 "'linesync export' shows; 'linesync export --failed REPO' prints those of one "
+		log_warn("these lines were read with different --repo, --namespace, --input-format or --uncommitted, "
+			 "which 'linesync export' shows; 'linesync export --failed REPO' prints those of one "
 			 "repository");
 }
 

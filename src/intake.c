@@ -42,6 +42,7 @@ struct work *intake_work(struct pipeline *p, struct change *c, const struct cont
 	}
 	w->default_repo = xstrdup(p->change_options.repo);
 	w->namespace = xstrdup(p->change_options.namespace);
+	w->default_uncommitted = p->change_options.uncommitted;
 	w->format = (uint8_t)(p->change_options.format | (p->change_options.nul_terminated ? 0x80 : 0));
 	return w;
 }
@@ -640,6 +641,7 @@ static void take_retry(struct pipeline *p, const struct failure *f, const struct
 	p->change_options.nul_terminated = f->format & 0x80;
 	p->change_options.repo = f->default_repo[0] ? f->default_repo : NULL;
 	p->change_options.namespace = f->namespace[0] ? f->namespace : NULL;
+	p->change_options.uncommitted = f->default_uncommitted;
 	change_parse(&c, payload->data, payload->len, false, &needs_file, &p->change_options);
 	if (c.kind == CHANGE_DOCUMENT) {
 		if (f->root[0] != '\0')

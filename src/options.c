@@ -178,6 +178,8 @@ static const struct row rows[] = {
 	     "put in front of each repository's name"),
 	TEXT("root", 0, KIND_FILE, READING, root, "DIR", "LINESYNC_ROOT", SYNC,
 	     "where the files are (.); nothing outside is ever read"),
+	FLAG("uncommitted", 0, READING, uncommitted, "LINESYNC_UNCOMMITTED", SYNC,
+	     "the texts are in no commit, where a line does not say: as mgit lists them"),
 	TEXT("exclude", 0, KIND_LIST, READING, exclude, "GLOB", "LINESYNC_EXCLUDE", SYNC,
 	     "leave these paths out; may be given again"),
 	BYTES("max-line", READING, max_line, 1024, UINT64_C(1) << 30, "LINESYNC_MAX_LINE",
@@ -375,7 +377,7 @@ void options_short_help(FILE *f)
 	fputs("usage: PRODUCER | linesync --store DRIVER:URL --collection NAME [OPTION...]\n"
 	      "\n"
 	      "linesync reads change records from standard input, one a line:\n"
-	      "  mgit diff . | linesync --collection Code\n"
+	      "  mgit diff . | linesync --collection Code --uncommitted\n"
 	      "  git diff --name-status A B | linesync --collection Code --repo ServiceA\n"
 	      "Other commands: ", f);
 	for (size_t i = 1; i < COUNT(commands); i++)

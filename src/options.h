@@ -36,6 +36,7 @@ struct options {
 	const char *repo;		/* --repo */
 	const char *namespace;		/* --namespace */
 	const char *root;		/* --root, default "." */
+	bool uncommitted;		/* --uncommitted */
 	const char **exclude;		/* --exclude, repeatable; NULL-terminated, owned; or NULL */
 	uint64_t max_line;		/* 8 MiB */
 	uint64_t max_content;		/* 1 MB = 1,000,000 */

@@ -477,6 +477,8 @@ static char *reading_settings(const struct pipeline *p)
 	buf_addf(&b, "format=%d%s repo=%s namespace=%s root=%s max-content=%llu force=%d", o->format,
 		 o->nul ? "z" : "", o->repo ? o->repo : "", o->namespace ? o->namespace : "",
 		 roots_path(p->parts.roots), (unsigned long long)o->max_content, o->force);
+	if (o->uncommitted)
+		buf_adds(&b, " uncommitted=1");
 	for (int i = 0; o->exclude != NULL && o->exclude[i] != NULL; i++)
 		buf_addf(&b, " exclude=%s", o->exclude[i]);
 	return buf_detach(&b);
@@ -704,7 +706,7 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->max_bytes = batches * lo.batch_bytes;
 	p->max_ahead = lo.batch_bytes / 4;
 	p->max_works = batches * lo.batch_size + 64;
-	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
+	p->change_options = (struct change_options){ o->format, o->nul, o->repo, o->namespace, o->uncommitted };
 	clock_format(clock_unix_s(), p->synced_at);
 	p->embedder = parts->embedder;
 	p->settings = embedder_settings(p->embedder);

@@ -160,7 +160,7 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 	     int in_fd, struct output *out, const char *settings)
 {
 	struct plan p = { .o = o, .state = state, .roots = roots, .out = out, .settings = settings,
-		.change = { o->format, o->nul, o->repo, o->namespace } };
+		.change = { o->format, o->nul, o->repo, o->namespace, o->uncommitted } };
 	enum input_got got = INPUT_MORE;
 	struct line line;
 	int status = 0;

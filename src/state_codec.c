@@ -330,6 +330,7 @@ void failure_encode(struct buf *b, const struct failure *v)
 	put_s(b, v->folder);
 	put_s(b, v->default_repo);
 	put_s(b, v->namespace);
+	put_u(b, v->default_uncommitted);
 }
 
 int failure_decode(struct failure *v, const uint8_t *p, size_t n)
@@ -356,6 +357,7 @@ int failure_decode(struct failure *v, const uint8_t *p, size_t n)
 	v->folder = get_s(&r);
 	v->default_repo = get_s(&r);
 	v->namespace = get_s(&r);
+	v->default_uncommitted = r.left > 0 && get_u(&r) != 0;
 	if (done(&r) && v->code < ERR_COUNT && v->op <= OP_CHANGESET)
 		return 0;
 	failure_release(v);

@@ -108,6 +108,7 @@ struct failure {
 	char *message;
 	char *root, *folder;	/* where its file was looked for; "" if nowhere */
 	char *default_repo, *namespace;	/* --repo and --namespace then */
+	bool default_uncommitted;	/* --uncommitted then; older states know of none */
 };
 
 enum held_why { HELD_LINES = 1, HELD_NOT_FROM_HERE, HELD_TOO_MANY_DELETES, HELD_INCOMPLETE };

@@ -102,7 +102,7 @@ static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const 
 	struct work *w = t->work;
 
 	d->known.flags = flags;
-	if (w->uncommitted && t->half == HALF_NEW)
+	if (w->uncommitted)	/* of a rename both halves: what is changed back has the old path again */
 		d->known.flags |= DOC_UNCOMMITTED;
 	if (w->retried)
 		d->known.flags |= DOC_LOOSE;
@@ -141,6 +141,7 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 	f.folder = w->folder;
 	f.default_repo = w->default_repo;
 	f.namespace = w->namespace;
+	f.default_uncommitted = w->default_uncommitted;
 	if (f.path[0] == '\0' || !state_failure_get(p->state, f.repo, f.path, &other)) {
 		work_payload(w, &payload);
 		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);

@@ -85,6 +85,7 @@ struct work {
 	size_t text_at;			/* where the text of its object was cut out of payload; 0: it is whole */
 	char *root, *folder, *default_repo, *namespace;	/* owned; for a failure's record */
 	uint8_t format;
+	bool default_uncommitted;	/* --uncommitted; for a failure's record, too */
 	bool has_offset;		/* of the byte where a bad line is wrong */
 	size_t offset;
 	size_t size;			/* bytes that count in the window */

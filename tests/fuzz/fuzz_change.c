@@ -134,7 +134,7 @@ static void check_record(const struct change *c, const char *line, size_t n)
 /* The first byte chooses the options. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct change_options o = { FORMAT_AUTO, false, NULL, NULL };
+	struct change_options o = { FORMAT_AUTO, false, NULL, NULL, false };
 	struct change c;
 	bool needs_file, cut;
 

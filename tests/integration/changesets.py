@@ -1043,6 +1043,82 @@ def uncommitted(w):
     same(w.touched("R"), {"a"}, "and counts as changed")
 
 
+def exported(w, kind):
+    """The records of this type that `export` prints."""
+    return [x for x in map(json.loads, w.ask("export")[1].splitlines()) if x["type"] == kind]
+
+
+def in_no_commit(w):
+    return {d["path"] for d in exported(w, "document") if d.get("uncommitted")}
+
+
+def uncommitted_by_option(w):
+    """--uncommitted says it of every line that does not say itself, in whatever form."""
+    for n in ("p", "m", "new", "q"):
+        w.write_file("R", n, "text of " + n)
+    stored(w, a="A", b="B", old="O", gone="G")
+    lines = [put("a", "A1"), put("b", "B1", uncommitted=False), put("c", "C", uncommitted=None),
+             put("d", "D", uncommitted=True), "p", '"q"', "M\tm", "R100\told\tnew", "D\tgone",
+             record("P1", since="P0")]
+    ended = w.sync(lines, "--repo", "R", "--uncommitted")
+    same((ended.rc, w.position("R")), (0, "P1"), "all are done")
+    same(w.touched("R"), {"a", "c", "d", "p", "q", "m", "new", "old", "gone"},
+         "all but what says itself, also a delete and both paths of a rename")
+    same(in_no_commit(w), w.touched("R"), "export says so")
+    ended = w.sync(["p", put("a", "A1"), record("P2", since="P1")], "--repo", "R")
+    same((verdict(ended, 3), in_no_commit(w)), (("held", "lines", 7), {"c", "d", "q", "m", "new", "old", "gone"}),
+         "a line without it ends that; the others hold the next record")
+    for form, data, names in (("paths", b"p\0", {"p"}), ("name-status", b"M\0a\0R100\0b\0p\0", {"b", "p"})):
+        w.sync([put(n, "again") for n in names])
+        test(not in_no_commit(w) & names, "committed")
+        w.sync(data, "-z", "--input-format", form, "--repo", "R", "--uncommitted")
+        test(in_no_commit(w) >= names, "names that end with NUL, %s" % form, in_no_commit(w))
+
+
+def uncommitted_by_environment(w):
+    stored(w, a="A", b="B")
+    w.env["LINESYNC_UNCOMMITTED"] = "1"
+    w.sync([put("a", "A1"), record("P1", since="P0")])
+    del w.env["LINESYNC_UNCOMMITTED"]
+    same((w.position("R"), w.touched("R")), ("P1", {"a"}), "LINESYNC_UNCOMMITTED")
+    before = exported(w, "document")
+    ended = w.sync([put("b", "B1"), put("a", "A1")], "--uncommitted", "--dry-run")
+    same(([r["status"] for r in ended.results], [r["action"] for r in ended.results]),
+         (["planned"] * 2, ["upsert", "skip"]), "--dry-run prints what it would print without")
+    same((exported(w, "document"), w.touched("R")), (before, {"a"}), "and changes nothing")
+
+
+def uncommitted_is_kept(w):
+    """With a failed line, for its retry, however the run that tries it again is started."""
+    stored(w, a="A", b="B")
+    refuse(w, "poison")
+    w.sync([put("a", "poison"), put("b", "poison", uncommitted=False), record("P1", since="P0")], "--uncommitted")
+    w.sync([put("c", "poison", "S")], "--no-retry")
+    same([(f["path"], f.get("default_uncommitted")) for f in exported(w, "failure")],
+         [("a", True), ("b", True), ("c", None)], "export shows how each was read")
+    w.script()
+    ended = w.sync([put("d", "D", "S")])
+    same(sorted((r["line"], r["status"]) for r in ended.results if r.get("retried")),
+         [(1, "completed"), (1, "completed"), (2, "completed"), (3, "completed")], "all are tried again")
+    same((w.position("R"), exported(w, "failure")), ("P1", []), "the record is released")
+    same((texts(w), in_no_commit(w)), ({"a": "poison", "b": "poison"}, {"a"}),
+         "and that line's text is in no commit still")
+
+
+def uncommitted_and_resumed(w):
+    """Lines that were read with it and without are not read in the same way."""
+    stored(w, a="A")
+    lines = [put("a", "A1"), put("b", "B"), record("P1", since="P0")]
+    killed(w, lines, "--uncommitted", kill_applied=2)
+    ended = w.sync(lines)
+    test("the input is read in another way" in ended.err, "another run begins", ended.err)
+    same((w.position("R"), w.touched("R")), ("P1", set()), "whose lines say what they say")
+    killed(w, lines[:1] + [put("c", "C"), record("P2", since="P1")], "--uncommitted", "--force", kill_applied=2)
+    ended = w.sync(lines[:1] + [put("c", "C"), record("P2", since="P1")], "--uncommitted", "--force")
+    same((ended.of(1).get("resumed"), w.position("R"), w.touched("R")), (True, "P2", {"a", "c"}),
+         "with it again, the run goes on")
+
+
 def unchanged_outside_a_block(w):
     """Lines that no record closes and that change nothing are nothing to wait for."""
     stored(w, a="A", b="B", c="C")
@@ -1519,7 +1595,8 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          half_a_rename_tried_with_the_file_back, failed_rename_superseded, lines_after_the_record,
          lines_left_open, doubt_read_back, doubt_about_a_delete, doubt_about_what_was_there,
          doubt_about_an_open_change, doubt_that_stays, doubt_accepted, doubt_is_never_unchanged,
-         failed_and_in_doubt, uncommitted, unchanged_outside_a_block, changed_while_read,
+         failed_and_in_doubt, uncommitted, uncommitted_by_option,
+         uncommitted_by_environment, uncommitted_is_kept, uncommitted_and_resumed, unchanged_outside_a_block, changed_while_read,
          changed_before_the_run, changed_before_the_retry, changed_before_the_resume,
          changed_before_the_difference, touched_names_exactly, resume_same_input, resume_twice,
          resume_another_first_line, resume_early_end, resume_difference,

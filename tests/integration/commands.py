@@ -1011,6 +1011,9 @@ def export_nul(w):
     test(b"different --repo" in done.stderr, "lines of several settings: a warning", done.stderr)
     done = call(w, "export", "--failed", "S")
     same((done.returncode, done.stdout, done.stderr), (0, b"gone\n", b""), "of one repository: none")
+    call(w, *w.options, "--repo", "S", "--no-retry", "--uncommitted", stdin=b"away\n")
+    test(b"or --uncommitted, which" in call(w, "export", "--failed", "S").stderr,
+         "whether their texts are in a commit is a setting, too")
 
 
 def export_documents(w):

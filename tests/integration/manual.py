@@ -483,7 +483,7 @@ def check_failures(w, ended, lines, values, tables):
     folder = rows[3, 2]
     same((folder["root"], folder["folder"], folder["format"], folder["http"], folder["retries"]),
          (w.root, "R", 0, 0, 0), "where its file was looked for")
-    same(rows[3, 6]["half"], 1, "the half of a rename")
+    same((rows[3, 6]["half"], rows[3, 6]["default_uncommitted"]), (1, False), "the half of a rename")
 
 
 def check_runs(first, ended, lines, values):

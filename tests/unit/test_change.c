@@ -5,7 +5,7 @@
 #include "change.h"
 #include "tap.h"
 
-static struct change_options options = { FORMAT_AUTO, false, NULL, NULL };
+static struct change_options options = { FORMAT_AUTO, false, NULL, NULL, false };
 static struct change c;
 static bool needs_file;
 
@@ -526,6 +526,28 @@ static void changeset_of(size_t n)
 	free(line);
 }
 
+/* --uncommitted: of what does not say itself, in each form. */
+static void test_uncommitted(void)
+{
+	static const char *const lines[] = { "{\"path\":\"a\",\"content\":\"x\"}", "{\"path\":\"a\",\"uncommitted\":null}",
+		"{\"path\":\"a\",\"op\":\"delete\"}", "a", "\"a\"", "M\ta", "R100\ta\tb" };
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		parse(lines[i]);
+		ok(c.kind == CHANGE_DOCUMENT && !c.uncommitted, "committed: %s", lines[i]);
+		options.uncommitted = true;
+		parse(lines[i]);
+		ok(c.kind == CHANGE_DOCUMENT && c.uncommitted, "with --uncommitted not");
+		options.uncommitted = false;
+	}
+	parse("{\"path\":\"a\",\"uncommitted\":true}");
+	ok(c.uncommitted, "a line says so itself");
+	options.uncommitted = true;
+	parse("{\"path\":\"a\",\"uncommitted\":false}");
+	ok(c.kind == CHANGE_DOCUMENT && !c.uncommitted, "or the contrary, whatever is said of the others");
+	options.uncommitted = false;
+}
+
 static void test_changeset(void)
 {
 	parse("{\"repo\":\"A\", \"new_changeset\": {\"commit\": \"abc/1.0_x-y\", \"branch\":\"m\\u00e9\","
@@ -615,6 +637,7 @@ int main(void)
 	test_formats();
 	test_nul();
 	test_repo();
+	test_uncommitted();
 	test_changeset();
 	test_kept();
 	test_many_numbers(65536, true);

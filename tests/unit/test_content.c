@@ -18,7 +18,7 @@ static char root[PATH_MAX];
 static char parse_line[2 * PATH_MAX];
 static const char *const exclude[] = { "*.min.js", "vendor/**", NULL };
 static struct content_options co = { root, NULL, NULL, exclude, 100 };
-static struct change_options options = { FORMAT_AUTO, false, NULL, NULL };
+static struct change_options options = { FORMAT_AUTO, false, NULL, NULL, false };
 static struct roots *roots;
 static struct change c;
 static struct content k;

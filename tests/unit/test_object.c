@@ -11,7 +11,7 @@ static struct content k;
 
 static void make(const char *line, const char *text)
 {
-	struct change_options o = { FORMAT_AUTO, false, NULL, NULL };
+	struct change_options o = { FORMAT_AUTO, false, NULL, NULL, false };
 	bool needs_file;
 
 	content_release(&k);

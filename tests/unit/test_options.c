@@ -86,6 +86,10 @@ static void test_commands(void)
 	   "and how many to print");
 	ok(parse("check --json --embed hash:8 --no-create") == 0 && o.json && o.no_create && parse("check a") == 65,
 	   "check takes no word");
+	ok(parse("--uncommitted") == 0 && o.uncommitted && parse("") == 0 && !o.uncommitted &&
+	   parse("status --uncommitted") == 65, "--uncommitted is of a sync");
+	ok(parse("changeset A --whole") == 0 && o.whole && parse("changeset --whole --touched A") == 0 && o.whole &&
+	   parse("changeset --whole --dir d") == 0 && parse("--whole") == 65, "--whole of changeset");
 	ok(parse("status --rate 1") == 65 && parse("--runs") == 65, "each command has its own options");
 	ok(parse("status --runs --held") == 65 && parse("status --runs --json") == 0, "one view at a time");
 }
