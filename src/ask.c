@@ -54,6 +54,11 @@ static int final_status(const struct store *s, const struct verdict *v, const ch
 	case VERDICT_UNKNOWN:
 	case VERDICT_ATTEMPT:
 	case VERDICT_STORE:
+		if (v->wrong_shape) {
+			log_err("cannot %s: the %s at '%s' answers, but not as it should: %s; is %s right?", what,
+				role, s->url.base, why, s->driver->url_option);
+			return 78;
+		}
 		log_err("cannot %s: the %s at '%s' is away: %s; is it running, and %s right? the same command "
 			"tries again", what, role, s->url.base, why, s->driver->url_option);
 		return 75;
@@ -90,13 +95,16 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 {
 	int64_t start = clock_ms(), wait;
 	struct ask fresh = *a;
+	unsigned misfits = 0;
 
 	for (unsigned failures = 1;; failures++) {
 		long retry_after_s = -1;
 
 		if (ask_reply(s, h, a, stop_fd, &retry_after_s) != 0)
 			return 75;
-		if (!is_transient(a->verdict.scope) || o == NULL || clock_ms() - start >= o->give_up_ms)
+		misfits = a->verdict.wrong_shape ? misfits + 1 : 0;
+		if (!is_transient(a->verdict.scope) || o == NULL || misfits == SHAPE_ANSWERS ||
+		    clock_ms() - start >= o->give_up_ms)
 			return final_status(s, &a->verdict, what);
 		wait = retry_wait_ms(failures, o->retry_wait_ms, o->retry_max_wait_ms, clock_random());
 		if (retry_after_s > 0)

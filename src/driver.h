@@ -46,10 +46,13 @@ enum verdict_scope {
 	VERDICT_RUN		/* configuration (redirect, wrong metric): stop, 78 */
 };
 
+#define SHAPE_ANSWERS 3		/* in a row, every object of the wrong shape: not the objects' fault */
+
 struct verdict {
 	enum verdict_scope scope;
 	bool kept_nothing;	/* this attempt is known to have stored nothing of the object */
-	bool wrong_shape;	/* refused for dimension or schema: three batches of it stop the run */
+	bool wrong_shape;	/* VERDICT_OBJECT: refused for dimension or schema; VERDICT_ATTEMPT: answered, but
+				 * so that no object gets anything of it.  Three in a row stop the run */
 	bool advises;		/* text says what to do about it */
 	long http;		/* status, 0 if none */
 	char text[160];		/* the store's words, printable */

@@ -5,9 +5,14 @@
  * the store that is embedded for has another struct store.
  *
  * An answer is read where it stands: 32 vectors of 1,536 numbers are a megabyte of text, and would be
- * 50,000 objects of json-c's.  It is believed only as a whole: where an index is missing, stands twice
- * or is not one of the question, a server may have left out a text and counted on, and then every
- * vector behind it would be another text's. */
+ * 50,000 objects of json-c's.  It is proof only as a whole: "data", without an "error" beside it, with
+ * as many vectors as there were texts, each told by its index.  Where an index stands twice or is not
+ * one of the question, a server may have left out a text and counted on, and then every vector behind
+ * it would be another text's.  An index that is left out is clear where all are (they stand in order),
+ * or where it can only be the 0 that protobuf's JSON does not write.
+ *
+ * Whatever else comes with 200 is sent again.  What an embedding server answered, but not so, is of the
+ * wrong shape: that does not heal.  What one text may be to blame for (NaN) is so of the word alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,12 +183,15 @@ static void take_vector(struct store *s, struct ask_object *o, const struct span
 	o->vector = NULL;
 }
 
-/* The place of one element of "data": its index below n, or n; *e becomes its vector. */
+#define NO_INDEX SIZE_MAX
+
+/* The place of one element of "data": its index below n, NO_INDEX if it has none, or n; *e becomes its
+ * vector. */
 static size_t read_entry(const struct span *entry, size_t n, struct span *e)
 {
 	const char *p = entry->p, *end = p + entry->n;
 	struct json_member m;
-	uint64_t index = n;
+	uint64_t index = NO_INDEX;
 
 	e->p = NULL;
 	if (json_type_of(entry) != JSON_OBJECT)
@@ -191,7 +199,7 @@ static size_t read_entry(const struct span *entry, size_t n, struct span *e)
 	while (json_next_member(&p, end, &m)) {
 		if (json_is_name(&m.name, "embedding")) {
 			*e = m.value;
-		} else if (json_is_name(&m.name, "index")) {
+		} else if (json_is_name(&m.name, "index") && json_type_of(&m.value) != JSON_NULL) {
 			autofree char *digits = xmemdup0(m.value.p, m.value.n);
 
 			if (parse_uint(&index, digits, 0, n) < 0)
@@ -201,20 +209,54 @@ static size_t read_entry(const struct span *entry, size_t n, struct span *e)
 	return e->p ? (size_t)index : n;
 }
 
-/* Puts the vectors into at[n] by their index.  False unless there is one for each. */
-static bool place(struct span *at, size_t n, const struct span *data)
+/* How many elements data has, and how many of them no index. */
+static size_t count_entries(const struct span *data, size_t n, size_t *bare)
 {
 	const char *p = data->p, *end = p + data->n;
 	struct span entry, e;
-	size_t count = 0, i;
+	size_t count = 0;
 
-	for (; json_next_element(&p, end, &entry); count++) {
+	for (*bare = 0; json_next_element(&p, end, &entry); count++)
+		*bare += read_entry(&entry, n, &e) == NO_INDEX;
+	return count;
+}
+
+static void misfit(struct verdict *v, const char *fmt, size_t a, size_t b) __attribute__((format(printf, 2, 0)));
+
+static void misfit(struct verdict *v, const char *fmt, size_t a, size_t b)
+{
+	v->scope = VERDICT_ATTEMPT;
+	v->wrong_shape = true;
+	verdict_say(v, fmt, a, b);
+}
+
+/* Puts the vectors into at[n] by their index.  Says in *v what is wrong unless there is one for each. */
+static void place(struct verdict *v, struct span *at, size_t n, const struct span *data)
+{
+	const char *p = data->p, *end = p + data->n;
+	size_t bare, count = count_entries(data, n, &bare), i;
+	struct span entry, e;
+
+	if (count != n) {
+		misfit(v, "%zu vectors came for %zu texts", count, n);
+		return;
+	}
+	if (bare > 1 && bare < n) {
+		misfit(v, "%zu of %zu vectors do not tell their index", bare, n);
+		return;
+	}
+	for (size_t k = 0; json_next_element(&p, end, &entry); k++) {
 		i = read_entry(&entry, n, &e);
-		if (i >= n || at[i].p)
-			return false;
+		if (i == NO_INDEX)
+			i = bare == n ? k : 0;
+		if (i >= n || at[i].p) {
+			misfit(v, i < n ? "index %zu stands twice among %zu vectors"
+					: "entry %zu of %zu has no vector, or an index that was not asked for",
+			       i < n ? i : k, n);
+			return;
+		}
 		at[i] = e;
 	}
-	return count == n;
 }
 
 /* The last array "data" of the object from p on, which json_check() has passed.  Beside an error it is none. */
@@ -233,6 +275,26 @@ static bool find_data(const char *p, const char *end, struct span *data)
 	return found && !failed;
 }
 
+/* Vectors, but as other calls and servers give them. */
+static bool has_other_form(const char *p, const char *end)
+{
+	struct span all = { p, (size_t)(end - p) }, first;
+	struct json_member m;
+	bool vectors = false;
+
+	if (*p == '[')
+		return json_next_element(&p, end, &first) &&
+		       json_type_of(&first) & (JSON_ARRAY | JSON_INT | JSON_NUMBER);
+	while (json_type_of(&all) == JSON_OBJECT && json_next_member(&p, end, &m)) {
+		if (json_is_name(&m.name, "error") && json_type_of(&m.value) != JSON_NULL)
+			return false;
+		vectors |= (json_is_name(&m.name, "data") || json_is_name(&m.name, "embedding") ||
+			    json_is_name(&m.name, "embeddings")) &&
+			   json_type_of(&m.value) & (JSON_ARRAY | JSON_OBJECT);
+	}
+	return vectors;
+}
+
 static void not_an_answer(struct verdict *v, const struct reply *r)
 {
 	autofree char *words = NULL;
@@ -244,24 +306,30 @@ static void not_an_answer(struct verdict *v, const struct reply *r)
 	verdict_say(v, "not an answer of an embedding server: %s", words);
 }
 
-/* Finds the array of vectors in an answer of 200, or says in *v why there is none. */
+/* Finds the array of vectors in an answer of 200, or says in *v why there is none.  False: it is nothing
+ * that an embedding server says. */
 static bool read_answer(struct verdict *v, const struct reply *r, struct span *data)
 {
 	const char *p = r->body.len ? r->body.data : "", *end = p + r->body.len;
-	const char *brace = json_skip_blanks(p, end);
+	const char *first = json_skip_blanks(p, end);
 	struct json_fault fault;
 
-	if (brace == end || *brace != '{') {
+	if (first == end || !strchr("{[", *first)) {
 		not_an_answer(v, r);
 		return false;
 	}
 	if (json_check(p, r->body.len, NULL, &fault) < 0) {	/* Python writes NaN */
 		v->scope = VERDICT_ATTEMPT;
 		verdict_say(v, "the answer is not valid JSON at byte %zu: %s", fault.offset, fault.what);
-		return false;
+		return *first == '{';
 	}
-	if (find_data(brace, end, data))
+	if (*first == '{' && find_data(first, end, data))
 		return true;
+	if (has_other_form(first, end)) {
+		attempt(v, "vectors in another form than OpenAI's /v1/embeddings gives them");
+		v->wrong_shape = true;
+		return true;
+	}
 	not_an_answer(v, r);
 	return false;
 }
@@ -279,16 +347,19 @@ static void spread_wrong_model(struct ask_object *o, size_t n)
 			o[i].verdict = *wrong;
 }
 
-/* A 200: fills the n objects; *v is their common verdict, else the first that is not good. */
-static void judge_vectors(struct verdict *v, struct store *s, struct ask_object *o, size_t n,
+/* A 200: fills the n objects; *v is their common verdict, else the first that is not good.  False: it is
+ * nothing that an embedding server says. */
+static bool judge_vectors(struct verdict *v, struct store *s, struct ask_object *o, size_t n,
 			  const struct reply *r)
 {
 	autofree struct span *at = xcalloc(n, sizeof(*at));
 	struct span data = { 0 };
+	bool known;
 
 	v->scope = VERDICT_OK;
-	if (read_answer(v, r, &data) && !place(at, n, &data))
-		attempt(v, "the answer has not one vector for each text, told by its index");
+	known = read_answer(v, r, &data);
+	if (v->scope == VERDICT_OK)
+		place(v, at, n, &data);
 	for (size_t i = 0; i < n; i++) {
 		o[i].verdict = *v;
 		if (at[i].p && v->scope == VERDICT_OK)
@@ -297,6 +368,7 @@ static void judge_vectors(struct verdict *v, struct store *s, struct ask_object 
 	spread_wrong_model(o, n);
 	for (size_t i = 0; i < n && v->scope == VERDICT_OK; i++)
 		*v = o[i].verdict;
+	return known;
 }
 
 /* Verdicts */
@@ -405,7 +477,7 @@ static void judge_word(struct verdict *v, struct store *s, struct ask *a, const 
 	if (a->kind == ASK_READY)
 		s->base64 = a->step == STEP_FIRST;
 	if (r->status == 200)
-		judge_vectors(v, s, &word, 1, r);
+		v->wrong_shape = judge_vectors(v, s, &word, 1, r) && v->scope == VERDICT_ATTEMPT;
 	else
 		judge_status(v, s, a, r);
 	free(word.vector);

@@ -15,7 +15,6 @@
 
 #define LASTING_MS 1000		/* an acknowledged write waits no longer for the next: sooner than a
 				 * server that was killed can be back unnoticed */
-#define SHAPE_BATCHES 3		/* in a row, every object of the wrong shape: not the objects' fault */
 
 struct list {
 	struct lane_item *first, **last;
@@ -50,6 +49,7 @@ struct lane {
 	struct list suspects;		/* of the wrong shape: waiting for a success or a third batch */
 	uint64_t suspect_origin;
 	unsigned suspect_batches;
+	unsigned misfits;		/* answers in a row that fit no object: see count_misfit() */
 	struct list lasting;		/* acknowledged: waiting for a later write, in order of answers */
 	uint64_t gone;			/* lane.sent when the store was last not there to answer: what was
 					 * sent until then may have been answered before it went */
@@ -477,6 +477,7 @@ static const char *role(const struct lane *l)
 static void succeeded(struct lane *l)
 {
 	l->successes++;
+	l->misfits = 0;
 	l->failures_in_a_row = 0;
 	l->pause_until = l->away_since = 0;
 	l->looked_up = 0;
@@ -521,11 +522,36 @@ static void suspect(struct lane *l, struct lane_item *i)
 		l->suspect_batches++;
 	}
 	list_add(&l->suspects, i);
-	if (l->suspect_batches >= SHAPE_BATCHES && l->stop == 0) {
+	if (l->suspect_batches >= SHAPE_ANSWERS && l->stop == 0) {
 		log_err("the %s refuses every object: %s; is it the right %s?", role(l), i->verdict.text,
 			i->kind == LANE_EMBED ? "model" : "collection, embedder and dimension");
 		stop_with(l, 78);
 	}
+}
+
+static void stop_misfit(struct lane *l, const struct verdict *v)
+{
+	if (l->stop != 0)
+		return;
+	log_err("the %s at '%s' answers, but not as it should: %s; is %s right? nothing is lost, the same command "
+		"resumes", role(l), l->store->url.base, v->text, l->store->driver->url_option);
+	stop_with(l, 78);
+}
+
+static void count_misfit(struct lane *l, const struct verdict *v)
+{
+	if (++l->misfits >= SHAPE_ANSWERS)
+		stop_misfit(l, v);
+}
+
+/* None of it fits.  What is taken apart or tried again counts once. */
+static bool is_misfit(const struct batch *b)
+{
+	const struct lane_item *i = b->items.first;
+
+	while (i != NULL && i->sent == 1 && i->verdict.wrong_shape)
+		i = i->next;
+	return i == NULL;
 }
 
 static void pause_lane(struct lane *l, const struct verdict *v, const struct reply *r)
@@ -554,6 +580,10 @@ static void check_give_up(struct lane *l, const struct verdict *v, bool answered
 	if (l->stop != 0 || l->away_since == 0 || clock_ms() - l->away_since < l->o.give_up_ms ||
 	    (answered && l->o.give_up_ms == 0))
 		return;
+	if (v->wrong_shape) {
+		stop_misfit(l, v);
+		return;
+	}
 	log_err("the %s at '%s' is away: %s; nothing is lost, the same command resumes", role(l),
 		l->store->url.base, v->text[0] ? v->text : "no clear answer");
 	stop_with(l, 75);
@@ -672,6 +702,8 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 	struct verdict why = b->items.first->verdict;
 
 	pause_lane(l, &why, r);
+	if (is_misfit(b))
+		count_misfit(l, &why);
 	check_give_up(l, &why, scope != VERDICT_STORE && r != NULL && r->end == HTTP_ANSWERED);
 	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries) {
 		b->items.first->successes_before = b->successes_before;
@@ -892,6 +924,8 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 		look_up_again(l, b, v, r);
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
+		if (v->wrong_shape)
+			count_misfit(l, v);
 		check_give_up(l, v, false);
 		if (l->store->driver->lasts_after_next)
 			touch_failed(l, v);

@@ -111,7 +111,8 @@ def placed(w):
     same((ended.statuses(40), w.writes(), requests(w)), (["skipped:unchanged"] * 40, [], []),
          "the same again asks neither for anything")
     for i, how in enumerate(({"order": "reverse"}, {"format": "float"}, {"format": "base64"},
-                             {"format": "refuse"}, {"chunked": True}, {"close_after": True})):
+                             {"format": "refuse"}, {"chunked": True}, {"close_after": True},
+                             {"no_index": "zero"}, {"no_index": "zero", "order": "reverse"}, {"no_index": True})):
         w.embedder.set_rules([{"do": how}])
         lines = [put(x["path"], "%s round%d" % (x["content"], i)) for x in words_of_path(40)]
         ended = w.sync(lines)
@@ -205,7 +206,7 @@ def chunked(w):
 
 
 BAD = {"an entry is missing": {"drop_entry": 0}, "one was left out, and counted on": {"renumber": 0},
-       "one too many": {"extra": True}, "one too few": {"fewer": 1}, "no index": {"no_index": True},
+       "one too many": {"extra": True}, "one too few": {"fewer": 1}, "another form": {"no_data": True},
        "NaN": {"nan": 0}, "NaN in numbers": {"nan": 0, "format": "float"},
        "null for a number": {"nan": 0, "format": "float", "nan_as": "null"}, "all zero": {"zero": 0},
        "cut": {"partial": 60}, "no JSON": {"status": 200, "body": "<html>no</html>"},
@@ -247,6 +248,37 @@ def bad_always(w):
     ended = w.again()
     same((ended.rc, {r["status"] for r in ended.results}, len(ended.results), misplaced(w)),
          (0, {"completed"}, len(BAD), []), "tried again, when it is well: all are stored")
+
+
+MISFITS = {"one too few": ({"fewer": 1}, "vectors came for"), "one too many": ({"extra": True}, "vectors came for"),
+           "another form": ({"no_data": True}, "another form")}
+
+
+def misfits(w):
+    """An embedding server whose answers never fit is not away: 78, with what was seen, and nobody is charged."""
+    w.add_embedder()
+    prepared(w, [put("first", "text")])
+    for name, (do, said) in MISFITS.items():
+        lines = [put("%s %d" % (name, k), "%s a%d b" % (name, k)) for k in range(40)]
+        for at, rules in (("at the start", [{"do": do}]), ("later", [{"match": {"content": name}, "do": do}])):
+            w.embedder.set_rules(rules)
+            w.embedder.clear_log()
+            ended = w.sync(lines, "--embed-batch-size", "4", "--give-up", "1h", "--retry-max-wait", "2ms")
+            same((ended.rc, ended.results), (78, []), "%s %s: 78" % (name, at))
+            test(said in ended.err and "--embed" in ended.err and " away" not in ended.err, "it says what was seen",
+                 ended.err)
+            with w.embedder.lock:
+                n = len(w.embedder.log)
+            test(n <= 40, "and does not go on for long: %d requests" % n)
+        w.embedder.set_rules([{"match": {"content": name}, "do": do}])
+        ended = w.sync(lines[:1], "--give-up", "1h", "--retry-max-wait", "2ms", "--max-retries", "1")
+        same((ended.rc, ended.verdicts()), (1, {1: "failed:embed-failed"}),
+             "of one text, while the word is answered well: its line fails")
+        w.embedder.set_rules([])
+        w.sync([])
+    w.embedder.set_rules([])
+    ended = w.sync(lines)
+    same((ended.rc, misplaced(w)), (0, []), "the same command resumes")
 
 
 def alone(w):
@@ -1057,7 +1089,7 @@ def as_azure(w):
 
 
 TESTS = [as_azure, placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
-         alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
+         misfits, alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
          stopped, no_such_model, keys, paid_once, store_away, refused_by_store,
          killed_while_embedding, terminated_while_embedding, later_line, same_again,
          complete_listing, delete_waits, own_vector_waits, renames, changeset_waits, both_at_once,

@@ -24,7 +24,8 @@ would not take are noted as violations.  "do" of a rule knows besides:
     double I            entry I stands twice: also instead of the next (of the one before the last)
     extra               one entry more, with the next index
     fewer N             the last N entries are missing
-    no_index            entries without an index
+    no_index            entries without an index; "zero": only that whose index is 0, as protobuf's JSON has it
+    no_data             the same vectors as another server's {"embeddings": [...]}
     dimension N         vectors of that many numbers (of all; with "at": I of that one)
     nan I               in entry I a number is NaN; as "null" or "NaN" where numbers are sent ("nan_as")
     zero I              entry I is all zero
@@ -195,6 +196,8 @@ def answer(store, call, texts):
     entries = [{"object": "embedding", "index": i, "embedding": written(v, form, do)}
                for i, v in enumerate(vectors)]
     count = sum(len(tokens(t)) for t in texts)
+    if do.get("no_data"):
+        return Answer(200, Raw(json.dumps({"embeddings": [e["embedding"] for e in entries]})))
     return Answer(200, Raw(json.dumps({
         "object": "list", "data": spoiled(entries, do), "model": model or "mock",
         "usage": {"prompt_tokens": count, "total_tokens": count}})))
@@ -224,8 +227,8 @@ def spoiled(entries, do):
         entries.append(dict(entries[-1], index=len(entries)))
     if "fewer" in do:
         del entries[len(entries) - do["fewer"]:]
-    if do.get("no_index"):
-        for e in entries:
+    for e in entries:
+        if do.get("no_index") is True or (do.get("no_index") == "zero" and e["index"] == 0):
             del e["index"]
     return entries[::-1] if do.get("order") == "reverse" else entries
 
@@ -248,7 +251,7 @@ class Store(server.Store):
     """The server with its memory of what was asked.  like and dimension may be set at any time."""
 
     call_class = Call
-    doings = {"order", "drop_entry", "renumber", "double", "extra", "fewer", "no_index", "dimension", "at",
+    doings = {"order", "drop_entry", "renumber", "double", "extra", "fewer", "no_index", "no_data", "dimension", "at",
               "nan", "nan_as", "zero", "format", "like"}
     upserts = deletes = frozenset()
     reads = {"embeddings"}

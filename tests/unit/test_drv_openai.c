@@ -141,8 +141,9 @@ static const struct {
 	{ 500, "x", 500, "input is too large", 0, VERDICT_ATTEMPT, false, "too large" },
 	{ 200, "<html>", 200, "<html>hello", 0, VERDICT_ATTEMPT, false, "hello" },
 	{ 200, AS_ARRAY, 200, AS_ARRAY, 3, VERDICT_RUN, false, "of 2 numbers came, not of 3" },
-	{ 200, LIST("{\"embedding\":[1,2]}"), 200, LIST("{\"embedding\":[1,2]}"), 0, VERDICT_ATTEMPT, false,
-	  "index" },
+	{ 200, LIST("{\"embedding\":[1,2]}"), 0, NULL, 0, VERDICT_OK, false, "" },
+	{ 200, LIST(""), 200, LIST(""), 0, VERDICT_ATTEMPT, false, "0 vectors came for 1 texts" },
+	{ 200, LIST(ARRAY("1", "1,2")), 200, LIST(ARRAY("1", "1,2")), 0, VERDICT_ATTEMPT, false, "index" },
 	{ 404, "{\"error\":{\"message\":\"try pulling it\"}}", 0, NULL, 0, VERDICT_RUN, false, "--embed-model" },
 	{ 401, "", 0, NULL, 0, VERDICT_AUTH, false, "401" },
 	{ 403, "no", 0, NULL, 0, VERDICT_AUTH, false, "no" },
@@ -311,8 +312,14 @@ static const struct {
 	{ LIST(A "," B "," ARRAY("2.0", "5,6")), "uuu", "an index that is no whole number" },
 	{ LIST(A "," B "," ARRAY("\"2\"", "5,6")), "uuu", "an index in quotes" },
 	{ LIST(A "," B "," ARRAY("18446744073709551618", "5,6")), "uuu", "an index beyond all" },
-	{ LIST(A "," B ",{\"embedding\":[5,6]}"), "uuu", "no index" },
-	{ LIST("{\"embedding\":[1,2]},{\"embedding\":[3,4]},{\"embedding\":[5,6]}"), "uuu", "no index at all" },
+	{ LIST(A "," B ",{\"embedding\":[5,6]}"), "uuu", "no index, and it is not the first that is missing" },
+	{ LIST("{\"embedding\":[1,2]}," B "," C), "abc", "no index where it is 0" },
+	{ LIST(C ",{\"embedding\":[1,2]}," B), "abc", "the same, in another order" },
+	{ LIST("{\"index\":null,\"embedding\":[1,2]}," C "," B), "abc", "null for an index of 0" },
+	{ LIST("{\"embedding\":[1,2]},{\"embedding\":[3,4]},{\"embedding\":[5,6]}"), "abc", "no index at all" },
+	{ LIST("{\"embedding\":[1,2]},{\"embedding\":[3,4]}," C), "uuu", "one index alone" },
+	{ LIST("{\"embedding\":[1,2]},{\"embedding\":[3,4]}"), "uuu", "no index at all, one too few" },
+	{ LIST("{\"embedding\":[1,2]}," C "," C), "uuu", "no index where it is 0, another twice" },
 	{ LIST(A "," B ",{\"index\":2}"), "uuu", "no vector" },
 	{ LIST(A "," B ",[5,6]"), "uuu", "an array for an object" },
 	{ LIST(A "," B ",null"), "uuu", "null for an object" },
@@ -385,6 +392,61 @@ static void test_answers(void)
 	}
 }
 
+/* What will not heal, and what may: of a batch, and of the word alone. */
+static const struct {
+	const char *body;		/* to three texts, the same to one where "one" is NULL */
+	const char *one;
+	bool many_shape, one_shape;
+	const char *says;
+} shapes[] = {
+	{ LIST(A "," B), LIST(""), true, true, "2 vectors came for 3 texts" },
+	{ LIST(A "," B "," B), LIST(A "," A), true, true, "index 1 stands twice among 3 vectors" },
+	{ LIST(A "," B ",{\"index\":2}"), LIST("{\"index\":0}"), true, true,
+	  "entry 2 of 3 has no vector, or an index that was not asked for" },
+	{ LIST("{\"embedding\":[1,2]},{\"embedding\":[3,4]}," C), LIST("[1]"), true, true,
+	  "2 of 3 vectors do not tell their index" },
+	{ "{\"embeddings\":[[1,2],[3,4],[5,6]]}", NULL, true, true, "another form" },
+	{ "{\"embedding\":[1,2]}", NULL, true, true, "another form" },
+	{ "{\"data\":{\"0\":[1,2]}}", NULL, true, true, "another form" },
+	{ "[[1,2],[3,4],[5,6]]", NULL, true, true, "another form" },
+	{ "[1,2]", NULL, true, true, "another form" },
+	{ LIST(A "," ARRAY("1", "0,0") "," C), LIST(ARRAY("0", "0,0")), false, true, "all zero" },
+	{ LIST(A "," ARRAY("1", "null") "," C), LIST(ARRAY("0", "null")), false, true, "no row of finite" },
+	{ LIST(A "," ARRAY("1", "NaN,1") "," C), LIST(ARRAY("0", "NaN,1")), false, true, "not valid JSON" },
+	{ "{\"error\":{\"message\":\"oh\"}}", NULL, false, false, "oh" },
+	{ "{\"error\":\"oh\",\"data\":[]}", NULL, false, false, "oh" },
+	{ "{\"message\":\"no healthy upstream\"}", NULL, false, false, "no healthy" },
+	{ "{\"data\":null}", NULL, false, false, "data" }, { "{}", NULL, false, false, "{}" },
+	{ "[]", NULL, false, false, "[]" }, { "[{}]", NULL, false, false, "[{}]" },
+	{ "<html>", NULL, false, false, "<html>" }, { "[[1,", NULL, false, false, "not valid JSON" },
+	{ "", NULL, false, false, "HTTP 200 without a text" },
+};
+
+static bool of_shape(bool wrong, const char *says)
+{
+	return ask.verdict.scope == VERDICT_ATTEMPT && ask.verdict.wrong_shape == wrong && ask.verdict.kept_nothing &&
+	       strstr(ask.verdict.text, says);
+}
+
+static void test_shapes(void)
+{
+	for (size_t i = 0; i < COUNT(shapes); i++) {
+		const char *one = shapes[i].one ? shapes[i].one : shapes[i].body;
+
+		set_up("m", 2, true);
+		new_ask(ASK_EMBED, 3);
+		judge(200, shapes[i].body);
+		ok(of_shape(shapes[i].many_shape, shapes[i].says), "shape %zu: %s", i, ask.verdict.text);
+		new_ask(ASK_TOUCH, 0);
+		judge(200, one);
+		ok(of_shape(shapes[i].one_shape, ""), "of the word: %s", ask.verdict.text);
+		new_ask(ASK_READY, 0);
+		ask.step = 1;
+		judge(200, one);
+		ok(of_shape(shapes[i].one_shape, ""), "at the start");
+	}
+}
+
 static void test_words(void)
 {
 	set_up("m", 2, true);
@@ -454,6 +516,7 @@ int main(void)
 	test_unknown_model();
 	test_no_answer();
 	test_answers();
+	test_shapes();
 	test_words();
 	test_wishes();
 	test_long_answers();

@@ -12,13 +12,13 @@
 #define ITEMS 64
 
 /* What the store makes of an object, by its number. */
-enum rule { FINE, REFUSED, SPOILS, CRASHES, WRONG_SHAPE, BUSY };
+enum rule { FINE, REFUSED, SPOILS, CRASHES, WRONG_SHAPE, BUSY, MISFITS };
 static enum rule rules[ITEMS];
 
 /* What it makes of every request instead, where it is not VERDICT_OK. */
 static enum verdict_scope whole;
 static enum http_end end_with;
-static bool resent, resent_once, fresh_once, touch_fails, kept_nothing, lookup_fails;
+static bool resent, resent_once, fresh_once, touch_fails, touch_misfits, kept_nothing, lookup_fails;
 static int kill_after = -1;	/* so many requests are answered, then the store is killed */
 static int steps;		/* requests of one ask */
 static long retry_after = -1, status = 200;
@@ -126,7 +126,8 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 	return 1;
 }
 
-static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt, bool crashed, bool busy)
+static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt, bool crashed, bool busy,
+			 bool misfit)
 {
 	struct verdict *v = &o->verdict;
 	enum rule rule = rules[number_of(o)];
@@ -141,9 +142,11 @@ static void judge_object(const struct ask *a, struct ask_object *o, bool spoilt,
 		v->scope = VERDICT_STORE;
 	else if (spoilt)
 		v->scope = a->n > 1 ? VERDICT_REQUEST : VERDICT_OBJECT;
+	else if (misfit)
+		v->scope = VERDICT_ATTEMPT;
 	else
 		v->scope = rule == FINE ? VERDICT_OK : VERDICT_OBJECT;
-	v->wrong_shape = v->scope == VERDICT_OBJECT && rule == WRONG_SHAPE;
+	v->wrong_shape = misfit || (v->scope == VERDICT_OBJECT && rule == WRONG_SHAPE);
 	if (a->kind == ASK_EMBED && v->scope == VERDICT_OK) {
 		o->dim = o->len;
 		o->vector = xcalloc(o->dim, sizeof(*o->vector));
@@ -167,7 +170,7 @@ static void write_all(const struct ask *a)
 
 static void judge(struct store *s, struct ask *a, const struct reply *r)
 {
-	bool spoilt = false, crashed = false, busy = false, ok = false;
+	bool spoilt = false, crashed = false, busy = false, misfit = false, ok = false;
 
 	(void)r;
 	if (a->kind == ASK_LOOKUP) {
@@ -179,14 +182,17 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 	blames = a->blames;
 	if (a->kind == ASK_TOUCH)
 		a->verdict.scope = whole != VERDICT_OK ? whole :
+			touch_misfits ? VERDICT_ATTEMPT :
 			touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
+	a->verdict.wrong_shape = touch_misfits;
 	for (size_t i = 0; i < a->n; i++) {
 		spoilt |= rules[number_of(&a->objects[i])] == SPOILS;
 		crashed |= rules[number_of(&a->objects[i])] == CRASHES;
 		busy |= rules[number_of(&a->objects[i])] == BUSY;
+		misfit |= rules[number_of(&a->objects[i])] == MISFITS;
 	}
 	for (size_t i = 0; i < a->n; i++)
-		judge_object(a, &a->objects[i], spoilt, crashed, busy);
+		judge_object(a, &a->objects[i], spoilt, crashed, busy, misfit);
 	for (size_t i = 0; i < a->n; i++)
 		ok |= a->objects[i].verdict.scope == VERDICT_OK;
 	if (ok || a->verdict.scope == VERDICT_OK)
@@ -246,7 +252,7 @@ static void set_up(size_t batch_size)
 	memset(items, 0, sizeof(items));
 	whole = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
-	resent = resent_once = fresh_once = touch_fails = kept_nothing = lookup_fails = false;
+	resent = resent_once = fresh_once = touch_fails = touch_misfits = kept_nothing = lookup_fails = false;
 	steps = 1;
 	retry_after = -1;
 	sent[0] = '\0';
@@ -807,6 +813,63 @@ static void test_shape(void)
 	add_to(8);
 	run(0);
 	ok(lane_stop(lane) == 0 && ends("drdrdrdr"), "one of each batch: refused");
+}
+
+/* An answer that fits no object: the batch is taken apart, as after any other that is not good; but three
+ * batches of it, or the witness, tell that it will not heal. */
+static void test_misfit(void)
+{
+	set_up(2);
+	start();
+	for (int i = 0; i < 8; i++)
+		rules[i] = MISFITS;
+	add_to(8);
+	run(10000000);
+	ok(lane_stop(lane) == 78 && ends("") && !ended[0], "three batches in a row: 78, nobody is charged");
+	ok(was_sent("0,1 2,3 2 3 0 1 4,5 6,7 "), "at the third, however they are taken apart");
+
+	set_up(2);
+	start();
+	for (int i = 0; i < 8; i++)
+		rules[i] = i % 2 ? FINE : MISFITS;
+	add_to(8);
+	lane_flush(lane);
+	run(10000000);
+	ok(lane_stop(lane) == 0 && ends("gdgdgdgd"), "a success between them: each by itself");
+
+	set_up(1);
+	start();
+	rules[0] = MISFITS;
+	touch_misfits = true;
+	options.give_up_ms = 1 << 30;
+	lane_free(lane);
+	start();
+	add(0);
+	lane_flush(lane);
+	run(10000000);
+	ok(lane_stop(lane) == 78 && !ended[0], "few of them, and the witness does not fit either: 78");
+
+	set_up(1);
+	options.give_up_ms = 0;
+	options.max_retries = 0;
+	start();
+	rules[0] = MISFITS;
+	touch_misfits = true;
+	add(0);
+	lane_flush(lane);
+	run(10000000);
+	ok(lane_stop(lane) == 78 && !ended[0], "nor is it said to be away when it is given up");
+
+	set_up(1);
+	start();
+	for (int i = 0; i < 6; i++)
+		rules[i] = MISFITS;
+	for (int i = 0; i < 3; i++) {
+		add(i);
+		lane_flush(lane);
+		run(10000000);
+	}
+	ok(lane_stop(lane) == 0 && ends("ggg"), "the witness is a success too");
 }
 
 static void test_shape_of_two_batches(void)
@@ -1625,6 +1688,7 @@ int main(void)
 	want_stop(VERDICT_RUN, 78, "wrong configuration");
 	test_shape();
 	test_shape_of_two_batches();
+	test_misfit();
 	test_lookup();
 	test_lookup_fails_for_now();
 	test_deletes();
