@@ -306,7 +306,8 @@ static void tell_collection(struct check *k)
 		return;
 	k->c.store.existed = k->collection == FOUND;
 	begin(k, ON_COLLECTION);
-	if (!end(k, ON_COLLECTION, k->s != NULL ? collection_compare(&k->c.store, k->s, k->objects) : 0))
+	if (!end(k, ON_COLLECTION,
+		 k->s != NULL ? collection_compare(&k->c.store, k->c.http, k->s, k->objects, NULL, -1) : 0))
 		return;
 	text = good(k, ON_COLLECTION);
 	if (k->collection == FOUND)

@@ -25,7 +25,8 @@ enum ask_kind {
 	ASK_UPSERT,
 	ASK_DELETE,	/* by id; a missing object counts as deleted */
 	ASK_TOUCH,	/* the smallest write that changes nothing: the witness */
-	ASK_COUNT,	/* number -> ask.count */
+	ASK_COUNT,	/* number of objects -> ask.count; with objects, how many of these are there, in one
+			 * cheap request: one that a filter misses may be left out */
 	ASK_LIST,	/* one page of names from ask.cursor on -> ask.found; cursor moves; done at end.
 			 * The next page is another ask, begun at that cursor */
 	ASK_FETCH,	/* objects by id -> ask.found, with sync_digest; "" where the store has the object and

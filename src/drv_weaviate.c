@@ -476,10 +476,22 @@ static int build_fetch(const struct store *s, const struct ask *a, struct reques
 	return 1;
 }
 
-static int build_records(const struct store *s, struct ask *a, struct request *r)
+static void build_count(const struct store *s, const struct ask *a, struct request *r)
 {
 	auto_buf struct buf q = BUF_INIT;
 
+	buf_addf(&q, "{Aggregate{%s", s->collection);
+	if (a->n) {
+		buf_adds(&q, "(where:{path:[\"id\"],operator:ContainsAny,valueText:");
+		add_ids(&q, a);
+		buf_adds(&q, "})");
+	}
+	buf_adds(&q, "{meta{count}}}}");
+	send_query(s, r, &q);
+}
+
+static int build_records(const struct store *s, struct ask *a, struct request *r)
+{
 	switch (a->kind) {
 	case ASK_UPSERT: return build_upsert(s, a, r);
 	case ASK_DELETE: return build_delete(s, a, r);
@@ -500,8 +512,7 @@ static int build_records(const struct store *s, struct ask *a, struct request *r
 			build_witness(s, a->text, r);
 		break;
 	default:
-		buf_addf(&q, "{Aggregate{%s{meta{count}}}}", s->collection);
-		send_query(s, r, &q);
+		build_count(s, a, r);
 		break;
 	}
 	return 1;
@@ -1126,9 +1137,9 @@ static void judge_count(struct verdict *v, const struct store *s, struct ask *a,
 									 : NULL;
 	int64_t n = number_of(answer_member(first, "meta", json_type_object), "count");
 
-	if (list && n < 0)
+	if (list && (n < 0 || (a->n && (size_t)n > a->n))) {
 		unclear(v, r);
-	if (n >= 0) {
+	} else if (n >= 0) {
 		a->count = (uint64_t)n;
 		v->scope = VERDICT_OK;
 	}

@@ -918,6 +918,23 @@ bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
 	return true;
 }
 
+bool state_any_doc(struct state *s, struct walk *at)
+{
+	bool found;
+
+	free(at->repo);
+	free(at->path);
+	at->repo = at->path = NULL;
+	do {
+		found = tree_any(&s->tree, clock_random, &s->key, &at->value);
+	} while (reader_again(s));
+	if (!found || s->key.len == 0 || s->key.data[0] != 'd')
+		return false;
+	if (key_split(s->key.data, s->key.len, &at->repo, &at->path) != 0)
+		statefile_damaged(s->file, "a key does not parse");
+	return true;
+}
+
 void walk_release(struct walk *at)
 {
 	buf_release(&at->key);

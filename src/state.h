@@ -152,6 +152,9 @@ struct walk {
 };
 bool state_walk(struct state *s, char kind, const char *repo, struct walk *at);
 void walk_release(struct walk *at);
+/* A document's record by chance into *at, from all over the state; false where none is met: the state may
+ * hold many other records. */
+bool state_any_doc(struct state *s, struct walk *at);
 
 /* ---- repositories ---- */
 

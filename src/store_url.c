@@ -375,8 +375,7 @@ static int parse_embedder(struct store_url *u, struct host *h, const char *s, ch
 	u->path = endpoint(given);
 	path = shortest(u);
 	asked = query ? "?" : "";
-	u->canonical = xasprintf("%s://%s:%u%s%s%s", u->tls ? "https" : "http", h->canonical,
-				 (unsigned)port, path, asked, query ? query : "");
+	u->canonical = xasprintf("%s%s%s%s", u->base, path, asked, query ? query : "");
 	whole = u->path;
 	u->path = xasprintf("%s%s%s", whole, asked, query ? query : "");
 	return 0;

@@ -23,7 +23,8 @@ int store_url_parse(struct store_url *u, const char *s, char **why);
 /* The same for --embed: http(s)://HOST[:PORT][/PATH].  driver is "openai", and path the whole path of
  * the endpoint: /v1/embeddings is added to the one given, or what of it is missing at its end; one that
  * ends in /embeddings stays.  A query stays behind it; a parameter that is named like a key is refused,
- * without repeating it.  canonical is a URL too, without /v1/embeddings at its end. */
+ * without repeating it.  canonical is a URL too, in one spelling but with the host as it was given (a
+ * server that moves is no other embedder), without /v1/embeddings at its end. */
 int store_url_parse_embedder(struct store_url *u, const char *s, char **why);
 void store_url_release(struct store_url *u);
 

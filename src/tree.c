@@ -604,3 +604,43 @@ bool tree_prev(struct tree *t, const void *before, size_t blen, struct buf *key,
 	statefile_trim(t->file);
 	return prev_below(t, t->root, before, blen, key, val, 0);
 }
+
+/* The entry number i of a page, its key whole into *key. */
+static void take_entry(struct tree *t, const uint8_t *p, size_t n, uint64_t i, struct entry *e, struct buf *key)
+{
+	size_t at = 1;
+
+	key->len = 0;
+	do {
+		next_entry(t, p, n, at, e);
+		make_whole(t, e, key);
+		at = e->end;
+	} while (i-- > 0);
+}
+
+bool tree_any(struct tree *t, uint64_t (*chance)(void), struct buf *key, struct buf *val)
+{
+	uint32_t no = t->root;
+
+	if (no == 0)
+		return false;
+	statefile_trim(t->file);
+	for (int depth = 0; depth <= MAX_HEIGHT; depth++) {
+		size_t n, count;
+		const uint8_t *p = page(t, no, &n);
+		struct entry e;
+
+		count = count_entries(t, p, n);
+		if (count == 0)		/* torn */
+			return false;
+		take_entry(t, p, n, chance() % count, &e, key);
+		if (p[0] == LEAF) {
+			buf_reset(val);
+			buf_add(val, e.val, e.val_len);
+			return true;
+		}
+		no = child_of(t, &e);
+	}
+	statefile_damaged(t->file, "the tree is too deep");
+	return false;
+}

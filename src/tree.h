@@ -44,6 +44,10 @@ bool tree_next(struct tree *t, const void *after, size_t alen, bool or_equal, st
 /* The same downwards: the greatest key below `before`. */
 bool tree_prev(struct tree *t, const void *before, size_t blen, struct buf *key, struct buf *val);
 
+/* An entry by chance, as chance() says: each page below an inner one is as likely as the next, and each entry
+ * of a leaf.  Into *key and *val; false if there is none. */
+bool tree_any(struct tree *t, uint64_t (*chance)(void), struct buf *key, struct buf *val);
+
 /* Checks one page's bytes without following it: 0, or -1 if it is malformed.  Pure, for fuzzing. */
 int tree_check_page(const uint8_t *p, size_t n);
 

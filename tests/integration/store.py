@@ -857,6 +857,67 @@ def partly_lost(w):
     same((ended.rc, stored(w, some), w.again().err), (0, True, ""), "and feed everything")
 
 
+def lose(w, paths):
+    """Takes the objects of these documents of R out of the store, behind linesync's back."""
+    gone = {i for i, meta, _, _ in w.store.objects() if meta["repository"] == "R" and meta["file_path"] in paths}
+    with w.store.lock:
+        for c in w.store.classes.values() if hasattr(w.store, "classes") else w.store.by_name.values():
+            kept = c.objects if hasattr(c, "objects") else c.records
+            for i in gone:
+                del kept[i]
+
+
+def mostly_lost(w):
+    """Others keep theirs in the same collection: its number of objects says nothing of ours."""
+    for store, n in (("chroma", 40), ("weaviate", 40), ("chroma", 1000)):
+        v = World(w.verbose, store)
+        try:
+            some, names = lines(n), ["f%03d" % i for i in range(n)]
+            v.sync(some, "--batch-size", "200")
+            same(v.sync(lines(n, repo="Other"), "--batch-size", "200", "--state", v.state + ".other").rc, 0, "prepared")
+            ended = v.sync([])
+            same((ended.rc, ended.err), (0, ""), "%d of %s: others' objects are not missed" % (n, store))
+            lose(v, names[:n * 3 // 10])
+            ended = v.sync([])
+            said = re.search(r"holds (\d+) objects, .* (\d+) documents; but of (\d+) that were looked for (\d+) are gone",
+                             ended.err)
+            test(ended.rc == 0 and said and [int(x) for x in said.groups()[:3]] == [2 * n - n * 3 // 10, n, min(n, 250)]
+                 and int(said[4]) > 0, "3 of 10 gone: a warning", ended.rc, ended.err)
+            if n <= 250:
+                lose(v, names[n * 3 // 10:n // 2])
+                ended = v.sync([])
+                test(ended.rc == 0 and "%d are gone" % (n // 2) in ended.err, "half of them: a warning", ended.err)
+                lose(v, names[n // 2:n // 2 + 1])
+            else:
+                lose(v, names[n * 3 // 10:n * 9 // 10])
+            v.store.clear_log()
+            ended = v.sync([put("new", "new")])
+            same((ended.rc, ended.results, v.writes()), (78, [], []), "less than half is there: 78, and nothing is done")
+            said = re.search(r"holds (\d+) objects, .* (\d+) documents; .* only (\d+) are there", ended.err)
+            test(said and int(said[2]) == n and "mend --store" in ended.err, "it names the counts", ended.err)
+            rc, out = v.ask("check")
+            test(rc == 78 and re.search("bad +collection.* only", out), "check says the same", rc, out)
+            same(v.ask(*re.search("run 'linesync (forget --all --state [^']*)'", ended.err)[1].split())[0], 0,
+                 "the command that it names")
+            ended = v.sync(some, "--batch-size", "200")
+            same((ended.rc, set(ended.statuses(n)), {d: t for d, t in v.documents().items() if d[0] == "R"}, v.sync([]).err),
+                 (0, {"completed"}, {("R", x["path"]): x["content"] for x in some}, ""), "and feed everything")
+        finally:
+            v.close()
+
+
+def lost_in_doubt(w):
+    """What is in doubt, and what skip accepted, is not looked for."""
+    w.sync(lines(3))
+    w.script({"match": UPSERT, "do": {"hang": True}})
+    same(w.sync(lines(2, "new"), "--batch-size", "2", kill_request=1).rc, 137, "killed with two of three in flight")
+    w.script()
+    w.settle()
+    lose(w, ["f000", "f001"])
+    ended = w.sync([put("f000", "again")])
+    same((ended.rc, ended.status(1), "gone" in ended.err), (0, "completed", False), "the third is there, and enough")
+
+
 def not_found(w):
     prepared(w)
     some = lines(6)
@@ -1258,7 +1319,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
-         partly_lost, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
+         partly_lost, mostly_lost, lost_in_doubt, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
          proxies, tls, databases, behind_a_path, names]
 
 

@@ -371,6 +371,8 @@ class Call(server.Call):
             self.ids = of("ids", str)
             self.metadatas = of("metadatas", dict)
             self.documents = of("documents", str)
+            if self.kind == "get" and self.ids and self.json.get("include") == []:
+                self.kind = "count"    # of those, and nothing else of them
 
     def meta(self, key):
         return [m[key] for m in self.metadatas if key in m]

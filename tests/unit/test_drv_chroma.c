@@ -74,6 +74,9 @@ static void test_record_requests(void)
 		     "{\"ids\":[\"00000000-0000-5000-8000-000000000000\"]}", "touch");
 	a = (struct ask){ .kind = ASK_COUNT };
 	want_request(&a, "GET", DB "/collections/" UUID "/count", "", "count");
+	a = (struct ask){ .kind = ASK_COUNT, .objects = asked, .n = 2 };
+	want_request(&a, "POST", DB "/collections/" UUID "/get",
+		     "{\"ids\":[\"" ID0 "\",\"" ID1 "\"],\"include\":[]}", "count of those named");
 	a = (struct ask){ .kind = ASK_LIST, .cursor = 3000 };
 	want_request(&a, "POST", DB "/collections/" UUID "/get",
 		     "{\"limit\":1000,\"offset\":3000,\"include\":[\"metadatas\"]}", "list");
@@ -462,6 +465,29 @@ static void test_count(void)
 		ok(a.verdict.scope == (counts[i].good ? VERDICT_OK : VERDICT_UNKNOWN) &&
 		   a.count == counts[i].count, "count '%s'", counts[i].body);
 		want_end(&a, "count");
+	}
+}
+
+static const struct {
+	const char *body;
+	bool good;
+	uint64_t count;
+} named[] = {
+	{ "{\"ids\":[]}", true, 0 }, { "{\"ids\":[\"" ID1 "\"],\"embeddings\":null}", true, 1 },
+	{ "{\"ids\":[\"" ID1 "\",\"" ID0 "\"]}", true, 2 }, { "{\"ids\":[\"other\"]}", false, 0 },
+	{ "{\"ids\":[\"" ID1 "\",\"" ID1 "\",\"" ID1 "\"]}", false, 0 }, { "{\"ids\":[null]}", false, 0 },
+	{ "{\"ids\":{}}", false, 0 }, { "{\"error\":{}}", false, 0 }, { "2", false, 0 }, { "", false, 0 },
+};
+
+static void test_count_named(void)
+{
+	for (size_t i = 0; i < COUNT(named); i++) {
+		struct ask a = { .kind = ASK_COUNT, .objects = asked, .n = 2 };
+
+		store.driver->judge(&store, &a, answer(200, named[i].body));
+		ok(a.verdict.scope == (named[i].good ? VERDICT_OK : VERDICT_UNKNOWN) &&
+		   a.count == named[i].count, "count of two '%s'", named[i].body);
+		want_end(&a, "count of two");
 	}
 }
 
@@ -856,6 +882,7 @@ int main(void)
 	test_redirect();
 	test_texts();
 	test_count();
+	test_count_named();
 	test_list();
 	test_full_page();
 	test_fetch();

@@ -761,11 +761,22 @@ static void test_count(void)
 		{ "POST", "graphql", "{\"query\":\"{Aggregate{Code{meta{count}}}}\"}", 200,
 		  "{\"data\":{\"Aggregate\":{\"Code\":[{\"meta\":{\"count\":3}}]}}}" },
 	};
+	static const struct turn named[] = {
+		{ "POST", "graphql", "{\"query\":\"{Aggregate{Code(where:{path:[\\\"id\\\"],operator:ContainsAny,valueText:"
+		  "[\\\"" ID0 "\\\",\\\"" ID1 "\\\"]}){meta{count}}}}\"}", 200,
+		  "{\"data\":{\"Aggregate\":{\"Code\":[{\"meta\":{\"count\":1}}]}}}" },
+	};
 	struct ask a;
 
 	begin(&a, ASK_COUNT, 0);
 	PLAY(&a, turns, "count");
 	ok(verdict_is(&a.verdict, VERDICT_OK, false) && a.count == 3, "counted");
+	begin(&a, ASK_COUNT, 2);
+	PLAY(&a, named, "count of two");
+	ok(verdict_is(&a.verdict, VERDICT_OK, false) && a.count == 1, "one of them is there");
+	begin(&a, ASK_COUNT, 2);
+	reply(&a, 200, "{\"data\":{\"Aggregate\":{\"Code\":[{\"meta\":{\"count\":3}}]}}}");
+	ok(verdict_is(&a.verdict, VERDICT_UNKNOWN, false) && a.count == 0, "but not three");
 	for (size_t i = 0; i < COUNT(counts); i++) {
 		begin(&a, ASK_COUNT, 0);
 		reply(&a, 200, counts[i].body);

@@ -159,8 +159,8 @@ static const struct {
 	bool loopback;
 } embedders[] = {
 	{ "http://localhost:8080", "http://localhost:8080", "/v1/embeddings", "http://localhost:8080", true },
-	{ "http://127.0.0.1:8080/", "http://127.0.0.1:8080", "/v1/embeddings", "http://localhost:8080", true },
-	{ "http://[::1]:8080/v1", "http://[::1]:8080", "/v1/embeddings", "http://localhost:8080", true },
+	{ "http://127.0.0.1:8080/", "http://127.0.0.1:8080", "/v1/embeddings", "http://127.0.0.1:8080", true },
+	{ "http://[::1]:8080/v1", "http://[::1]:8080", "/v1/embeddings", "http://[::1]:8080", true },
 	{ "HTTP://LocalHost:8080/v1/embeddings/", "http://localhost:8080", "/v1/embeddings",
 	  "http://localhost:8080", true },
 	{ "https://api.openai.com/v1", "https://api.openai.com:443", "/v1/embeddings",
@@ -182,7 +182,7 @@ static const struct {
 	{ "https://H/v1/?a=b/embeddings", "https://h:443", "/v1/embeddings?a=b/embeddings",
 	  "https://h:443?a=b/embeddings", false },
 	{ "http://127.0.0.1:1?a=%7e%c3%a9+\xc3\xa9\"&b&&=", "http://127.0.0.1:1",
-	  "/v1/embeddings?a=~%C3%A9+%C3%A9%22&b&&=", "http://localhost:1?a=~%C3%A9+%C3%A9%22&b&&=", true },
+	  "/v1/embeddings?a=~%C3%A9+%C3%A9%22&b&&=", "http://127.0.0.1:1?a=~%C3%A9+%C3%A9%22&b&&=", true },
 	{ "http://h/embeddings?", "http://h:80", "/embeddings", "http://h:80/embeddings", false },
 	{ "http://h/v1?mo=%26%3D%2B?", "http://h:80", "/v1/embeddings?mo=%26%3D%2B?",
 	  "http://h:80?mo=%26%3D%2B?", false },

@@ -31,6 +31,11 @@ static uint32_t next_random(void)
 	return (uint32_t)(seed >> 16);
 }
 
+static uint64_t by_chance(void)
+{
+	return (uint64_t)next_random() << 32 | next_random();
+}
+
 static int compare(const void *a, size_t an, const void *b, size_t bn)
 {
 	size_t n = an < bn ? an : bn;
@@ -227,7 +232,8 @@ static void test_empty(void)
 	auto_buf struct buf key = BUF_INIT, val = BUF_INIT;
 
 	ok(!tree_get(&tree, "a", 1, &val) && !tree_del(&tree, "a", 1) &&
-	   !tree_next(&tree, "", 0, true, &key, &val) && tree.root == 0, "an empty tree");
+	   !tree_next(&tree, "", 0, true, &key, &val) && !tree_any(&tree, by_chance, &key, &val) && tree.root == 0,
+	   "an empty tree");
 	put("a", 1, "", 0);
 	ok(tree_get(&tree, "a", 1, &val) && val.len == 0, "an empty value is there");
 	ok(!tree_get(&tree, "", 0, &val) && !tree_get(&tree, "aa", 2, &val) && !tree_get(&tree, "b", 1, &val),
@@ -281,6 +287,27 @@ static void test_order(int style, const char *name, uint32_t n, int order, const
 	reopen();
 	good = all_there() && walks_both_ways() && height() == h;
 	ok(good && h > 0 && h < 10, "%s, %s: %zu keys in %d levels", name, how, npairs, h);
+}
+
+/* From everywhere: each of ten parts has at least a third of its share, but where pages hold one or two
+ * large entries beside others with many small ones. */
+static void test_any(const char *name, size_t want)
+{
+	auto_buf struct buf key = BUF_INIT, val = BUF_INIT;
+	size_t parts[10] = { 0 }, least = 4000;
+	bool good = true, found;
+
+	for (int i = 0; i < 4000 && good; i++) {
+		size_t at;
+
+		good = tree_any(&tree, by_chance, &key, &val);
+		at = good ? place_of(key.data, key.len, &found) : 0;
+		good = good && found && val.len == pairs[at].vlen && (!val.len || !memcmp(val.data, pairs[at].val, val.len));
+		parts[good ? at * 10 / npairs : 0]++;
+	}
+	for (size_t i = 0; i < 10; i++)
+		least = parts[i] < least ? parts[i] : least;
+	ok(good && least >= want, "%s: drawn by chance from everywhere (at least %zu of 4,000 from each tenth)", name, least);
 }
 
 static void test_random(int style, const char *name, int steps)
@@ -447,6 +474,7 @@ int main(void)
 	for (int style = 0; style < 5; style++)
 		for (int order = 0; order < 3; order++) {
 			test_order(style, styles[style].name, styles[style].n, order, orders[order]);
+			test_any(styles[style].name, style == 4 ? 10 : 133);
 			test_down_to_empty(order == 0 ? "in order" : order == 1 ? "from the end" :
 					   "at random", (order + style) % 3);
 		}
