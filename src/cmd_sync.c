@@ -63,7 +63,7 @@ static int open_input(struct sync *s)
 		return 66;
 	s->input = input_new(STDIN_FILENO, (size_t)o->max_line, o->nul, o->format == FORMAT_NAME_STATUS);
 	s->output = output_new(STDOUT_FILENO);
-	s->change = (struct change_options){ o->format, o->nul, o->repo, o->namespace };
+	s->change = (struct change_options){ o->format, o->nul, o->repo, o->namespace, o->uncommitted };
 	return 0;
 }
 
