@@ -28,7 +28,7 @@ static struct {
 
 static char root[PATH_MAX];
 static struct content_options co = { root, NULL, NULL, NULL, 1000 };
-static struct change_options options = { FORMAT_AUTO, false, NULL, NULL };
+static struct change_options options = { FORMAT_AUTO, false, NULL, NULL, false };
 static struct roots *roots;
 static struct change c;
 static struct content k;
