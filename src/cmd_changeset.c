@@ -107,6 +107,8 @@ static int print_one(const struct options *o, struct state *s)
 	const char *repo = o->args[0];
 	const struct repo_state *r = state_repo(s, repo);
 
+	if (state_failed(s) != 0)
+		return state_failed(s);
 	if (!has_position(o, r))
 		return no_position(repo, r);
 	puts(r->commit);
@@ -134,7 +136,9 @@ static int print_all(const struct options *o, struct state *s)
 		}
 		repo_release(&r);
 	}
-	if (status == 1)
+	if (state_failed(s) != 0)
+		status = state_failed(s);
+	else if (status == 1)
 		log_err("no repository has a %sposition yet; a changeset record%s gives it one",
 			o->whole ? "whole " : "", o->whole ? " that says \"complete\":true" : "");
 	table_print(stdout, &t, "");
@@ -208,7 +212,7 @@ static int print_touched(const struct options *o, struct state *s)
 	}
 	for (size_t i = 0; i < n; i++)
 		walk_release(&from[i].at);
-	return 0;
+	return state_failed(s);
 }
 
 int cmd_changeset(const struct options *o)

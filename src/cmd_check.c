@@ -21,7 +21,6 @@
 #include "lock.h"
 #include "log.h"
 #include "show.h"
-#include "statefile.h"
 #include "text.h"
 
 enum {
@@ -214,7 +213,7 @@ static void look_for_room(struct check *k)
 		buf_addf(good(k, ON_STATE), "'%s' is not there yet; the first sync makes it", k->file);
 }
 
-/* Every record: one that is damaged ends the process, after the report. */
+/* Every record: state_failed() says whether that went well. */
 static void read_all(struct state *s)
 {
 	static const char kinds[] = "dm";
@@ -272,6 +271,7 @@ static void look_at_state(struct check *k)
 		state_refresh(k->s);
 		read_all(k->s);
 		repos = count_repos(k->s);
+		status = state_failed(k->s);
 	}
 	if (!end(k, ON_STATE, status)) {
 		state_close(k->s);
@@ -301,13 +301,17 @@ static void look_at_lock(struct check *k)
 static void tell_collection(struct check *k)
 {
 	struct buf *text;
+	int status = 0;
 
 	if (k->collection == UNSEEN)
 		return;
 	k->c.store.existed = k->collection == FOUND;
 	begin(k, ON_COLLECTION);
-	if (!end(k, ON_COLLECTION,
-		 k->s != NULL ? collection_compare(&k->c.store, k->c.http, k->s, k->objects, NULL, -1) : 0))
+	if (k->s != NULL)
+		status = collection_compare(&k->c.store, k->c.http, k->s, k->objects, NULL, -1);
+	if (k->s != NULL && state_failed(k->s) != 0)
+		status = state_failed(k->s);
+	if (!end(k, ON_COLLECTION, status))
 		return;
 	text = good(k, ON_COLLECTION);
 	if (k->collection == FOUND)
@@ -464,16 +468,6 @@ static int print(struct check *k)
 
 /* ---- the command ---- */
 
-static struct check *reporting;	/* what there is to print when a damaged state ends the process */
-
-static void report_damage(void)
-{
-	end(reporting, ON_STATE, 74);
-	reporting->s = NULL;
-	print(reporting);
-	fflush(stdout);
-}
-
 /* What a sync would be about: what is named, else what the only state says. */
 static int find_names(struct check *k)
 {
@@ -499,11 +493,9 @@ static int find_names(struct check *k)
 
 static int check(struct check *k)
 {
-	reporting = k;
 	begin(k, ON_AUTHORISED);
 	if (end(k, ON_AUTHORISED, connection_open(&k->c, k->o)) && look_at_store(k))
 		look_at_collection(k);
-	statefile_on_damage(report_damage);
 	look_at_lock(k);
 	look_at_state(k);
 	look_at_embedder(k);

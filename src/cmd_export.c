@@ -25,6 +25,7 @@ struct export {
 	const char *repo;	/* only of this one; NULL: all */
 	struct run_names names;
 	struct buf json;	/* the record at hand */
+	size_t at;		/* where it begins */
 	bool first;		/* it has no member yet */
 	int status;		/* that it ends with */
 };
@@ -33,13 +34,19 @@ struct export {
 
 static void begin(struct export *e, const char *type)
 {
+	e->at = e->json.len;
 	buf_addc(&e->json, '{');
 	e->first = true;
 	json_member_cstr(&e->json, &e->first, "type", type);
 }
 
+/* One with a part that could not be read is none. */
 static void end(struct export *e)
 {
+	if (state_failed(e->s) != 0) {
+		e->json.len = e->at;
+		return;
+	}
 	buf_adds(&e->json, "}\n");
 	status_flush(&e->json);
 }
@@ -401,6 +408,8 @@ int cmd_export(const struct options *o)
 		return status;
 	state_refresh(e.s);
 	status = export(&e, o);
+	if (state_failed(e.s) != 0)
+		status = state_failed(e.s);
 	state_close(e.s);
 	return status;
 }

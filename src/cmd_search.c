@@ -210,6 +210,8 @@ int cmd_search(const struct options *o)
 	if (file != NULL && status == 0) {
 		state_refresh(s.s);
 		status = search(&s);
+		if (state_failed(s.s) != 0)
+			status = state_failed(s.s);
 	}
 	connection_release(&s.c);
 	state_close(s.s);

@@ -247,7 +247,7 @@ bool command_has_repo(struct state *s, const char *repo)
 	while (!found && state_walk_repos(s, &at))
 		found = strcmp(at.repo, repo) == 0;
 	walk_release(&at);
-	if (!found)
+	if (!found && state_failed(s) == 0)
 		log_err("the state knows no repository '%s'; 'linesync status --repos' lists them", repo);
 	return found;
 }

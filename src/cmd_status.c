@@ -128,6 +128,8 @@ int status_look(struct look *l)
 		status = look_once(l);
 		state_refresh(l->s);
 	} while (status == 0 && state_head(l->s)->generation != generation && clock_ms() < until);
+	if (state_failed(l->s) != 0)
+		return state_failed(l->s);
 	if (status != 0)
 		return status;
 	if (l->has_run || l->o->run == NULL)
@@ -690,7 +692,7 @@ static int status_of_file(const struct options *o, const char *file)
 	status = status_look(&l);
 	if (status == 0) {
 		show(&l);
-		status = verdict(&l);
+		status = state_failed(l.s) != 0 ? state_failed(l.s) : verdict(&l);
 	}
 	status_look_release(&l);
 	return status;

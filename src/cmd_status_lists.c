@@ -107,7 +107,7 @@ void status_list_failed(struct look *l, struct buf *json)
 	}
 	if (json != NULL)
 		buf_addc(json, ']');
-	else if (n == 0)
+	else if (n == 0 && state_failed(l->s) == 0)
 		fputs("no failed lines\n", stdout);
 	failure_walk_release(&at);
 	run_names_release(&names);
@@ -422,7 +422,7 @@ static void list_held(struct look *l, const char *repo, const struct repo_state 
 	}
 	if (json != NULL)
 		buf_adds(json, "]}");
-	else if (h.shown == 0)
+	else if (h.shown == 0 && state_failed(l->s) == 0)
 		fputs("  nothing any more: the next sync moves it\n", stdout);
 	run_release(&h.run);
 	run_names_release(&h.names);
@@ -449,7 +449,7 @@ void status_list_held(struct look *l, struct buf *json)
 	}
 	if (json != NULL)
 		buf_addc(json, ']');
-	else if (n == 0)
+	else if (n == 0 && state_failed(l->s) == 0)
 		fputs("no changeset is held\n", stdout);
 	walk_release(&at);
 }

@@ -170,7 +170,10 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 			got = input_next(in, &line);
 		if (got == INPUT_LINE && !output_full(out)) {
 			plan_line(&p, &line);
-			output_add(out, p.line.data, p.line.len);
+			if (state == NULL || state_failed(state) == 0)
+				output_add(out, p.line.data, p.line.len);
+			else
+				got = INPUT_END;	/* what is planned by now is printed */
 			buf_reset(&p.line);
 			if (p.halt != 0)
 				got = INPUT_END;
@@ -180,5 +183,7 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 	}
 	buf_release(&p.line);
 	unknown_release(&p.unknown);
+	if (status == 0 && state != NULL)
+		status = state_failed(state);
 	return status != 0 ? status : p.halt != 0 ? p.halt : p.failed ? 1 : 0;
 }

@@ -72,16 +72,23 @@ static const uint8_t *head_bytes(struct state *s, size_t *n)
 	return p;
 }
 
+/* Of a head that cannot be read a reader keeps the one that it had. */
 static void load_head(struct state *s)
 {
+	struct head now = { 0 };
 	size_t n;
 	const uint8_t *p = head_bytes(s, &n);
 
-	head_release(&s->head);
 	if (p == NULL)
-		new_head(&s->head);
-	else if (head_decode(&s->head, p, n) != 0)
+		new_head(&now);
+	else if (head_decode(&now, p, n) != 0)
 		statefile_damaged(s->file, "its head does not parse");
+	if (statefile_failed(s->file) == 0) {
+		head_release(&s->head);
+		s->head = now;
+	} else {
+		head_release(&now);
+	}
 	s->tree.file = s->file;
 	s->tree.root = s->head.root;
 	s->tree.next_page = s->head.next_page;
@@ -113,7 +120,7 @@ static int load(struct state *s)
 	if (status != 0)
 		return status;
 	load_head(s);
-	return 0;
+	return statefile_failed(s->file);
 }
 
 static void tell_absent(const char *path)
@@ -171,7 +178,7 @@ static int open_file(struct state *s, bool create, const char *store, const char
 		tell_absent(s->path);
 		return 66;
 	}
-	return got == STATEFILE_OK ? load(s) : 74;
+	return got == STATEFILE_OK ? load(s) : got == STATEFILE_BUSY ? 75 : 74;
 }
 
 static int take_lock(struct state *s, int64_t wait_ms)
@@ -242,6 +249,11 @@ int state_open_reader(struct state **out, const char *path)
 	struct state *s = state_new(path, false);
 
 	return opened(out, s, open_file(s, false, NULL, NULL));
+}
+
+int state_failed(const struct state *s)
+{
+	return statefile_failed(s->file);
 }
 
 static void drop_repos(struct state *s)
@@ -369,10 +381,12 @@ static bool reader_again(struct state *s)
 	statefile_trim(s->file);
 	statefile_refresh_value(s->file, KIND_HEAD, 0, 0);
 	p = head_bytes(s, &n);
-	if (p == NULL)		/* no commit yet */
+	if (p == NULL)		/* no commit yet, or it cannot be read */
 		return false;
-	if (head_decode(&now, p, n) != 0)
+	if (head_decode(&now, p, n) != 0) {
 		statefile_damaged(s->file, "its head does not parse");
+		return false;
+	}
 	changed = now.generation != s->head.generation;
 	head_release(&now);
 	if (changed)
@@ -380,6 +394,13 @@ static bool reader_again(struct state *s)
 	else if (s->tree.torn)
 		statefile_damaged(s->file, "a page is missing");
 	return changed;
+}
+
+/* False, so that it can be returned. */
+static bool damaged(struct state *s, const char *what)
+{
+	statefile_damaged(s->file, what);
+	return false;
 }
 
 /* For what was looked for and must be there: damage, unless a commit came in between (then it may be gone
@@ -590,9 +611,10 @@ int state_run_get(struct state *s, uint32_t number, struct run_state *r)
 		memset(r, 0, sizeof *r);
 		return -1;
 	}
-	if (run_decode(r, p, n) != 0)
-		statefile_damaged(s->file, "a run does not parse");
-	return 0;
+	if (run_decode(r, p, n) == 0)
+		return 0;
+	statefile_damaged(s->file, "a run does not parse");
+	return -1;
 }
 
 void state_run_put(struct state *s, const struct run_state *r)
@@ -620,7 +642,7 @@ static uint32_t searched_run(struct state *s, uint32_t from, bool up)
 {
 	uint32_t end = s->head.next_run, i = !up && from > end ? end : from;
 
-	while ((i = up ? i + 1 : i - 1) > 0 && i < end)
+	while (statefile_failed(s->file) == 0 && (i = up ? i + 1 : i - 1) > 0 && i < end)
 		if (is_kept(s, i))
 			return i;
 	return 0;
@@ -637,7 +659,7 @@ static bool run_beside(struct state *s, uint32_t from, bool up, struct run_state
 		torn = number != 0 && state_run_get(s, number, r) != 0;
 	} while (reader_again(s));
 	if (torn)
-		statefile_damaged(s->file, "a run is missing");
+		return damaged(s, "a run is missing");
 	return number != 0;
 }
 
@@ -785,8 +807,10 @@ void state_line_set(struct state *s, uint32_t ord, enum status status, enum reas
 {
 	uint8_t *p = line_at(s, ord, true);
 
-	if (p == NULL)
+	if (p == NULL) {
 		statefile_damaged(s->file, "a line is missing");
+		return;
+	}
 	p[8] = (uint8_t)((p[8] & 0x80) | ((unsigned)reason & 15) << 3 | ((unsigned)status & 7));
 }
 
@@ -798,9 +822,8 @@ bool state_doc_get(struct state *s, const char *repo, const char *path, struct d
 	key_doc(&s->key, 'd', repo, path);
 	if (!get(s, &s->key, &s->value))
 		return false;
-	if (doc_decode(d, (const uint8_t *)s->value.data, s->value.len) != 0)
-		statefile_damaged(s->file, "a document does not parse");
-	return true;
+	return doc_decode(d, (const uint8_t *)s->value.data, s->value.len) == 0 ||
+	       damaged(s, "a document does not parse");
 }
 
 static void count_doc(struct state *s, const char *repo, uint8_t flags, int by)
@@ -847,9 +870,8 @@ bool state_mark_get(struct state *s, const char *repo, const char *path, struct 
 	key_doc(&s->key, 'm', repo, path);
 	if (!get(s, &s->key, &s->value))
 		return false;
-	if (mark_decode(m, (const uint8_t *)s->value.data, s->value.len) != 0)
-		statefile_damaged(s->file, "a mark does not parse");
-	return true;
+	return mark_decode(m, (const uint8_t *)s->value.data, s->value.len) == 0 ||
+	       damaged(s, "a mark does not parse");
 }
 
 static void count_mark(struct state *s, const char *repo, const struct mark *m, int by)
@@ -913,9 +935,8 @@ bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
 	at->repo = at->path = NULL;
 	if (!walk_next(s, at, &prefix))
 		return false;
-	if (key_split(at->key.data, at->key.len, &at->repo, &at->path) != 0)
-		statefile_damaged(s->file, "a key does not parse");
-	return true;
+	return key_split(at->key.data, at->key.len, &at->repo, &at->path) == 0 ||
+	       damaged(s, "a key does not parse");
 }
 
 bool state_any_doc(struct state *s, struct walk *at)
@@ -967,18 +988,19 @@ void state_marks_doubt(struct state *s)
 
 static void repo_load(struct state *s, struct repo_entry *e)
 {
-	key_repo(&s->key, e->name);
-	if (!get(s, &s->key, &s->value)) {
-		struct repo_state *r = &e->state;
+	struct repo_state *r = &e->state;
 
-		r->commit = xstrdup("");
-		r->changeset = xstrdup("");
-		r->held_commit = xstrdup("");
-		r->held_since = xstrdup("");
-		r->held_changeset = xstrdup("");
-	} else if (repo_decode(&e->state, (const uint8_t *)s->value.data, s->value.len) != 0) {
+	key_repo(&s->key, e->name);
+	if (get(s, &s->key, &s->value)) {
+		if (repo_decode(r, (const uint8_t *)s->value.data, s->value.len) == 0)
+			return;
 		statefile_damaged(s->file, "a repository does not parse");
 	}
+	r->commit = xstrdup("");
+	r->changeset = xstrdup("");
+	r->held_commit = xstrdup("");
+	r->held_since = xstrdup("");
+	r->held_changeset = xstrdup("");
 }
 
 struct repo_state *state_repo(struct state *s, const char *repo)
@@ -1138,9 +1160,8 @@ bool state_failure_get(struct state *s, const char *repo, const char *path, stru
 	key_doc(&s->key, 'f', repo, path);
 	if (!get(s, &s->key, &s->value))
 		return false;
-	if (failure_decode(f, (const uint8_t *)s->value.data, s->value.len) != 0)
-		statefile_damaged(s->file, "a failure does not parse");
-	return true;
+	return failure_decode(f, (const uint8_t *)s->value.data, s->value.len) == 0 ||
+	       damaged(s, "a failure does not parse");
 }
 
 void state_failure_del(struct state *s, const char *repo, const char *path)
@@ -1195,11 +1216,11 @@ bool state_failure_next(struct state *s, struct failure_walk *at, struct failure
 		whole = !found || tree_get(&s->tree, at->key.data, at->key.len, &at->value);
 	} while (reader_again(s));
 	if (!whole)
-		statefile_damaged(s->file, "a failed line is missing");
+		return damaged(s, "a failed line is missing");
 	if (!found)
 		return false;
 	if (failure_decode(f, (const uint8_t *)at->value.data, at->value.len) != 0)
-		statefile_damaged(s->file, "a failure does not parse");
+		return damaged(s, "a failure does not parse");
 	at->started = true;
 	at->at = key_place(order.data + 1);
 	at->half = (uint8_t)order.data[9];

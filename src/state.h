@@ -8,7 +8,8 @@
  * began, or failed without the driver knowing that nothing was stored.  A mark without MARK_DOUBT and
  * without MARK_SETTLED belongs to a request of this very process.
  *
- * What can go wrong while the state is open ends the process with status 74 (statefile.h). */
+ * What can go wrong while the state is open ends a writer's process, with status 74 (statefile.h).  A
+ * reader's functions then give nothing more, and state_failed() says so. */
 #ifndef LINESYNC_STATE_H
 #define LINESYNC_STATE_H
 
@@ -51,8 +52,11 @@ int state_open(struct state **s, const char *path, const char *store, const char
 int state_open_existing(struct state **s, const char *path, int64_t wait_ms);
 /* Whether there is a file of that name: 0, 66, or 74 with the reason logged. */
 int state_exists(const char *path);
-/* For reading, without lock.  66 if there is none. */
+/* For reading, without lock.  66 if there is none, 75 if a commit does not end. */
 int state_open_reader(struct state **s, const char *path);
+/* Reader: 0, or the exit status, 74 or 75, with the reason logged, because something could not be read.
+ * Whatever says that something is not there is to be believed only while this is 0. */
+int state_failed(const struct state *s);
 /* 0 if the state is that of this store and collection; else 78 with the reason logged. */
 int state_belongs(const struct state *s, const char *store, const char *collection);
 void state_close(struct state *s);	/* NULL is fine; what was not committed is lost */

@@ -18,7 +18,9 @@
 #include "alloc.h"
 #include "cleanup.h"
 #include "digest.h"
+#include "lock.h"
 #include "log.h"
+#include "patience.h"
 #include "statefile.h"
 
 #define CACHE_LIMIT (2u << 20)
@@ -65,6 +67,7 @@ struct statefile {
 	char *path;
 	bool write, warned;
 	bool full;			/* no room for new work */
+	int failed;			/* reader: see statefile_failed() */
 	struct trouble trouble;
 	bool has_head;			/* as this process last found or committed it */
 	uint8_t head[CHECKSUM_SIZE];
@@ -205,25 +208,26 @@ int statefile_sync_name(const char *path)
 
 /* ---- what ends the process ---- */
 
-static void (*before_exit)(void);
-
-void statefile_on_damage(void (*tell)(void))
+/* A writer must not go on (rule 2). */
+static void fail(struct statefile *f, int status)
 {
-	before_exit = tell;
+	if (f->write)
+		_exit(status);
+	f->failed = status;
 }
 
-static _Noreturn void leave(void)
+int statefile_failed(const struct statefile *f)
 {
-	if (before_exit != NULL)
-		before_exit();
-	_exit(74);
+	return f->failed;
 }
 
 void statefile_damaged(struct statefile *f, const char *what)
 {
+	if (f->failed != 0)
+		return;		/* what follows from that is no news */
 	log_err("state '%s' is damaged (%s); it is left as it is: move it away and feed everything, "
 		"or restore a copy", f->path, what);
-	leave();
+	fail(f, 74);
 }
 
 /* What to do about an errno that says nothing of what the file holds. */
@@ -249,12 +253,24 @@ static const char *remedy(int error)
 }
 
 /* It could not be read, which says nothing of what it holds. */
-static _Noreturn void unreadable(struct statefile *f, int error)
+static void unreadable(struct statefile *f, int error)
 {
 	if (error == ENOMEM)
 		alloc_failed();
 	log_err("cannot read state '%s': %s; %s", f->path, strerror(error), remedy(error));
-	leave();
+	fail(f, 74);
+}
+
+/* Reader: a commit does not end. */
+static void busy(struct statefile *f)
+{
+	autofree char *lock = xasprintf("%s.lock", f->path), *holder = NULL;
+
+	if (lock_held(lock, &holder) <= 0)
+		holder = xstrdup("who is not known");
+	log_err("state '%s': another linesync (%s) has been within a commit for %d s; is it stopped, or its disk "
+		"slow? try again later", f->path, holder, STATEFILE_WAIT_MS / 1000);
+	fail(f, 75);
 }
 
 /* ---- open ---- */
@@ -320,6 +336,47 @@ static enum statefile_open look(const char *path)
 	return look_inside(path);
 }
 
+/* TDB waits for the end of a commit by a lock on the first byte, and goes on waiting when a signal comes.
+ * So a reader waits for that lock here.  Locks are the process's: TDB then has it at once, and as it keeps
+ * none once it has opened, nothing is lost when this descriptor is closed.  -1 where TDB is to say what is
+ * wrong, -2 if it takes too long. */
+static int wait_to_open(const char *path)
+{
+	struct flock first = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), got;
+
+	if (fd < 0)
+		return -1;
+	patience_begin(STATEFILE_WAIT_MS);
+	do {
+		got = fcntl(fd, F_SETLKW, &first);
+	} while (got != 0 && errno == EINTR && !patience_over);
+	patience_end();
+	if (got == 0 || errno != EINTR)
+		return fd;
+	close(fd);
+	return -2;
+}
+
+static struct tdb_context *open_in_turn(struct statefile *f, int flags)
+{
+	struct tdb_context *tdb;
+	int fd = f->write || flags == O_RDONLY ? -1 : wait_to_open(f->path), error;
+
+	if (fd == -2) {
+		busy(f);
+		return NULL;
+	}
+	tdb = open_tdb(f->path, flags, &f->trouble);
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (tdb != NULL && !f->write)
+		tdb_setalarm_sigptr(tdb, &patience_over);
+	errno = error;
+	return tdb;
+}
+
 /* Opens what look() has seen.  What is wrong in the bytes is so each time, and EIO may be just that: it
  * is tried again before it is called damage. */
 static enum statefile_open open_seen(struct statefile *f)
@@ -328,9 +385,11 @@ static enum statefile_open open_seen(struct statefile *f)
 	int error = 0;
 
 	for (int tries = 0; tries < 3; tries++) {
-		f->tdb = open_tdb(f->path, read_only ? O_RDONLY : O_RDWR, &f->trouble);
+		f->tdb = open_in_turn(f, read_only ? O_RDONLY : O_RDWR);
 		if (f->tdb != NULL)
 			return STATEFILE_OK;
+		if (f->failed != 0)
+			return STATEFILE_BUSY;
 		error = errno;
 		if ((error == EACCES || error == EROFS) && !f->write && !read_only)
 			read_only = true;
@@ -375,7 +434,8 @@ enum statefile_open statefile_open(struct statefile **out, const char *path, boo
 	f = new_statefile(path, write);
 	found = open_seen(f);
 	if (found == STATEFILE_OK && statefile_get(f, KIND_IDENTITY, 0, 0, &n) == NULL)
-		found = refuse(path, "is damaged, or no linesync state");
+		found = f->failed == 75 ? STATEFILE_BUSY : f->failed != 0 ? STATEFILE_REFUSED :
+			refuse(path, "is damaged, or no linesync state");
 	if (found == STATEFILE_OK && write && finish_creation(path) != 0)
 		found = STATEFILE_REFUSED;
 	if (found == STATEFILE_OK && write)
@@ -443,25 +503,48 @@ static void forget(struct statefile *f, struct value *v)
 	free_value(v);
 }
 
+/* A reader does not wait for ever for who commits. */
+static void begin_read(struct statefile *f)
+{
+	clear_trouble(&f->trouble);
+	if (!f->write)
+		patience_begin(STATEFILE_WAIT_MS);
+}
+
+static void end_read(struct statefile *f)
+{
+	if (!f->write)
+		patience_end();
+}
+
+/* What TDB could not do; final: what is wrong is so each time. */
+static void read_failed(struct statefile *f, bool final)
+{
+	int error = cause_of(&f->trouble, f->tdb);
+
+	if (!f->write && patience_over)
+		busy(f);
+	else if (error != 0)
+		unreadable(f, error);
+	else if (final)
+		statefile_damaged(f, tdb_errorstr(f->tdb));
+}
+
 /* Rule 7 of the header: "there is none" is believed only if TDB logged nothing.  A read that came back
  * short leaves no errno, as wrong bytes do: those are wrong the second time too. */
 static bool fetch(struct statefile *f, TDB_DATA key, TDB_DATA *got)
 {
-	for (int tries = 0;; tries++) {
-		int error;
-
-		clear_trouble(&f->trouble);
+	for (int tries = 0; f->failed == 0; tries++) {
+		begin_read(f);
 		*got = tdb_fetch(f->tdb, key);
+		end_read(f);
 		if (got->dptr != NULL)
 			return true;
 		if (!f->trouble.logged && tdb_error(f->tdb) == TDB_ERR_NOEXIST)
 			return false;
-		error = cause_of(&f->trouble, f->tdb);
-		if (error != 0)
-			unreadable(f, error);
-		if (tries > 0)
-			statefile_damaged(f, tdb_errorstr(f->tdb));
+		read_failed(f, tries > 0);
 	}
+	return false;
 }
 
 /* Reads a value from TDB into v; v->data stays NULL if there is none. */
@@ -476,8 +559,11 @@ static void load(struct statefile *f, struct value *v)
 		return;
 	if (got.dsize >= CHECKSUM_SIZE)
 		checksum(sum, key, got.dptr + CHECKSUM_SIZE, got.dsize - CHECKSUM_SIZE);
-	if (got.dsize < CHECKSUM_SIZE || memcmp(sum, got.dptr, CHECKSUM_SIZE) != 0)
+	if (got.dsize < CHECKSUM_SIZE || memcmp(sum, got.dptr, CHECKSUM_SIZE) != 0) {
+		free(got.dptr);
 		statefile_damaged(f, "a checksum is wrong");
+		return;
+	}
 	v->n = v->on_disk = got.dsize - CHECKSUM_SIZE;
 	v->cap = got.dsize;
 	memmove(got.dptr, got.dptr + CHECKSUM_SIZE, v->n);
@@ -513,18 +599,18 @@ static int is_other(struct tdb_context *tdb, TDB_DATA key, TDB_DATA data, void *
 bool statefile_is_empty(struct statefile *f)
 {
 	bool found = false;
+	int got;
 
 	if (f->tdb == NULL)
 		return f->dirty == 0;
-	clear_trouble(&f->trouble);
-	if (tdb_traverse_read(f->tdb, is_other, &found) < 0 || f->trouble.logged) {
-		int error = cause_of(&f->trouble, f->tdb);
-
-		if (error != 0)
-			unreadable(f, error);
-		statefile_damaged(f, tdb_errorstr(f->tdb));
-	}
-	return !found;
+	if (f->failed != 0)
+		return false;
+	begin_read(f);
+	got = tdb_traverse_read(f->tdb, is_other, &found);
+	end_read(f);
+	if (got < 0 || f->trouble.logged)
+		read_failed(f, true);
+	return !found && f->failed == 0;
 }
 
 static struct value *find(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
@@ -564,10 +650,12 @@ static void hold(struct statefile *f, struct value *v)
 /* What there is, or NULL.  That there is none is not held: it is asked for once, mostly. */
 static struct value *find_or_load(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)
 {
-	struct value *v = find(f, kind, a, b);
+	struct value *v = f->failed == 0 ? find(f, kind, a, b) : NULL;
 
 	if (v != NULL)
 		return v->data != NULL ? v : NULL;
+	if (f->failed != 0)
+		return NULL;
 	v = new_value(kind, a, b);
 	load(f, v);
 	if (v->data == NULL) {

@@ -40,7 +40,8 @@ enum statefile_kind {		/* first byte of a TDB key; then the two numbers, big end
 enum statefile_open {
 	STATEFILE_OK,
 	STATEFILE_ABSENT,
-	STATEFILE_REFUSED	/* not ours, damaged, no permission: the reason is logged */
+	STATEFILE_REFUSED,	/* not ours, damaged, no permission: the reason is logged */
+	STATEFILE_BUSY		/* reader: waited in vain for a commit's end, which is logged */
 };
 
 /* A state that is in memory alone until statefile_create(): what is put into it is what the file will hold
@@ -56,7 +57,9 @@ int statefile_create(struct statefile *f);
 int statefile_sync_name(const char *path);
 
 /* Opens path.  A writer must hold the lock.  A reader (write false) keeps no lock between calls and
- * sees the newest commit after statefile_refresh(). */
+ * sees the newest commit after statefile_refresh(); a commit that is under way it waits for, up to
+ * STATEFILE_WAIT_MS in each call. */
+#define STATEFILE_WAIT_MS 5000
 enum statefile_open statefile_open(struct statefile **f, const char *path, bool write);
 
 /* Closes; uncommitted changes are lost.  NULL is fine. */
@@ -65,7 +68,7 @@ void statefile_close(struct statefile *f);
 /* The value, or NULL if there is none (*n is 0 then); whoever knows that there must be one calls
  * statefile_damaged().  Borrowed until the value is changed or the next statefile_commit(),
  * statefile_trim() or statefile_refresh().  A value that fails its checksum, or cannot be read, ends
- * the process (rule 7). */
+ * a writer's process (rule 7); a reader is given nothing, then and from then on. */
 const uint8_t *statefile_get(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b,
 			     size_t *n);
 
@@ -104,10 +107,12 @@ void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint
 uint64_t statefile_commits(const struct statefile *f);	/* since it was opened */
 const char *statefile_path(const struct statefile *f);
 
-/* Ends the process with status 74: what was read is wrong, or what must be there is not.  what is a few
- * words. */
-void statefile_damaged(struct statefile *f, const char *what) __attribute__((noreturn));
-/* What is done before that, by a command that has a report to print; NULL: nothing. */
-void statefile_on_damage(void (*tell)(void));
+/* What was read is wrong, or what must be there is not; what is a few words.  Ends a writer's process with
+ * status 74.  A reader's gets give nothing from then on. */
+void statefile_damaged(struct statefile *f, const char *what);
+
+/* Reader: 0, or the status to end with, because something could not be read, which is logged: 74, or 75
+ * where a commit does not end.  What was given before is as it was. */
+int statefile_failed(const struct statefile *f);
 
 #endif

@@ -85,20 +85,29 @@ static const uint8_t *page(struct tree *t, uint32_t no, size_t *n)
 	static const uint8_t nothing[1] = { LEAF };
 	const uint8_t *p = statefile_get(t->file, KIND_PAGE, no, 0, n);
 
-	if (p == NULL && t->reader) {
+	if (p != NULL && *n >= 2 && (p[0] == LEAF || p[0] == INNER))
+		return p;
+	if (p == NULL && t->reader)
 		t->torn = true;
-		*n = sizeof nothing;
-		return nothing;
-	}
-	if (p == NULL || *n < 2 || (p[0] != LEAF && p[0] != INNER))
-		statefile_damaged(t->file, "a page is missing");
-	return p;
+	else
+		statefile_damaged(t->file, p == NULL ? "a page is missing" : "a page does not parse");
+	*n = sizeof nothing;
+	return nothing;
+}
+
+/* Whether a reader's answer counts.  After damage what goes on here finds pages without entries, and comes
+ * to its end. */
+static bool is_well(const struct tree *t)
+{
+	return statefile_failed(t->file) == 0;
 }
 
 static inline void next_entry(struct tree *t, const uint8_t *p, size_t n, size_t at, struct entry *e)
 {
-	if (!read_entry(p, n, at, e))
-		statefile_damaged(t->file, "a page does not parse");
+	if (read_entry(p, n, at, e))
+		return;
+	statefile_damaged(t->file, "a page does not parse");
+	*e = (struct entry){ .at = at, .end = n, .suffix = p, .val = p };
 }
 
 /* Where a key stands in a page.  Only lengths of common beginnings are carried along: a key that
@@ -150,12 +159,14 @@ static void locate(struct tree *t, const uint8_t *p, size_t n, const uint8_t *ke
 
 static uint32_t child_of(struct tree *t, const struct entry *e)
 {
-	if (e->val_len != 4)
+	if (e->val_len != 4) {
 		statefile_damaged(t->file, "an inner page does not parse");
+		return 0;	/* no page has that number */
+	}
 	return (uint32_t)e->val[0] << 24 | (uint32_t)e->val[1] << 16 | (uint32_t)e->val[2] << 8 | e->val[3];
 }
 
-/* The page below an inner page that covers key, and where its own entry stands. */
+/* The page below an inner page that covers key, and where its own entry stands (0 if none does). */
 static uint32_t step_down(struct tree *t, const uint8_t *p, size_t n, const uint8_t *key, size_t klen,
 			  size_t *at)
 {
@@ -164,8 +175,11 @@ static uint32_t step_down(struct tree *t, const uint8_t *p, size_t n, const uint
 
 	locate(t, p, n, key, klen, &pl);
 	e = pl.found ? &pl.e : &pl.before;
-	if (!pl.found && !pl.has_before)
+	*at = 0;
+	if (!pl.found && !pl.has_before) {
 		statefile_damaged(t->file, "an inner page has no first entry");
+		return 0;
+	}
 	*at = e->at;
 	return child_of(t, e);
 }
@@ -185,6 +199,7 @@ static int descend(struct tree *t, const uint8_t *key, size_t klen, uint32_t pat
 		no = step_down(t, p, n, key, klen, &at);
 	}
 	statefile_damaged(t->file, "the tree is too deep");
+	return MAX_HEIGHT;
 }
 
 bool tree_get(struct tree *t, const void *key, size_t klen, struct buf *val)
@@ -199,9 +214,10 @@ bool tree_get(struct tree *t, const void *key, size_t klen, struct buf *val)
 		return false;
 	p = page(t, path[descend(t, key, klen, path) - 1], &n);
 	locate(t, p, n, key, klen, &pl);
-	if (pl.found)
-		buf_add(val, pl.e.val, pl.e.val_len);
-	return pl.found;
+	if (!pl.found || !is_well(t))
+		return false;
+	buf_add(val, pl.e.val, pl.e.val_len);
+	return true;
 }
 
 static void add_entry(struct buf *b, size_t shared, const void *suffix, size_t suffix_len,
@@ -483,8 +499,10 @@ bool tree_del(struct tree *t, const void *key, size_t klen)
 /* From the key before it in its page to the entry's own. */
 static void make_whole(struct tree *t, const struct entry *e, struct buf *key)
 {
-	if (e->shared > key->len)
+	if (e->shared > key->len) {
 		statefile_damaged(t->file, "a page does not parse");
+		return;
+	}
 	key->len = e->shared;
 	buf_add(key, e->suffix, e->suffix_len);
 }
@@ -524,10 +542,12 @@ static bool next_below(struct tree *t, uint32_t no, const uint8_t *after, size_t
 
 	if (p[0] == LEAF)
 		return next_in_page(t, p, n, after, alen, or_equal, key, val);
-	if (depth >= MAX_HEIGHT)
+	if (depth >= MAX_HEIGHT) {
 		statefile_damaged(t->file, "the tree is too deep");
+		return false;
+	}
 	step_down(t, p, n, after, alen, &at);
-	for (; at < n; at = e.end) {
+	for (; at != 0 && at < n; at = e.end) {
 		next_entry(t, p, n, at, &e);
 		if (next_below(t, child_of(t, &e), after, alen, or_equal, key, val, depth + 1))
 			return true;
@@ -541,7 +561,7 @@ bool tree_next(struct tree *t, const void *after, size_t alen, bool or_equal, st
 	if (t->root == 0)
 		return false;
 	statefile_trim(t->file);
-	return next_below(t, t->root, after, alen, or_equal, key, val, 0);
+	return next_below(t, t->root, after, alen, or_equal, key, val, 0) && is_well(t);
 }
 
 /* The last entry of the page that is below `before`, whole, or false if the page has none. */
@@ -586,8 +606,10 @@ static bool prev_below(struct tree *t, uint32_t no, const uint8_t *before, size_
 
 	if (p[0] == LEAF)
 		return prev_in_page(t, p, n, before, blen, key, val);
-	if (depth >= MAX_HEIGHT)
+	if (depth >= MAX_HEIGHT) {
 		statefile_damaged(t->file, "the tree is too deep");
+		return false;
+	}
 	step_down(t, p, n, before, blen, &at);
 	for (; at != 0; at = entry_before(t, p, n, at)) {
 		next_entry(t, p, n, at, &e);
@@ -602,7 +624,7 @@ bool tree_prev(struct tree *t, const void *before, size_t blen, struct buf *key,
 	if (t->root == 0)
 		return false;
 	statefile_trim(t->file);
-	return prev_below(t, t->root, before, blen, key, val, 0);
+	return prev_below(t, t->root, before, blen, key, val, 0) && is_well(t);
 }
 
 /* The entry number i of a page, its key whole into *key. */

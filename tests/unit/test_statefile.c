@@ -84,20 +84,24 @@ static int open_and_read(const char *name, bool write)
 {
 	struct statefile *f;
 	size_t n;
+	int status;
 
 	switch (statefile_open(&f, name, write)) {
 	case STATEFILE_ABSENT:
 		return 66;
 	case STATEFILE_REFUSED:
 		return f == NULL ? 74 : 99;
+	case STATEFILE_BUSY:
+		return f == NULL ? 75 : 99;
 	case STATEFILE_OK:
 		break;
 	}
 	for (uint32_t i = 0; i < 40; i++)
 		if (statefile_get(f, KIND_PAGE, i, 7, &n) == NULL)
 			statefile_damaged(f, "one is missing");
+	status = statefile_failed(f);
 	statefile_close(f);
-	return 0;
+	return status;
 }
 
 static int as_writer(const char *name)

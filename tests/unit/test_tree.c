@@ -450,6 +450,76 @@ static void test_check_page(void)
 	want_page("\2\0\0\3\0\0\1", 7, false, "an inner page with a short value");
 }
 
+/* Up to three bytes of a page become others, and its checksum fits; *was gets the page as it was.  False
+ * if there is no such page. */
+static bool spoil_page(uint32_t no, struct buf *was)
+{
+	size_t n;
+	uint8_t *p = statefile_edit(file, KIND_PAGE, no, 0, &n);
+
+	if (p == NULL)
+		return false;
+	buf_reset(was);
+	buf_add(was, p, n);
+	for (uint32_t i = 1 + next_random() % 3; i > 0; i--)
+		p[next_random() % n] ^= (uint8_t)(1 + next_random() % 255);
+	return true;
+}
+
+/* Looks everywhere in what is not to be believed.  What comes in a walk is above, or below, what came. */
+static bool looks_everywhere(struct tree *t)
+{
+	auto_buf struct buf at = BUF_INIT, key = BUF_INIT, val = BUF_INIT;
+	bool good = true;
+
+	for (; good && tree_next(t, at.data, at.len, false, &key, &val); buf_add(&at, key.data, key.len)) {
+		good = compare(key.data, key.len, at.data, at.len) > 0;
+		buf_reset(&at);
+	}
+	buf_reset(&at);
+	for (buf_add(&at, "\xff", 1); good && tree_prev(t, at.data, at.len, &key, &val);
+	     buf_add(&at, key.data, key.len)) {
+		good = compare(key.data, key.len, at.data, at.len) < 0;
+		buf_reset(&at);
+	}
+	for (size_t i = 0; i < npairs; i += 7)
+		(void)tree_get(t, pairs[i].key, pairs[i].klen, &val);
+	return good;
+}
+
+/* A reader comes to an end, whatever the pages say. */
+static void test_spoiled(void)
+{
+	auto_buf struct buf was = BUF_INIT;
+	int spoiled = 0, noticed = 0;
+	bool good = true;
+	char key[8200];
+
+	empty_tree();
+	for (uint32_t i = 0; i < 1500; i++)
+		put(key, make_key(key, 2, i * 7919 % 1500), "v", 1);
+	reopen();
+	for (int i = 0; i < 300 && good; i++) {
+		struct tree t = { .root = tree.root, .next_page = tree.next_page, .reader = true };
+		uint32_t no = i % 3 == 0 ? tree.root : 1 + next_random() % tree.next_page;
+
+		if (!spoil_page(no, &was))
+			continue;
+		spoiled++;
+		statefile_commit(file);
+		statefile_close(file);
+		if (statefile_open(&t.file, path, false) == STATEFILE_OK)
+			good = looks_everywhere(&t);
+		noticed += statefile_failed(t.file) != 0 || t.torn;
+		statefile_close(t.file);
+		good &= statefile_open(&file, path, true) == STATEFILE_OK;
+		statefile_put(file, KIND_PAGE, no, 0, was.data, was.len);
+	}
+	tree.file = file;
+	ok(good && all_there() && spoiled > 50 && noticed > 20, "%d pages spoiled one after the other: a reader comes to its end "
+	   "(%d times it noticed)", spoiled, noticed);
+}
+
 int main(void)
 {
 	static const struct {
@@ -487,6 +557,7 @@ int main(void)
 	test_long_and_different();
 	test_shrinks();
 	test_no_page_left();
+	test_spoiled();
 	statefile_close(file);
 	forget_pairs();
 	free(pairs);
