@@ -42,9 +42,9 @@ static const struct field_name {
 	{ "content_ref", F_CONTENT_REF, JSON_STRING, "a string" },
 	{ "content_hash", F_CONTENT_HASH, JSON_STRING, "a string" },
 	{ "content_error", F_CONTENT_ERROR, JSON_STRING | JSON_BOOL, "a string or a boolean" },
-	{ "size", F_SIZE, JSON_INT, "an integer" },
-	{ "size_bytes", F_SIZE, JSON_INT, "an integer" },
-	{ "line_count", F_LINE_COUNT, JSON_INT, "an integer" },
+	{ "size", F_SIZE, JSON_INT | JSON_NUMBER, "a number" },
+	{ "size_bytes", F_SIZE, JSON_INT | JSON_NUMBER, "a number" },
+	{ "line_count", F_LINE_COUNT, JSON_INT | JSON_NUMBER, "a number" },
 	{ "mime", F_MIME, JSON_STRING, "a string" },
 	{ "mime_type", F_MIME, JSON_STRING, "a string" },
 	{ "charset", F_CHARSET, JSON_STRING, "a string" },
@@ -86,8 +86,8 @@ static const struct {
 };
 #define NMISSPELT (sizeof(misspelt) / sizeof(misspelt[0]))
 
-/* A record by field: each value as it stands in the line, where null, absent and (but for content)
- * "" have no p. */
+/* A record by field: each value as it stands in the line, where null, absent and (but for content and
+ * content_base64, an empty document) "" have no p. */
 struct record {
 	const char *line;
 	struct span v[F_COUNT];
@@ -363,7 +363,7 @@ static bool is_status(const char *p, size_t n)
 {
 	size_t i;
 
-	if (n == 0 || n > 4 || !memchr("AMDTRC", p[0], 6))
+	if (n == 0 || n > 4 || !memchr("AMDTRCU", p[0], 7))
 		return false;
 	for (i = 1; i < n; i++)
 		if (!is_digit(p[i]))
@@ -424,6 +424,11 @@ static int parse_name_status(struct change *c, const char *p, size_t n, bool cut
 	if (got != want)
 		return bad(c, ERR_BAD_FORM, "name-status line: %c takes %s", s[0].p[0],
 			   want == 3 ? "two paths" : "one path");
+	if (s[0].p[0] == 'U') {	/* what git has of it, it lists by another letter as well */
+		c->reason = REASON_UNMERGED;
+		c->kind = CHANGE_SKIP;
+		return take_status_path(c, &c->path, "path", p, &s[1], nul, NULL);
+	}
 	c->op = status_op(s[0].p[0]);
 	if (c->op == OP_RENAME &&
 	    take_status_path(c, &c->old_path, "old path", p, &s[1], nul, NULL) < 0)
@@ -470,7 +475,8 @@ static void sort_field(struct change *c, struct record *r, const struct field_na
 	if (type == JSON_NULL) {
 		if (f->field == F_CONTENT)
 			c->content_null = true;
-	} else if (type == JSON_STRING && v->n == 2 && f->field != F_CONTENT) {
+	} else if (type == JSON_STRING && v->n == 2 && f->field != F_CONTENT &&
+		   f->field != F_CONTENT_BASE64) {
 		return;
 	} else if (f->types & type) {
 		r->v[f->field] = *v;
@@ -581,7 +587,7 @@ static int take_json_path(struct change *c, const struct span *v, const char *na
 static void note_path(struct change *c, const struct record *r)
 {
 	if (r->v[F_PATH].p)
-		take_json_path(c, &r->v[F_PATH], "path", &c->path, NULL);
+		take_json_path(c, &r->v[F_PATH], "path", &c->path, &c->path_was_quoted);
 }
 
 static int take_op(struct change *c, struct record *r)
@@ -667,17 +673,18 @@ static int take_number(struct change *c, struct record *r, enum field field, con
 		       bool *has, int64_t *out)
 {
 	const struct span *v = value(r, field);
-	size_t i;
 
 	if (!v)
 		return 0;
-	*out = 0;
-	for (i = v->p[0] == '-'; i < v->n && *out <= NUMBER_MAX / 10; i++)
-		*out = *out * 10 + (v->p[i] - '0');
-	if (i < v->n || *out > NUMBER_MAX || (v->p[0] == '-' && *out > 0))
+	switch (json_whole(v, NUMBER_MAX, out)) {
+	case JSON_NOT_WHOLE:
+		return bad(c, ERR_BAD_FIELD, "%s is not a whole number", name);
+	case JSON_WHOLE_RANGE:
 		return bad(c, ERR_BAD_FIELD, "%s is out of range", name);
-	*has = true;
-	return 0;
+	default:
+		*has = true;
+		return 0;
+	}
 }
 
 static int take_hash(struct change *c, struct record *r)

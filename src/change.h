@@ -18,7 +18,8 @@ const char *op_name(enum change_op op);		/* "add" ...; OP_NONE: NULL */
 enum change_kind {
 	CHANGE_DOCUMENT,	/* op, repo, path (old_path) are valid */
 	CHANGE_CHANGESET,	/* repo, commit ... are valid */
-	CHANGE_SKIP,		/* reason is REASON_NOT_A_CHANGE (blank lines too) or REASON_NO_COMMIT */
+	CHANGE_SKIP,		/* reason is REASON_NOT_A_CHANGE (blank lines too), REASON_NO_COMMIT or
+				 * REASON_UNMERGED (with its path) */
 	CHANGE_BAD		/* error, message, offset; repo, path as far as known */
 };
 

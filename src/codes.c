@@ -28,6 +28,7 @@ static const char *const reason_names[REASON_COUNT] = {
 	[REASON_NOT_A_CHANGE] = "not-a-change",
 	[REASON_NO_COMMIT] = "no-commit",
 	[REASON_ACCEPTED] = "accepted",
+	[REASON_UNMERGED] = "unmerged",
 };
 
 static const struct {

@@ -27,6 +27,7 @@ enum reason {			/* why skipped; stored in 4 bits: at most 16, never renumbered *
 	REASON_NOT_A_CHANGE,	/* "not-a-change" */
 	REASON_NO_COMMIT,	/* "no-commit" */
 	REASON_ACCEPTED,	/* "accepted": by linesync skip */
+	REASON_UNMERGED,	/* "unmerged": git's U, a file in an open merge */
 	REASON_COUNT
 };
 

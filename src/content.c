@@ -1120,13 +1120,18 @@ static int load_folder(struct content *k, struct change *c, struct roots *r)
 
 	place_read(r, p, c->path, &f);
 	free(f.text);
-	if (f.found == FOUND_FILE || f.found == FOUND_TOO_LARGE)
-		f.found = FOUND_NOTHING;
-	if (c->op == OP_DELETE && f.found != FOUND_SUBMODULE && f.found != FOUND_ERROR)
-		return fail_folder(k, shown);
+	if (f.found == FOUND_ERROR)
+		return judge_missing(k, c, p, shown, &f);
 	if (c->op == OP_DELETE && f.found == FOUND_SUBMODULE)
 		return 0;
-	return judge_missing(k, c, p, shown, &f);
+	if (c->op != OP_DELETE && (f.found == FOUND_SUBMODULE || f.found == FOUND_LINK ||
+				   f.found == FOUND_LINK_ABOVE))
+		return judge_missing(k, c, p, shown, &f);
+	fail_folder(k, shown);	/* wherever it is fed: it may be there where it was listed */
+	free(c->path);
+	c->path = shown;
+	shown = NULL;
+	return -1;
 }
 
 /* The input ended with this path, without a newline.  Cut at a slash, it would name the folder of the file

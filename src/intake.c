@@ -13,7 +13,7 @@
 #include "results.h"
 
 #define PAYLOAD_MAX 65536
-#define HOPELESS_LINES 20	/* so many changes without a file, and no other: --root is wrong */
+#define HOPELESS_LINES 20	/* so many changes without a file below it, and no other: --root is wrong */
 
 struct work *intake_work(struct pipeline *p, struct change *c, const struct content *k,
 			 struct place_in_run at, uint64_t number)
@@ -118,21 +118,32 @@ static void settle_failed_doc(struct pipeline *p, struct work *w)
  * document for certain. */
 static bool names_document(const char *path)
 {
-	return path != NULL && change_path_fault(path, strlen(path)) == NULL && path[0] != '/' &&
-	       strncmp(path, "./", 2) != 0 && strncmp(path, "../", 3) != 0 && strstr(path, "//") == NULL &&
-	       strstr(path, "/./") == NULL && strstr(path, "/../") == NULL &&
-	       path[strlen(path) - 1] != '/';
+	size_t n;
+
+	if (path == NULL || change_path_fault(path, strlen(path)) != NULL)
+		return false;
+	for (;; path += n + 1) {
+		n = strcspn(path, "/");
+		if (n == 0 || (path[0] == '.' && (n == 1 || (n == 2 && path[1] == '.'))))
+			return false;
+		if (path[n] == '\0')
+			return true;
+	}
+}
+
+/* Bad before it was looked whether a file has this name, or whether it is a rename. */
+static bool may_be_arrow(const struct change *c, const char *path)
+{
+	return c->is_json && !c->path_was_quoted && path != NULL && strstr(path, " -> ") != NULL;
 }
 
 static void take_bad(struct pipeline *p, struct work *w, enum error_code error, char **message,
-		     bool repo_known)
+		     bool repo_known, bool arrow)
 {
 	w->half[0].error = error;
 	w->half[0].message = *message;
 	*message = NULL;
-	if (error == ERR_NO_SUCH_FILE && !w->retried)
-		p->no_file_seen++;
-	if (repo_known && names_document(w->path) && error != ERR_IS_A_DIRECTORY &&
+	if (repo_known && !arrow && names_document(w->path) && error != ERR_IS_A_DIRECTORY &&
 	    error != ERR_OUTSIDE_ROOT && error != ERR_BAD_PATH) {
 		work_add_half(w, LANE_UPSERT, HALF_NEW);
 		settle_failed_doc(p, w);
@@ -266,8 +277,9 @@ static bool add_new_half(struct pipeline *p, struct work *w, struct change *c, s
 	char **message, *why = NULL;
 	enum error_code error = new_half_error(p, w, c, k, &message, &why);
 
+	p->hopeless_seen += !w->retried && (error == ERR_NO_SUCH_FILE || error == ERR_OUTSIDE_ROOT);
 	if (error != ERR_NONE && (!old_goes || !names_document(w->path) || error == ERR_IS_A_DIRECTORY)) {
-		take_bad(p, w, error, message, true);
+		take_bad(p, w, error, message, true, false);
 		return false;
 	}
 	if (k->got == CONTENT_SKIP && !k->deletes && !old_goes) {
@@ -366,6 +378,16 @@ static void take_not_a_change(struct pipeline *p, const struct line *line, enum 
 		pipeline_count(p, (struct place_in_run){ 0, 0 }, STATUS_NONE, STATUS_SKIPPED, reason,
 			       OP_NONE);
 	pipeline_result(p, &r, true);
+}
+
+static void take_skipped(struct pipeline *p, struct work *w, enum reason reason)
+{
+	if (reason == REASON_UNMERGED && !p->unmerged_told)
+		log_warn("line %llu: git lists '%s' as unmerged (U): a merge is open.  Such lines ask for nothing; what "
+			 "git lists besides is taken as it is, conflict markers included",
+			 (unsigned long long)w->number, w->path);
+	p->unmerged_told |= reason == REASON_UNMERGED;
+	settle_alone(p, w, STATUS_SKIPPED, reason, true);
 }
 
 static void set_ord(struct pipeline *p)
@@ -467,9 +489,9 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 		w->before = again ? old.status : STATUS_NONE;
 		keep_payload(w, line->data, line->too_long ? 0 : line->n);
 		if (c->kind == CHANGE_BAD)
-			take_bad(p, w, c->error, &c->message, repo_known);
+			take_bad(p, w, c->error, &c->message, repo_known, may_be_arrow(c, w->path));
 		else if (c->kind == CHANGE_SKIP)
-			settle_alone(p, w, STATUS_SKIPPED, c->reason, true);
+			take_skipped(p, w, c->reason);
 		else
 			take_document(p, w, c, &k, keep_old, HALF_NEW | HALF_OLD);
 	}
@@ -518,7 +540,7 @@ void intake_line(struct pipeline *p, const struct line *line)
 	else
 		take_change(p, line, &c, needs_file);
 	change_release(&c);
-	if (p->no_file_seen == HOPELESS_LINES && p->changes_seen == HOPELESS_LINES && p->stop_status == 0) {
+	if (p->hopeless_seen == HOPELESS_LINES && p->changes_seen == HOPELESS_LINES && p->stop_status == 0) {
 		log_err("none of the first %d changes has a file below '%s'; is --root right?",
 			HOPELESS_LINES, roots_path(p->parts.roots));
 		p->stop_status = 78;

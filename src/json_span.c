@@ -101,6 +101,54 @@ unsigned json_type_of(const struct span *value)
 	return JSON_INT;
 }
 
+/* What stands behind the e, kept far from overflow: no line has so many digits. */
+static int64_t exponent_of(const char *p, const char *end)
+{
+	const int64_t most = INT64_C(1) << 40;
+	bool negative = p < end && *p == '-';
+	int64_t e = 0;
+
+	for (p += p < end && (*p == '-' || *p == '+'); p < end; p++)
+		e = e < most ? e * 10 + (*p - '0') : most;
+	return negative ? -e : e;
+}
+
+/* out * 10 + digit, where that is at most max. */
+static bool append_digit(int64_t *out, int digit, int64_t max)
+{
+	if (*out > (max - digit) / 10)
+		return false;
+	*out = *out * 10 + digit;
+	return true;
+}
+
+enum json_whole json_whole(const struct span *number, int64_t max, int64_t *out)
+{
+	const char *end = number->p + number->n, *first = number->p + (number->p[0] == '-');
+	const char *digits_end = first, *point, *p;
+	int64_t before;		/* so many digits stand before the point, once it is moved */
+
+	while (digits_end < end && *digits_end != 'e' && *digits_end != 'E')
+		digits_end++;
+	point = memchr(first, '.', (size_t)(digits_end - first));
+	before = (point ? point : digits_end) - first;
+	if (digits_end < end)
+		before += exponent_of(digits_end + 1, end);
+	*out = 0;
+	for (p = first; p < digits_end; p++) {
+		if (*p == '.')
+			continue;
+		if (before-- <= 0 && *p != '0')
+			return JSON_NOT_WHOLE;
+		if (before >= 0 && !append_digit(out, *p - '0', max))
+			return JSON_WHOLE_RANGE;
+	}
+	for (; *out > 0 && before > 0; before--)
+		if (!append_digit(out, 0, max))
+			return JSON_WHOLE_RANGE;
+	return number->p[0] == '-' && *out > 0 ? JSON_WHOLE_RANGE : JSON_WHOLE;
+}
+
 bool json_next_member(const char **p, const char *end, struct json_member *m)
 {
 	const char *key = memchr(*p, '"', (size_t)(end - *p)), *v;

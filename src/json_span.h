@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct span {		/* n bytes, borrowed */
 	const char *p;
@@ -34,6 +35,10 @@ bool json_next_member(const char **p, const char *end, struct json_member *m);
 bool json_next_element(const char **p, const char *end, struct span *e);
 /* Is that a member's name?  Escapes in it are read. */
 bool json_is_name(const struct span *name, const char *s);
+
+enum json_whole { JSON_WHOLE, JSON_NOT_WHOLE, JSON_WHOLE_RANGE };
+/* The number as a whole one of 0 to max: how it is written does not count, 1.0 and 1e3 are, 1.5 is not. */
+enum json_whole json_whole(const struct span *number, int64_t max, int64_t *out);
 
 struct json_floats_fault {
 	enum { JSON_FLOATS_COUNT, JSON_FLOATS_TYPE, JSON_FLOATS_RANGE, JSON_FLOATS_ZERO } kind;

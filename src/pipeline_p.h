@@ -45,7 +45,8 @@ struct pipeline {
 	struct line first;		/* read to see whether it is the first of the last run */
 	bool has_first;
 	int64_t start_ms, late_ms;
-	uint64_t changes_seen, no_file_seen, failed;
+	uint64_t changes_seen, hopeless_seen, failed;
+	bool unmerged_told;
 	int stop_status;		/* exit status that ends the run early, 0 */
 	int halt;			/* the same, once the lines taken so far are settled */
 	struct unknown unknown;

@@ -121,7 +121,7 @@ FIELDS = [
     failed("content that is a number", rec('"content":5'), "bad-field", b"5"),
     failed("metadata that is a list", rec('"content":"x","metadata":[]'), "bad-field", b"[]"),
     failed("size that is a string", rec('"content":"x","size":"1"'), "bad-field", b'"1"'),
-    failed("size with a point", rec('"content":"x","size":1.0'), "bad-field", b"1.0"),
+    failed("size that is not whole", rec('"content":"x","size":1.5'), "bad-field", b"1.5"),
     failed("size below zero", rec('"content":"x","size_bytes":-1'), "bad-field", b"-1"),
     failed("size beyond 64 bits", rec('"content":"x","size":18446744073709551617'), "bad-field",
            b"184"),
@@ -204,6 +204,10 @@ PATHS = [
     failed("a folder", b"sub", "is-a-directory"),
     failed("a folder, as git lists it", b"sub/", "is-a-directory"),
     failed("a folder, in a record", b'{"repo":"R","op":"add","path":"sub/"}', "is-a-directory"),
+    failed("a folder that is not there", b"newdir/", "is-a-directory"),
+    failed("one whose content is null", b'{"repo":"R","path":"newdir/","content":null}', "is-a-directory"),
+    failed("a file as a folder", b'{"repo":"R","path":"ok/","content":null}', "is-a-directory"),
+    failed("a folder as a path of parts", b"sub/.", "is-a-directory"),
     failed("the root itself", b".", "bad-path"),
     failed("an arrow to nothing", b'{"repo":"R","path":"gone -> gone2"}', "no-such-file"),
     failed("an arrow out of the root", b'{"repo":"R","path":"gone -> ../outside"}', "outside-root"),
@@ -255,7 +259,8 @@ NAME_STATUS = [
     failed("NUL", b"D\ta\0b", "bad-path", 3),
     failed("above the root", b"D\t../x", "outside-root"),
     failed("5,000 bytes", b"D\t" + b"a" * 5000, "bad-path"),
-    failed("conflicts", b"U\tf", "no-such-file"),
+    skipped("an open merge", b"U\tok", "unmerged"),
+    skipped("of a file that is not there", b"U\tf", "unmerged"),
 ]
 
 FIXED = {
@@ -531,6 +536,36 @@ def expected_of_cut(line, n, taken):
     return ["failed:cut-line"], 1, {"keep.txt"}, "P0"
 
 
+def no_document(w):
+    """A bad line whose path is no document's fails alone: no later line could ever name that document."""
+    paths = [".", "..", "x/.", "x/..", "./x", "x//y", "/x", "x/", "a/./b", "gone -> ok"]
+    for path in paths:
+        ended = w.sync([dict(repo="R", path=path, size="x"), record("c1")])
+        same((ended.rc, outcome(ended.of(1)), ended.of(1)["path"], ended.status(2)),
+             (1, "failed:bad-field", path, "held"), "'%s' fails as it came" % path)
+        listed = find_list(json.loads(w.ask("status", "--failed", "--json")[1]), "failures")
+        same([f.get("path", "") for f in listed], [""], "'%s' is the name of no document" % path)
+        ended = w.sync([record("c2")])
+        same((ended.rc, w.position("R")), (0, "c2"), "'%s': a later block without it drops it" % path)
+        shutil.rmtree(w.state, ignore_errors=True)
+    for path in ("x", "...", ".x", "x/..y", "a/b. "):
+        ended = w.sync([dict(repo="S", path=path, size="x")])
+        listed = find_list(json.loads(w.ask("status", "--failed", "--json")[1]), "failures")
+        test(path in [f.get("path") for f in listed], "'%s' is a document's" % path, listed)
+
+
+def unmerged(w):
+    """An open merge: the U lines are left out and told once; what git lists besides is taken."""
+    w.write_file("", "f", "both sides")
+    ended = w.sync(["U\tf", "M\tf", "U\tg", record("c1")], "--repo", "R")
+    same((ended.rc, ended.statuses(4), w.documents()),
+         (0, ["skipped:unmerged", "completed", "skipped:unmerged", "completed"], {("R", "f"): "both sides"}),
+         "U lines are skipped")
+    same(ended.err.count("unmerged (U)"), 1, "and said so, once")
+    ended = w.sync(b"U\0f\0M\0f\0", "--repo", "R", "-z", "--input-format", "name-status")
+    same(ended.statuses(2), ["skipped:unmerged", "skipped:unchanged"], "with -z")
+
+
 def hopeless_root(w):
     """Twenty changes, none with a file: the run stops."""
     w.write_file("", "good1", "text")
@@ -538,6 +573,16 @@ def hopeless_root(w):
     same((ended.rc, len(ended.results)), (78, 20), "20 without a file")
     test("--root" in ended.err and w.root in ended.err, "the message names the folder and the option",
          ended.err)
+    for name, line in (("absolute paths elsewhere", "/elsewhere/%d"), ("paths above it", "../x%d"),
+                       ("renames", "R100\t../x%d\t../y"),
+                       ("changes of both kinds", '{"repo":"R","content_ref":"/elsewhere/x","path":"p%d"}')):
+        lines = [line % i if i % 2 or "kinds" not in name else "gone%d" % i for i in range(30)]
+        ended = w.sync(lines, "--new-run", "--no-retry")
+        same((ended.rc, len(ended.results)), (78, 20), "20 %s" % name)
+        test("--root" in ended.err and w.root in ended.err, "20 %s: the message" % name, ended.err)
+    ended = w.sync(["/elsewhere/./x//y", "../a/../../b", "sub/../../x"], "--new-run", "--no-retry")
+    same([r["path"] for r in ended.results], ["/elsewhere/./x//y", "../a/../../b", "sub/../../x"],
+         "results keep such paths as they came")
     ended = w.sync(["gone%d" % i for i in range(19)] + ["good1"] + ["gone%d" % i for i in range(19, 30)],
                    "--no-retry")
     same((ended.rc, len(ended.results)), (1, 31), "not with one among them")
@@ -595,7 +640,7 @@ def memory(w):
 
 
 TESTS = [broken_json, fields, paths, producers, name_status, fixed_forms, all_in_one, ends_of_lines,
-         lengths, cut_lines, hopeless_root, memory]
+         lengths, cut_lines, no_document, unmerged, hopeless_root, memory]
 
 
 if __name__ == "__main__":

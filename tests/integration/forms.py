@@ -206,6 +206,24 @@ def tiers(w):
          ["application/json", "text/x-python", "text/markdown"], "with the media types that were given")
 
 
+def base64_history(w):
+    """A history of which each record carries bytes, as a producer replays it: files that become empty, and
+    are filled again."""
+    def step(path, text, **more):
+        return dict(repo="H", op="modify", path=path, size=float(len(text)), line_count=1e0,
+                    content_base64=base64.b64encode(text.encode()).decode(), **more)
+    write(w, "pkg/__init__.py", "a file of that name that is none of the history's", "H")
+    ended = w.sync([step("pkg/__init__.py", ""), step("a", "one\n"), record("h1", "H"),
+                    step("a", ""), step("pkg/__init__.py", "import a\n"), record("h2", "H", since="h1"),
+                    step("pkg/__init__.py", "", content=None), step("a", "two\n"),
+                    record("h3", "H", since="h2")])
+    same((ended.rc, w.position("H"), w.documents()), (0, "h3", {("H", "a"): "two\n"}), "the last state of each")
+    test({ended.status(1), ended.status(7)} <= {"skipped:empty", "superseded"} and ended.status(7) == "skipped:empty",
+         "empty ones are empty documents", ended.results)
+    same(w.sync([step("a", ""), record("h4", "H", since="h3")]).rc, 0, "the last one becomes empty")
+    same(w.documents(), {}, "and is deleted")
+
+
 # ---- the forms of a line ----
 
 
@@ -437,14 +455,15 @@ def json_paths(w):
 
 
 def absent_fields(w):
-    """null and the empty string count as absent, but for content; unknown fields are ignored."""
+    """null and the empty string count as absent, but for content and content_base64; unknown fields are
+    ignored."""
     write(w, "a.py", "own file")
     nothing = {
         n: None for n in ("op", "old_path", "content_base64", "content_ref", "content_hash",
                           "content_error", "size", "size_bytes", "mime", "mime_type", "charset",
                           "is_truncated", "line_count", "skip_index", "skip_reason", "vector", "metadata",
                           "uncommitted", "new_changeset", "repo")}
-    empty = {n: "" for n, v in nothing.items()}
+    empty = {n: "" for n in nothing if n != "content_base64"}
     same(w.sync(["a.py"], "--repo", "R").status(1), DONE, "a path")
     first = w.objects()
     for more, name in ((nothing, "null"), (empty, "the empty string"),
@@ -455,8 +474,10 @@ def absent_fields(w):
     ended = w.sync([dict(path="a.py", op=op) for op in ("add", "modify", "update")], "--repo", "R")
     expect(ended, 0, [UNCHANGED] * 3, "add, modify and update are one")
     same(w.objects(), first, "nothing was written")
-    ended = w.sync([dict(path="a.py", content="")], "--repo", "R")
-    same((ended.status(1), w.documents()), ("skipped:empty", {}), "empty content is an empty document")
+    for field in ("content", "content_base64"):
+        w.sync(["a.py"], "--repo", "R")
+        ended = w.sync([dict(path="a.py", **{field: ""})], "--repo", "R")
+        same((ended.status(1), w.documents()), ("skipped:empty", {}), "empty %s is an empty document" % field)
 
 
 def field_names(w):
@@ -497,7 +518,7 @@ def content(w):
         dict(repo="R", path="own.txt"),
         dict(all_three, path="1", content="first"),
         dict(all_three, path="2"),
-        dict(all_three, path="3", content_base64="", content=None),
+        dict(all_three, path="3", content_base64=None, content=None),
         dict(repo="R", path="own2", content_ref=w.root + "/refs/../own.txt")], "--repo", "R")
     expect(ended, 0, [DONE] * 8, "text, bytes, a reference, the own file")
     same(texts(w), {
@@ -979,7 +1000,7 @@ TESTS = [
     forms, fixed_forms, line_ends, json_paths, absent_fields, field_names, content, partial_content,
     only_given_vectors, vectors, properties, replaced, repositories, folders, read_again, referred_again, default_root,
     absolute_paths, outside, skipped, left_alone, left_alone_while_retried, renames,
-    renames_with_content, tiers]
+    renames_with_content, tiers, base64_history]
 GIT_TESTS = [mgit_diff, mgit_embedded, mgit_untracked, git_names, git_name_status, type_changes, swap]
 
 if __name__ == "__main__":

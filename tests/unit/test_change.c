@@ -83,6 +83,10 @@ static void test_record(void)
 	   "an empty document");
 	parse("{\"path\":\"a\",\"content_base64\":\"AP8=\"}");
 	ok(c.source == CONTENT_BYTES && c.text_len == 2 && memcmp(c.text, "\0\xff", 3) == 0, "base64");
+	parse("{\"path\":\"a\",\"content_base64\":\"\"}");
+	ok(is_document(OP_MODIFY, "a") && c.source == CONTENT_BYTES && c.text_len == 0 && c.text, "empty base64");
+	parse("{\"path\":\"a\",\"content_base64\":null,\"content_ref\":\"r\"}");
+	ok(c.source == CONTENT_REF, "null base64 is none");
 	parse("{\"path\":\"a\",\"content_base64\":\"AP8\"}");
 	ok(is_bad(ERR_BAD_BASE64, "content_base64") && is(c.path, "a"), "bad base64");
 	parse("{\"path\":\"a\",\"content_ref\":\"refs/b\"}");
@@ -115,7 +119,13 @@ static void test_bad_fields(void)
 		{ "\"content_hash\":\"abc\"", "content_hash", ERR_BAD_FIELD },
 		{ "\"content_hash\":1", "content_hash", ERR_BAD_FIELD },
 		{ "\"size\":\"1\"", "size", ERR_BAD_FIELD },
-		{ "\"size\":1.0", "size", ERR_BAD_FIELD },
+		{ "\"size\":1.5", "size is not a whole number", ERR_BAD_FIELD },
+		{ "\"size\":10e-2", "size is not a whole number", ERR_BAD_FIELD },
+		{ "\"size\":1e-400", "size is not a whole number", ERR_BAD_FIELD },
+		{ "\"size\":-1.0", "size is out of range", ERR_BAD_FIELD },
+		{ "\"size\":1e16", "size is out of range", ERR_BAD_FIELD },
+		{ "\"size\":9007199254740992.0", "size is out of range", ERR_BAD_FIELD },
+		{ "\"size\":0.9007199254740992e16", "size is out of range", ERR_BAD_FIELD },
 		{ "\"size_bytes\":-1", "size", ERR_BAD_FIELD },
 		{ "\"size_bytes\":99999999999999999999999", "size", ERR_BAD_FIELD },
 		{ "\"size_bytes\":-99999999999999999999999", "size", ERR_BAD_FIELD },
@@ -417,15 +427,15 @@ static void test_name_status(void)
 	ok(is_bad(ERR_NO_PATH, ""), "M without a path");
 	parse_n("M\tsrc/a.p", 9, true);
 	ok(is_bad(ERR_CUT_LINE, "") && c.repo_known, "cut name-status");
-	parse("U\ta");
-	ok(is_document(OP_MODIFY, "U\ta"), "an unknown letter is a path where the form is not fixed");
+	parse("X\ta");
+	ok(is_document(OP_MODIFY, "X\ta"), "an unknown letter is a path where the form is not fixed");
 }
 
 static void test_formats(void)
 {
 	options.format = FORMAT_NAME_STATUS;
-	parse("U\ta");
-	ok(is_bad(ERR_BAD_FORM, "U"), "name-status: unknown letter");
+	parse("X\ta");
+	ok(is_bad(ERR_BAD_FORM, "X"), "name-status: unknown letter");
 	parse("src/a.py");
 	ok(is_bad(ERR_BAD_FORM, "name-status"), "name-status: a path");
 	parse("{\"path\":\"a\"}");
@@ -622,6 +632,50 @@ static void test_many_numbers(size_t n, bool good)
 	buf_release(&b);
 }
 
+/* JSON knows one kind of number. */
+static void test_whole_numbers(void)
+{
+	static const struct {
+		const char *text;
+		int64_t value;
+	} cases[] = {
+		{ "0", 0 }, { "-0", 0 }, { "-0.0", 0 }, { "0.000", 0 }, { "0e7", 0 }, { "0e999999999999999999999", 0 },
+		{ "1.0", 1 }, { "1e0", 1 }, { "1e3", 1000 }, { "1E+3", 1000 }, { "1.5e1", 15 }, { "10e-1", 1 },
+		{ "0.001e3", 1 }, { "100e-2", 1 }, { "12.3400e2", 1234 }, { "9007199254740991", 9007199254740991 },
+		{ "9007199254740991.000", 9007199254740991 }, { "9.007199254740991e15", 9007199254740991 },
+		{ "90071992547409910e-1", 9007199254740991 },
+	};
+	char line[200];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(line, sizeof(line), "{\"path\":\"a\",\"size\":%s,\"line_count\":%s}", cases[i].text,
+			 cases[i].text);
+		parse(line);
+		ok(is_document(OP_MODIFY, "a") && c.has_size && c.size == cases[i].value && c.has_line_count &&
+		   c.line_count == cases[i].value, "%s is a whole number", cases[i].text);
+	}
+}
+
+static void test_unmerged(void)
+{
+	parse("U\tsrc/a.c");
+	ok(c.kind == CHANGE_SKIP && c.reason == REASON_UNMERGED && is(c.path, "src/a.c"), "U: an open merge");
+	parse("U\t\"caf\\303\\251\"");
+	ok(c.kind == CHANGE_SKIP && is(c.path, "caf\xc3\xa9"), "quoted");
+	parse("U\t");
+	ok(is_bad(ERR_NO_PATH, "path"), "U without a path");
+	parse("U\ta\tb");
+	ok(is_bad(ERR_BAD_FORM, "one path"), "U with two");
+	options.nul_terminated = true;
+	options.format = FORMAT_NAME_STATUS;
+	parse_n("U\0a", 3, false);
+	ok(c.kind == CHANGE_SKIP && c.reason == REASON_UNMERGED && is(c.path, "a"), "-z: U");
+	parse_n("U\0a", 3, true);
+	ok(is_bad(ERR_CUT_LINE, ""), "-z: cut");
+	options.nul_terminated = false;
+	options.format = FORMAT_AUTO;
+}
+
 int main(void)
 {
 	test_record();
@@ -641,6 +695,8 @@ int main(void)
 	test_changeset();
 	test_kept();
 	test_many_numbers(65536, true);
+	test_whole_numbers();
+	test_unmerged();
 	test_many_numbers(65537, false);
 	ok(is(op_name(OP_RENAME), "rename") && !op_name(OP_NONE), "names of operations");
 	change_release(&c);

@@ -239,11 +239,13 @@ static void test_skips(void)
 	load_a("newdir/", ",\"op\":\"delete\"");
 	ok(got_fail(ERR_IS_A_DIRECTORY, ""), "a folder to delete");
 	load_a("gone/", "");
-	ok(got_fail(ERR_NO_SUCH_FILE, "gone/"), "a folder that is gone");
+	ok(got_fail(ERR_IS_A_DIRECTORY, "gone/") && strcmp(c.path, "gone/") == 0, "a folder that is not there");
+	load_a("gone/", ",\"content\":null");
+	ok(got_fail(ERR_IS_A_DIRECTORY, "gone/"), "with content that is null");
 	load_a("sub/", ",\"op\":\"delete\"");
 	ok(k.got == CONTENT_OK && strcmp(c.path, "sub") == 0, "a submodule to delete");
 	load_a("old.py/", "");
-	ok(got_fail(ERR_NO_SUCH_FILE, "old.py/"), "a file spelled as a folder");
+	ok(got_fail(ERR_IS_A_DIRECTORY, "old.py/"), "a file spelled as a folder");
 	load_a("sub", "");
 	ok(got_skip(REASON_SUBMODULE, true), "a submodule");
 	load_a("sub/", "");

@@ -1,0 +1,1 @@
+a file of that name that is none of the history's
