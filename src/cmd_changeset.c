@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "commands.h"
+#include "digest.h"
 #include "json.h"
 #include "log.h"
 #include "show.h"
@@ -53,6 +54,10 @@ static void record_text(struct buf *out, const struct repo_state *r)
 	buf_addc(out, '\n');
 }
 
+/* Bytes of an encoded name, and of a digest, in a name that is made brief: 103 in all, which fits where
+ * encryption leaves 143 of 255. */
+enum { BRIEF_NAME = 60, BRIEF_DIGEST = 16 };
+
 static int fill_file(const char *temporary, const struct buf *text)
 {
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -66,20 +71,40 @@ static int fill_file(const char *temporary, const struct buf *text)
 	return bad ? -1 : 0;
 }
 
-/* Whole or not at all: a reader never sees half a file. */
+/* DIR/REPO.changeset.  brief: where that is no name for the file system, its beginning, a '+', which stands
+ * in no encoded name, and a digest of REPO, so that each name has a file of its own. */
+static char *file_name(const char *dir, const char *repo, bool brief)
+{
+	auto_buf struct buf name = BUF_INIT;
+	uint8_t digest[DIGEST_SIZE];
+	char hex[2 * BRIEF_DIGEST + 1];
+	int n = BRIEF_NAME;
+
+	percent_encode(&name, repo, strlen(repo));
+	if (!brief || name.len <= BRIEF_NAME)
+		return xasprintf("%s/%s.changeset", dir, name.len == 0 ? "" : name.data);
+	for (int i = 1; i <= 2; i++)		/* no half of a %XX */
+		if (name.data[BRIEF_NAME - i] == '%')
+			n = BRIEF_NAME - i;
+	digest_of(repo, strlen(repo), digest);
+	hex_encode(hex, digest, BRIEF_DIGEST);
+	return xasprintf("%s/%.*s+%s.changeset", dir, n, name.data, hex);
+}
+
+/* Whole or not at all: a reader never sees half a file.  How long a name may be, only trying tells: what
+ * pathconf(3) says is not what every file system takes. */
 static int write_file(const char *dir, const char *repo, const struct repo_state *r)
 {
-	auto_buf struct buf text = BUF_INIT, name = BUF_INIT;
-	autofree char *temporary = NULL;
+	auto_buf struct buf text = BUF_INIT;
+	autofree char *name = file_name(dir, repo, false);
+	autofree char *brief = file_name(dir, repo, true);
+	autofree char *temporary = xasprintf("%s/.linesync-%ld.tmp", dir, (long)getpid());
 
-	buf_addf(&name, "%s/", dir);
-	percent_encode(&name, repo, strlen(repo));
-	temporary = xasprintf("%s.%ld.tmp", name.data, (long)getpid());
-	buf_adds(&name, ".changeset");
 	record_text(&text, r);
-	if (fill_file(temporary, &text) == 0 && rename(temporary, name.data) == 0)
+	if (fill_file(temporary, &text) == 0 &&
+	    (rename(temporary, name) == 0 || (errno == ENAMETOOLONG && rename(temporary, brief) == 0)))
 		return 0;
-	log_err("cannot write '%s': %s", name.data, strerror(errno));
+	log_err("cannot write '%s': %s", name, strerror(errno));
 	unlink(temporary);
 	return 74;
 }
@@ -121,7 +146,7 @@ static int print_all(const struct options *o, struct state *s)
 	struct walk at = { 0 };
 	int status = 1;
 
-	while (status <= 1 && state_walk_repos(s, &at)) {
+	while (state_walk_repos(s, &at)) {
 		struct repo_state r;
 		char since[21];
 
@@ -132,7 +157,9 @@ static int print_all(const struct options *o, struct state *s)
 			table_add(&t, r.commit);
 			table_add(&t, since);
 			table_add(&t, at.repo);
-			status = o->dir != NULL ? write_file(o->dir, at.repo, &r) : 0;
+			status = status == 1 ? 0 : status;
+			if (o->dir != NULL && write_file(o->dir, at.repo, &r) != 0)
+				status = 74;		/* the others are written all the same */
 		}
 		repo_release(&r);
 	}

@@ -3,6 +3,7 @@
 as text and as JSON, what it changes, and how it exits.  NAMEs: only these."""
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 import termios
 import threading
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import (World, as_line, delete, find_list, from_file, on_terminal, open_terminal,  # noqa: E402
@@ -751,6 +753,37 @@ def changeset(w):
          [64] * 4, "usage")
 
 
+def long_names(w):
+    """changeset --dir: names that no file system takes get short ones, each its own."""
+    names = ["構" * 27, "構" * 28, "構" * 100, "構" * 101, "x" * 245, "x" * 246, "x" * 58 + "ä" * 60, "x" * 59 + "ä" * 60,
+             "x" * 60 + "ä" * 60, "%" * 100, "kept"]
+    w.sync([line for n in names for line in (put("a", "A", n), record("C-%d" % names.index(n), n))])
+    out = os.path.join(w.dir, "out")
+    os.mkdir(out)
+    same(call(w, "changeset", "--dir", out).returncode, 0, "all are written")
+
+    def file_of(name):
+        whole = urllib.parse.quote(name, safe="-._~")
+        if len(whole) + len(".changeset") <= 255:
+            return whole + ".changeset"
+        return re.sub("%.?$", "", whole[:60]) + "+" + hashlib.sha256(name.encode()).hexdigest()[:32] + ".changeset"
+    same(sorted(os.listdir(out)), sorted(map(file_of, names)), "under the names that the manual says")
+    test(len(set(map(file_of, names))) == len(names), "each under its own")
+    for i, n in enumerate(names):
+        with open(os.path.join(out, file_of(n)), encoding="utf-8") as f:
+            same(json.load(f)["commit"], "C-%d" % i, "%s... has its record" % n[:5])
+    before = sorted(os.listdir(out))
+    same((call(w, "changeset", names[1], "--dir", out).returncode, sorted(os.listdir(out))), (0, before), "and again")
+    for n in names:
+        os.unlink(os.path.join(out, file_of(n)))
+    os.makedirs(os.path.join(out, file_of(names[4]), "in the way"))
+    done = call(w, "changeset", "--dir", out)
+    same((done.returncode, len(done.stdout.splitlines()), len(os.listdir(out))), (74, len(names), len(names)),
+         "one that cannot be written keeps no other from it")
+    test(b"cannot write" in done.stderr and b"directory" in done.stderr.lower(), "and is named", done.stderr)
+    same([n for n in os.listdir(out) if n.startswith(".")], [], "nothing else is left there")
+
+
 def touched(w):
     same(w.ask("changeset", "--touched", "R"), (1, ""), "--touched without a state")
     names = ["plain", 'qu"ötë', "tab\there", "back\\slash", "new\nline", "ünï", "sp ace"]
@@ -1407,7 +1440,7 @@ TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
          not_held_by_the_next_block, held_by_itself, skip_line, skip_counts, skip_and_resume,
          skip_with_a_doubt, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder,
          skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
-         forget_doubt, forget_open_run, changeset, touched, whole, skip_makes_whole, readers, slow_reader, export_state,
+         forget_doubt, forget_open_run, changeset, long_names, touched, whole, skip_makes_whole, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
          export_output, states, unreadable, unreadable_lock, list_states, remove_states,
          remove_locked, hostile_names, hostile_doubt, dry_run,
