@@ -923,6 +923,33 @@ static bool walk_next(struct state *s, struct walk *at, const struct buf *prefix
 	return true;
 }
 
+/* Whoever walks may leave out what does not concern him, not what does not parse. */
+static bool parses(char kind, const struct buf *value)
+{
+	const uint8_t *p = (const uint8_t *)value->data;
+	struct repo_state r;
+	struct doc_state d;
+	struct failure f;
+	struct mark m;
+
+	switch (kind) {
+	case 'c':
+		if (repo_decode(&r, p, value->len) != 0)
+			return false;
+		repo_release(&r);
+		return true;
+	case 'd':
+		return doc_decode(&d, p, value->len) == 0;
+	case 'f':
+		if (failure_decode(&f, p, value->len) != 0)
+			return false;
+		failure_release(&f);
+		return true;
+	default:
+		return mark_decode(&m, p, value->len) == 0;
+	}
+}
+
 bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
 {
 	auto_buf struct buf prefix = BUF_INIT;
@@ -935,8 +962,9 @@ bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
 	at->repo = at->path = NULL;
 	if (!walk_next(s, at, &prefix))
 		return false;
-	return key_split(at->key.data, at->key.len, &at->repo, &at->path) == 0 ||
-	       damaged(s, "a key does not parse");
+	if (key_split(at->key.data, at->key.len, &at->repo, &at->path) != 0)
+		return damaged(s, "a key does not parse");
+	return parses(kind, &at->value) || damaged(s, "a record does not parse");
 }
 
 bool state_any_doc(struct state *s, struct walk *at)
@@ -952,8 +980,8 @@ bool state_any_doc(struct state *s, struct walk *at)
 	if (!found || s->key.len == 0 || s->key.data[0] != 'd')
 		return false;
 	if (key_split(s->key.data, s->key.len, &at->repo, &at->path) != 0)
-		statefile_damaged(s->file, "a key does not parse");
-	return true;
+		return damaged(s, "a key does not parse");
+	return parses('d', &at->value) || damaged(s, "a record does not parse");
 }
 
 void walk_release(struct walk *at)
@@ -1041,7 +1069,7 @@ bool state_walk_repos(struct state *s, struct walk *at)
 	if (!walk_next(s, at, &prefix))
 		return false;
 	at->repo = xmemdup0(at->key.data + 1, at->key.len - 1);
-	return true;
+	return parses('c', &at->value) || damaged(s, "a repository does not parse");
 }
 
 /* ---- failures ---- */

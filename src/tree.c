@@ -659,7 +659,7 @@ bool tree_any(struct tree *t, uint64_t (*chance)(void), struct buf *key, struct 
 		if (p[0] == LEAF) {
 			buf_reset(val);
 			buf_add(val, e.val, e.val_len);
-			return true;
+			return is_well(t);
 		}
 		no = child_of(t, &e);
 	}

@@ -573,6 +573,14 @@ static void test_gone_runs(void)
 	   "%lu with 20,000", none, some, many);
 }
 
+/* A record of each kind, which holds a byte that says nothing. */
+static void put_page(struct statefile *f)
+{
+	static const char page[] = "\1\0\2\1cRx\0\4\1dR\0px\0\4\1fR\0px\0\4\1mR\0px";
+
+	statefile_put(f, KIND_PAGE, 1, 0, page, sizeof(page) - 1);
+}
+
 static void put_bare_run(struct statefile *f, uint32_t number)
 {
 	auto_buf struct buf b = BUF_INIT;
@@ -604,6 +612,33 @@ static void make_unlisted(void)
 	if (statefile_create(f) != 0)
 		printf("Bail out! cannot create '%s'\n", path);
 	statefile_close(f);
+}
+
+/* Whatever is walked over: what does not parse is damage, not nothing. */
+static void test_unparsable(void)
+{
+	struct statefile *f;
+	struct state *reader;
+	struct walk at = { 0 };
+	struct head h = { .next_run = 7, .next_page = 2, .root = 1 };
+	auto_buf struct buf head = BUF_INIT;
+
+	make_unlisted();
+	head_encode(&head, &h);
+	if (statefile_open(&f, path, true) != STATEFILE_OK)
+		return;
+	statefile_put(f, KIND_HEAD, 0, 0, head.data, head.len);
+	put_page(f);
+	statefile_commit(f);
+	statefile_close(f);
+	for (const char *kind = "cdfm"; *kind != '\0'; kind++) {
+		if (state_open_reader(&reader, path) != 0)
+			return;
+		ok(!(*kind == 'c' ? state_walk_repos(reader, &at) : state_walk(reader, *kind, NULL, &at)) &&
+		   state_failed(reader) == 74, "a record that does not parse: %c", *kind);
+		walk_release(&at);
+		state_close(reader);
+	}
 }
 
 static void test_unlisted_runs(void)
@@ -1061,6 +1096,7 @@ int main(void)
 	test_runs();
 	test_gone_runs();
 	test_unlisted_runs();
+	test_unparsable();
 	test_dropped_by_age();
 	test_branches();
 	test_failed_after();
