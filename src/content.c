@@ -87,7 +87,8 @@ struct file {
 	int err;
 	char *text;		/* owned; FOUND_FILE */
 	size_t len;
-	int64_t ctime_ns;
+	int64_t ctime_ns;	/* of what was found, 0: not looked at */
+	bool unsteady;		/* it changed while it was read, twice */
 };
 
 /* Whether an error of a look-up says that nothing is there.  All others say that it could not be seen:
@@ -617,49 +618,94 @@ static void read_all(int fd, size_t size, size_t max, struct file *f)
 	f->len = len;
 }
 
-static void read_opened(int fd, size_t max, struct file *f)
+static int64_t ctime_of(const struct stat *st)
 {
-	struct stat st;
+	return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
 
-	if (fstat(fd, &st) < 0) {
+static void read_opened(int fd, size_t max, struct stat *st, struct file *f)
+{
+	if (fstat(fd, st) < 0) {
 		f->err = errno;
 		f->found = FOUND_ERROR;
-	} else if (S_ISDIR(st.st_mode)) {
+	} else if (S_ISDIR(st->st_mode)) {
 		judge_folder(fd, f);
-	} else if (!S_ISREG(st.st_mode)) {
+	} else if (!S_ISREG(st->st_mode)) {
 		f->found = FOUND_SPECIAL;
-	} else if ((uintmax_t)st.st_size > max) {
+	} else if ((uintmax_t)st->st_size > max) {
+		f->ctime_ns = ctime_of(st);
 		f->found = FOUND_TOO_LARGE;
 	} else {
-		f->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
-		read_all(fd, (size_t)st.st_size, max, f);
+		f->ctime_ns = ctime_of(st);
+		read_all(fd, (size_t)st->st_size, max, f);
 	}
 }
 
-/* Reads folder/path below root: *f is filled in, its text is the caller's. */
+/* Whether the file that was read is still what its name leads to, and as it was before: 1 or 0, or -1 with
+ * errno.  Who writes it again within one tick of the file system's clock is not seen, but then it has changed
+ * after the run began, which the caller sees by ctime_ns. */
+static int is_steady(int dir, const char *name, int fd, const struct stat *before)
+{
+	struct stat now, named;
+
+	if (fstat(fd, &now) < 0)
+		return -1;
+	if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return says_absent(errno) ? 0 : -1;
+	return named.st_dev == now.st_dev && named.st_ino == now.st_ino && now.st_size == before->st_size &&
+	       now.st_mtim.tv_sec == before->st_mtim.tv_sec && now.st_mtim.tv_nsec == before->st_mtim.tv_nsec &&
+	       ctime_of(&now) == ctime_of(before);
+}
+
+/* Opens and reads name in dir once.  False: it changed meanwhile. */
+static bool read_named(int dir, const char *name, size_t max, struct file *f)
+{
+	/* Without O_NONBLOCK a FIFO would wait for its writer. */
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	int steady = 1;
+
+	free(f->text);
+	memset(f, 0, sizeof(*f));
+	f->err = errno;
+	if (fd >= 0) {
+		read_opened(fd, max, &st, f);
+		if (f->found == FOUND_FILE || f->found == FOUND_TOO_LARGE)
+			steady = is_steady(dir, name, fd, &st);
+		if (steady < 0) {
+			f->err = errno;
+			f->found = FOUND_ERROR;
+		}
+		close(fd);
+	} else if (f->err == ELOOP) {
+		f->found = FOUND_LINK;
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			f->ctime_ns = ctime_of(&st);
+	} else if (f->err == ENXIO || f->err == ENODEV) {
+		f->found = FOUND_SPECIAL;
+	} else {
+		f->found = says_absent(f->err) ? FOUND_NOTHING : FOUND_ERROR;
+	}
+	return steady != 0;
+}
+
+/* Reads folder/path below root: *f is filled in, its text is the caller's where found is FOUND_FILE.  A file
+ * that changed while it was read could be half old, half new: it is read once more. */
 static void file_read(struct roots *r, const struct root *root, const char *folder,
 		      const char *path, struct file *f)
 {
 	const char *last;
 	int dir = open_parent(root, join(&r->rel, folder, path), &last, f);
-	int fd;
 
 	if (dir < 0)
 		return;
-	/* Without O_NONBLOCK a FIFO would wait for its writer. */
-	fd = openat(dir, last, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	f->err = errno;
+	if (!read_named(dir, last, r->o->max_content, f))
+		f->unsteady = !read_named(dir, last, r->o->max_content, f);
 	if (dir != root->fd)
 		close(dir);
-	if (fd >= 0) {
-		read_opened(fd, r->o->max_content, f);
-		close(fd);
-	} else if (f->err == ELOOP) {
-		f->found = FOUND_LINK;
-	} else if (f->err == ENXIO || f->err == ENODEV) {
-		f->found = FOUND_SPECIAL;
-	} else {
-		f->found = says_absent(f->err) ? FOUND_NOTHING : FOUND_ERROR;
+	if (f->found != FOUND_FILE) {
+		free(f->text);
+		f->text = NULL;
 	}
 }
 
@@ -994,13 +1040,20 @@ static bool is_excluded(const struct roots *r, const char *path)
 	return false;
 }
 
+/* What was seen of the file says how new it is, also where it is no text to store. */
+static void note_age(struct content *k, const struct file *f)
+{
+	k->ctime_ns = f->ctime_ns;
+	k->unsteady = f->unsteady;
+}
+
 static void take_file(struct content *k, struct file *f)
 {
 	free(k->text);
 	k->text = f->text;
 	k->len = f->len;
 	k->from_file = true;
-	k->ctime_ns = f->ctime_ns;
+	note_age(k, f);
 	f->text = NULL;
 }
 
@@ -1011,8 +1064,10 @@ static int load_file(struct content *k, struct change *c, struct roots *r)
 	struct file f;
 
 	place_read(r, p, c->path, &f);
-	if (f.found != FOUND_FILE)
+	if (f.found != FOUND_FILE) {
+		note_age(k, &f);
 		return judge_missing(k, c, p, c->path, &f);
+	}
 	take_file(k, &f);
 	digest_of(k->text, k->len, k->sha256);
 	return 0;
@@ -1060,8 +1115,10 @@ static int complete_text(struct content *k, struct change *c, struct roots *r)
 
 	k->truncated = true;
 	place_read(r, p, c->path, &f);
-	if (f.found == FOUND_LINK)
+	if (f.found == FOUND_LINK) {
+		note_age(k, &f);
 		return skip(k, REASON_SYMLINK);
+	}
 	if (f.found == FOUND_ERROR)
 		return fail_unseen(k, c, p, c->path, f.err);
 	if (f.found != FOUND_FILE)
@@ -1120,6 +1177,7 @@ static int load_folder(struct content *k, struct change *c, struct roots *r)
 
 	place_read(r, p, c->path, &f);
 	free(f.text);
+	note_age(k, &f);
 	if (f.found == FOUND_ERROR)
 		return judge_missing(k, c, p, shown, &f);
 	if (c->op == OP_DELETE && f.found == FOUND_SUBMODULE)

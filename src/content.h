@@ -57,7 +57,8 @@ struct content {
 	bool truncated;			/* the text is known to be a part of the document */
 	char hash_hex[65];		/* content_hash to store: of the whole document */
 	bool from_file;			/* read from disk: a resumed line reads it again */
-	int64_t ctime_ns;		/* of that file, 0 if none */
+	int64_t ctime_ns;		/* of the file that was looked at, 0 if none */
+	bool unsteady;			/* it changed while it was read, and again when it was read once more */
 	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
 					 * repository's name where it has none; "." where that could not be
 					 * seen.  All are for roots_preset() */

@@ -152,14 +152,17 @@ static void take_bad(struct pipeline *p, struct work *w, enum error_code error, 
 	}
 }
 
-/* A file that changed after the line's own run began may hold more than the listing knew. */
+/* A file that changed after the line's own run began, or while it was read, may hold more than the listing
+ * knew. */
 static bool newer_than_listed(const struct pipeline *p, const struct work *w, const struct change *c,
 			      const struct content *k)
 {
 	int64_t start_ns = p->run->start_file_ns;
 	struct run_state r;
 
-	if (!k->from_file || c->source == CONTENT_REF)	/* a file made for this line is no listing's */
+	if (k->unsteady)
+		return true;
+	if (k->ctime_ns == 0 || c->source == CONTENT_REF)	/* a file made for this line is no listing's */
 		return false;
 	if (w->retried && state_run_get(p->state, w->at.run, &r) == 0) {
 		start_ns = r.start_file_ns;

@@ -109,7 +109,28 @@ def folder(w):
          "looked at again, it is done")
 
 
-TESTS = [rename, both_halves, arrow, folder]
+def changing(w):
+    """A file that changes whenever it is read counts as changed since the position until it is read whole."""
+    w.write_file("R", "f", "half old, half new")
+    w.write_file("R", "g", "quiet")
+    lines = [from_file("f"), from_file("g"), record("P1")]
+    # it is opened, and then its name is seen to be gone
+    ended = sync_where(w, "f", STAT, "error=ENOENT", lines)
+    same((ended.rc, ended.statuses(3), w.position("R")), (0, ["completed"] * 3, "P1"), "it is stored as it was read")
+    same(w.touched("R"), {"f"}, "and --touched names it")
+    ended = sync_where(w, "f", STAT, "error=ENOENT", [from_file("f"), record("P2")])
+    same((ended.status(1), w.position("R"), w.touched("R")), ("skipped:unchanged", "P2", {"f"}),
+         "the same text, read as badly: it still counts as changed")
+    ended = w.sync([from_file("g"), record("P3")])
+    same((ended.rc, w.position("R")), (1, "P2"), "a record that does not name it waits for it")
+    w.write_file("R", "f", "all new")
+    ended = w.sync([from_file("f"), record("P4")])
+    same((ended.rc, w.position("R"), w.documents()[("R", "f")]), (0, "P4", "all new"), "read whole, it is closed")
+    w.sync([from_file("f"), record("P5")])
+    same(w.touched("R"), set(), "and no more named")
+
+
+TESTS = [rename, both_halves, arrow, folder, changing]
 
 
 if __name__ == "__main__":

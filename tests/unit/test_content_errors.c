@@ -209,6 +209,7 @@ static const struct {
 	{ OPENAT, "mod", SVC("\"path\":\"mod/\",\"op\":\"delete\""), false, "a folder to delete" },
 	{ OPENAT, "mod", SVC("\"path\":\"mod\",\"content\":null"), false, "what may be a submodule" },
 	{ FSTATAT, "README.md", "README.md", true, "the file of a cut line" },
+	{ FSTATAT, "README.md", SVC("\"path\":\"README.md\""), false, "whether it is the same still" },
 };
 
 static bool is_unreadable(int err)
@@ -327,6 +328,162 @@ static void test_root(void)
 	no_fault();
 }
 
+/* ---- a file that changes while it is read ---- */
+
+static int times;	/* so many reads find it changed */
+
+static bool once_more(void)
+{
+	return times > 0 && times-- > 0;
+}
+
+static void grow(void)
+{
+	char text[64];
+
+	if (once_more()) {
+		snprintf(text, sizeof(text), "grown, %d to come", times);
+		put("svc/f", text);
+	}
+}
+
+static void replace(void)
+{
+	char from[2 * PATH_MAX];
+
+	if (!once_more())
+		return;
+	put("svc/g", "new\n");
+	snprintf(from, sizeof(from), "%s", at("svc/g"));
+	if (rename(from, at("svc/f")) < 0)
+		abort();
+}
+
+/* As large as it was: only its times tell. */
+static void rewrite(void)
+{
+	struct timespec at_2001[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+	int fd;
+
+	if (!once_more())
+		return;
+	fd = open(at("svc/f"), O_WRONLY);
+	if (fd < 0 || pwrite(fd, "new", 3, 0) != 3 || futimens(fd, at_2001) < 0)
+		abort();
+	close(fd);
+}
+
+static void restore_mtime(void)
+{
+	struct timespec before[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+
+	if (times == 0)
+		return;
+	rewrite();
+	if (utimensat(AT_FDCWD, at("svc/f"), before, 0) < 0)
+		abort();
+}
+
+static void take_away(void)
+{
+	if (once_more())
+		unlink(at("svc/f"));
+}
+
+static void become_large(void)
+{
+	char text[1200];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	if (once_more())
+		put("svc/f", text);
+}
+
+static void become_link(void)
+{
+	if (once_more() && (unlink(at("svc/f")) < 0 || symlink("old", at("svc/f")) < 0))
+		abort();
+}
+
+/* Waits until a change would give the file another time than it has. */
+static void let_clock_go_on(void)
+{
+	struct stat st, now;
+
+	if (stat(at("svc/f"), &st) < 0)
+		abort();
+	do {
+		put("clock", "");
+		if (stat(at("clock"), &now) < 0)
+			abort();
+	} while (st.st_ctim.tv_sec == now.st_ctim.tv_sec && st.st_ctim.tv_nsec == now.st_ctim.tv_nsec);
+}
+
+static void load_changing(void (*meanwhile)(void), int n, const char *line)
+{
+	struct timespec at_2001[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+
+	no_fault();
+	unlink(at("svc/f"));
+	put("svc/f", "old\n");
+	if (utimensat(AT_FDCWD, at("svc/f"), at_2001, 0) < 0)
+		abort();
+	let_clock_go_on();
+	fault.call = READ;
+	fault.skip = 1;		/* it has given what was there before */
+	fault.meanwhile = meanwhile;
+	times = n;
+	load(line, false);
+	no_fault();
+}
+
+static bool got_text(const char *text, bool unsteady)
+{
+	bool good = k.got == CONTENT_OK && strcmp(k.text, text) == 0 && k.unsteady == unsteady;
+
+	if (!good)
+		printf("# got %d, text %s, unsteady %d, %s\n", k.got, k.text ? k.text : "NULL", k.unsteady,
+		       k.message ? k.message : "");
+	return good;
+}
+
+static void test_changing(void)
+{
+	static const char line[] = SVC("\"path\":\"f\"");
+
+	reopen();
+	load_changing(NULL, 0, line);
+	ok(got_text("old\n", false), "a file that does not change");
+	load_changing(grow, 1, line);
+	ok(got_text("grown, 0 to come", false), "one that grows is read once more");
+	load_changing(replace, 1, line);
+	ok(got_text("new\n", false), "one that another takes the place of");
+	load_changing(rewrite, 1, line);
+	ok(got_text("new\n", false), "one that is written over");
+	load_changing(restore_mtime, 1, line);
+	ok(got_text("new\n", false), "one whose own time is put back");
+	load_changing(grow, 100, line);
+	ok(k.got == CONTENT_OK && k.unsteady && times > 90, "one that changes all the time: read twice, and said so");
+	load_changing(replace, 100, line);
+	ok(got_text("new\n", true), "one that is replaced all the time");
+	load_changing(take_away, 1, line);
+	ok(k.got == CONTENT_FAIL && k.error == ERR_NO_SUCH_FILE && !k.unsteady, "one that is taken away");
+	load_changing(become_large, 1, line);
+	ok(k.got == CONTENT_SKIP && k.reason == REASON_TOO_LARGE && k.ctime_ns > 0, "one that becomes too large");
+	load_changing(become_link, 1, line);
+	ok(k.got == CONTENT_SKIP && k.reason == REASON_SYMLINK && k.ctime_ns > 0, "one that becomes a link");
+	load_changing(grow, 100, SVC("\"path\":\"p\",\"content_ref\":\"svc/f\""));
+	ok(k.got == CONTENT_OK && k.unsteady, "a reference to one that changes all the time");
+	load_changing(NULL, 0, line);
+	fault.call = FSTAT;
+	fault.err = EIO;
+	fault.skip = 1;
+	load(line, false);
+	ok(is_unreadable(EIO), "one that cannot be looked at again");
+	no_fault();
+}
+
 int main(void)
 {
 	char command[PATH_MAX + 32];
@@ -335,6 +492,7 @@ int main(void)
 	test_errors();
 	test_absent();
 	test_rename();
+	test_changing();
 	test_root();
 	roots_free(roots);
 	content_release(&k);
