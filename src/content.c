@@ -16,6 +16,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "content.h"
+#include "exclude.h"
 #include "log.h"
 #include "text.h"
 
@@ -61,6 +62,7 @@ struct places {
 
 struct roots {
 	const struct content_options *o;
+	struct excludes *exclude;	/* owned */
 	struct root *root;	/* ROOT; the list goes on with those of presets */
 	struct places young, old;
 	struct place *last;	/* lines of one repository come together */
@@ -250,6 +252,7 @@ struct roots *roots_new(const struct content_options *o)
 	r = xcalloc(1, sizeof(*r));
 	r->o = o;
 	r->root = root;
+	r->exclude = excludes_new(o->exclude);
 	return r;
 }
 
@@ -292,6 +295,7 @@ void roots_free(struct roots *r)
 	if (r->unsure)
 		place_free(r->unsure);
 	buf_release(&r->rel);
+	excludes_free(r->exclude);
 	free(r);
 }
 
@@ -1030,16 +1034,6 @@ static bool is_hash(const uint8_t sum[DIGEST_SIZE], const char *hex)
 	return memcmp(own, hex, sizeof(own)) == 0;
 }
 
-static bool is_excluded(const struct roots *r, const char *path)
-{
-	const char *const *p;
-
-	for (p = r->o->exclude; p && *p; p++)
-		if (text_glob(*p, path))
-			return true;
-	return false;
-}
-
 /* What was seen of the file says how new it is, also where it is no text to store. */
 static void note_age(struct content *k, const struct file *f)
 {
@@ -1210,7 +1204,7 @@ static int check_cut(struct content *k, struct change *c, struct roots *r, bool 
 static int load(struct content *k, struct change *c, struct roots *r, bool needs_file,
 		bool *keep_old)
 {
-	bool folder = false;
+	bool folder = false, excluded;
 
 	if (c->kind != CHANGE_DOCUMENT)
 		return 0;
@@ -1218,13 +1212,14 @@ static int load(struct content *k, struct change *c, struct roots *r, bool needs
 		return -1;
 	if (needs_file && check_cut(k, c, r, folder) < 0)
 		return -1;
+	excluded = c->op != OP_DELETE && excludes_match(r->exclude, c->path, folder);
 	if (folder)
-		return load_folder(k, c, r);
+		return excluded ? skip(k, REASON_EXCLUDED) : load_folder(k, c, r);
 	if (c->op == OP_DELETE)
 		return 0;
 	if (c->skip_index)
 		return skip(k, REASON_SKIP_INDEX);
-	if (is_excluded(r, c->path))
+	if (excluded)
 		return skip(k, REASON_EXCLUDED);
 	if (c->content_error)
 		return fail(k, ERR_CONTENT, "the producer could not read '%s': %s", c->path,

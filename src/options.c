@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "buf.h"
 #include "cleanup.h"
+#include "exclude.h"
 #include "http.h"
 #include "log.h"
 #include "text.h"
@@ -794,6 +795,8 @@ static int check_chunking(const struct options *o)
 /* What no single option shows. */
 static int check(const struct options *o, const struct command *command)
 {
+	const char *fault;
+
 	if (o->nargs > command->max_args)
 		return log_err("'%s' is more than 'linesync %s' takes; 'linesync %s --help' shows what "
 			       "it does", o->args[command->max_args], command->name, command->name);
@@ -818,6 +821,9 @@ static int check(const struct options *o, const struct command *command)
 		return log_err("--failed and --documents do not go together");
 	if (command->bit == EXPORT && o->nul && !o->failed && !(o->documents && o->nargs > 0))
 		return log_err("-z needs --failed, or --documents REPO");
+	for (int i = 0; o->exclude != NULL && o->exclude[i] != NULL; i++)
+		if ((fault = exclude_fault(o->exclude[i])) != NULL)
+			return log_err("--exclude '%s' %s", o->exclude[i], fault);
 	return check_chunking(o);
 }
 

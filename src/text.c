@@ -490,13 +490,43 @@ uint64_t text_lines(const char *p, size_t n)
 	return lines;
 }
 
+static bool is_space(unsigned char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool is_punct(unsigned char c)
+{
+	return c > ' ' && c < 0x7f && !is_alpha(c) && !is_digit(c);
+}
+
+/* [:name:] at p: sets *in where c is one and returns what follows it, or NULL if it is none. */
+static const char *glob_class(const char *p, unsigned char c, bool *in)
+{
+	static const char *const names[] = { "alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower",
+		"print", "punct", "space", "upper", "xdigit" };
+	const bool is[] = { is_alpha(c) || is_digit(c), is_alpha(c), c == ' ' || c == '\t', c < 0x20 || c == 0x7f,
+		is_digit(c), c > ' ' && c < 0x7f, c >= 'a' && c <= 'z', c >= ' ' && c < 0x7f, is_punct(c),
+		is_space(c), c >= 'A' && c <= 'Z', c < 0x80 && hex_value((char)c) >= 0 };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t n = strlen(names[i]);
+
+		if (strncmp(p + 2, names[i], n) == 0 && p[n + 2] == ':' && p[n + 3] == ']') {
+			*in |= is[i];
+			return p + n + 4;
+		}
+	}
+	return NULL;
+}
+
 /* The bracket expression at p ('['): sets *in to whether c is a member and returns what follows it,
- * or NULL if it has no end and '[' is just a character. */
+ * or NULL if it has no end or a class that there is not: such a pattern matches nothing. */
 static const char *glob_bracket(const char *p, unsigned char c, bool *in)
 {
 	bool negated = false, found = false;
 	unsigned char low, high;
-	const char *first;
+	const char *first, *end;
 
 	p++;
 	if (*p == '!' || *p == '^') {
@@ -504,16 +534,23 @@ static const char *glob_bracket(const char *p, unsigned char c, bool *in)
 		p++;
 	}
 	for (first = p; *p != '\0' && (*p != ']' || p == first);) {
-		if (*p == '\\' && p[1] != '\0')
-			p++;
+		end = p[0] == '[' && p[1] == ':' ? strchr(p + 2, ']') : NULL;
+		if (end != NULL && end > p + 2 && end[-1] == ':') {
+			p = glob_class(p, c, &found);
+			if (p == NULL)
+				return NULL;
+			continue;
+		}
+		if (*p == '\\' && *++p == '\0')
+			return NULL;
 		low = high = (unsigned char)*p++;
 		if (*p == '-' && p[1] != ']' && p[1] != '\0') {
 			p++;
-			if (*p == '\\' && p[1] != '\0')
-				p++;
+			if (*p == '\\' && *++p == '\0')
+				return NULL;
 			high = (unsigned char)*p++;
 		}
-		if (c >= low && c <= high)
+		if ((c >= low && c <= high) || c == low)
 			found = true;
 	}
 	*in = found != negated;
@@ -522,32 +559,29 @@ static const char *glob_bracket(const char *p, unsigned char c, bool *in)
 
 /* Matches one pattern element that is no star against the text at *s.  Moves both on, or returns
  * false. */
-static bool glob_one(const char **pattern, const char **text, bool slash)
+static bool glob_one(const char **pattern, const char **text)
 {
-	const char *p = *pattern, *s = *text, *after;
-	bool in;
+	const char *p = *pattern, *s = *text;
+	bool in = true;
 
 	if (*s == '\0' || *p == '\0')
 		return false;
 	if (*p == '?') {
-		if (*s == '/' && !slash)
-			return false;
-		for (s++; ((unsigned char)*s & 0xc0) == 0x80; s++)
-			continue;
+		in = *s != '/';
 		p++;
-	} else if (*p == '[' && (after = glob_bracket(p, (unsigned char)*s, &in)) != NULL) {
-		if (!in || (*s == '/' && !slash))
+	} else if (*p == '[') {
+		p = glob_bracket(p, (unsigned char)*s, &in);
+		if (p == NULL || *s == '/')
 			return false;
-		p = after;
-		s++;
 	} else {
-		if (*p == '\\' && p[1] != '\0')
+		if (*p == '\\')
 			p++;
-		if (*p++ != *s++)
-			return false;
+		in = *p++ == *s;
 	}
+	if (!in)
+		return false;
 	*pattern = p;
-	*text = s;
+	*text = s + 1;
 	return true;
 }
 
@@ -578,27 +612,28 @@ static bool glob_widen(struct glob_retry *r)
 
 /* Coming back to the last star of each kind is enough: an earlier one could only give it a later
  * start, which it reaches by itself.  So the time is bounded by pattern times text. */
-static bool glob_match(const char *pattern, const char *text, bool slash)
+bool text_glob(const char *pattern, const char *path)
 {
 	struct glob_retry wide = { NULL, NULL, false }, narrow = { NULL, NULL, false };
-	const char *p = pattern, *s = text;
+	const char *p = pattern, *s = path;
 
 	for (;;) {
-		if (*p == '*' && (slash || p[1] == '*')) {
-			bool part = p == pattern || p[-1] == '/';
+		if (*p == '*') {
+			const char *end = p + strspn(p, "*");
+			bool part = (p == pattern || p[-1] == '/') && (*end == '/' || *end == '\0');
 
-			while (*p == '*')
-				p++;
-			wide.folders = !slash && part && *p == '/';
-			wide.pattern = p += wide.folders;
-			wide.text = s;
-			narrow.pattern = NULL;
-		} else if (*p == '*') {
-			narrow.pattern = ++p;
-			narrow.text = s;
+			if (end - p > 1 && part) {
+				wide.folders = *end == '/';
+				wide.pattern = p = end + wide.folders;
+				wide.text = s;
+				narrow.pattern = NULL;
+			} else {
+				narrow.pattern = p = end;
+				narrow.text = s;
+			}
 		} else if (*p == '\0' && *s == '\0') {
 			return true;
-		} else if (!glob_one(&p, &s, slash)) {
+		} else if (!glob_one(&p, &s)) {
 			if (narrow.pattern != NULL && *narrow.text != '\0' && *narrow.text != '/') {
 				p = narrow.pattern;
 				s = ++narrow.text;
@@ -611,15 +646,4 @@ static bool glob_match(const char *pattern, const char *text, bool slash)
 			s = wide.text;
 		}
 	}
-}
-
-bool text_glob(const char *pattern, const char *path)
-{
-	const char *name;
-
-	if (strchr(pattern, '/') != NULL)
-		return glob_match(pattern, path, false);
-	name = strrchr(path, '/');
-	return glob_match(pattern, path, true) ||
-	       (name != NULL && glob_match(pattern, name + 1, true));
 }

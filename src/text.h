@@ -59,8 +59,9 @@ uint64_t text_lines(const char *p, size_t n);
  * bytes, whole characters. */
 size_t text_start(const char *p, size_t n, size_t lines, size_t max);
 
-/* True if name matches the shell pattern, where '*' and '?' match '/' only in a '**' or in a
- * pattern without '/'; a pattern without '/' is tried on the last part of the path too. */
+/* True if the whole path matches the pattern as git matches it: '*' and '?' take no '/', a '**' that is a
+ * part by itself takes any number of parts, brackets know ranges and [:classes:], and what is not well
+ * formed matches nothing. */
 bool text_glob(const char *pattern, const char *path);
 
 #endif
