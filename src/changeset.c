@@ -130,6 +130,12 @@ static uint64_t count_open(struct state *s, const struct record *r, bool from_pr
 	return n;
 }
 
+/* A line without a document of an earlier run: the record that closes a block without it is its end. */
+static bool closed_by(const struct record *r, const struct run_state *run, const struct failure *f)
+{
+	return f->path[0] == '\0' && f->line.run < r->at.run && run_own_ord(run, f->line) == 0;
+}
+
 /* Failed lines of the repository that stand before the record, by the place that they hold. */
 static uint64_t count_failed(struct state *s, const struct record *r, const struct run_state *run)
 {
@@ -143,7 +149,7 @@ static uint64_t count_failed(struct state *s, const struct record *r, const stru
 	while (state_failure_next(s, &at, &f)) {
 		uint32_t own = run_own_ord(run, f.hold);
 
-		if (!at.repo_known || strcmp(f.repo, r->repo) != 0)
+		if (!at.repo_known || strcmp(f.repo, r->repo) != 0 || closed_by(r, run, &f))
 			continue;
 		if (own != 0 ? own < r->at.ord : place_compare(f.hold, r->at) < 0)
 			n++;
@@ -160,8 +166,8 @@ static uint64_t count_unknown(struct state *s, const struct record *r, const str
 	uint64_t n = 0;
 	bool any = run->unknown_failures > 0 || run->nancestors > 0;
 
-	while (any && state_failure_next(s, &at, &f))
-		if (!at.repo_known && named_in(run, r, f.line))
+	while (any && state_unknown_next(s, &at, &f))
+		if (named_in(run, r, f.line))
 			n++;
 	failure_release(&f);
 	failure_walk_release(&at);
@@ -195,37 +201,76 @@ static bool makes_whole(const struct repo_state *rs, const struct record *r)
 	       (rs->held_whole && since_held(rs, r)) || (r->prior_whole && is_since(r, r->prior));
 }
 
-static void hold_unknown(struct state *s, const char *repo, uint32_t run)
+/* r waits for lines of no known repository before it in this run. */
+static void hold_unknown(struct state *s, const struct record *r)
 {
-	struct repo_state *rs = state_repo(s, repo);
+	struct run_state *run = state_run(s);
+	struct repo_state *rs = state_repo(s, r->repo);
+	uint32_t ord = state_own_ord(s, r->at);
 
-	if (rs->unknown_run != 0 || state_run(s) == NULL || state_run(s)->number != run)
+	if (ord == 0)
 		return;
-	rs->unknown_run = run;
-	state_run(s)->unknown_holding++;
+	if (rs->unknown_run != run->number) {
+		state_unknown_release(s, r->repo, false);	/* of a run that this one took over */
+		rs->unknown_run = run->number;
+		run->unknown_holding++;
+	}
+	if (rs->unknown_ord < ord)
+		rs->unknown_ord = ord;
+	if (run->unknown_top < ord)
+		run->unknown_top = ord;
 }
 
-/* A later run closed a block of repo without the lines that held it; when no repository is left that
- * they hold, they are superseded. */
-static void let_unknown_go(struct state *s, const struct record *r, const struct run_state *run)
+/* Runs that take a run's lines over follow it one by one. */
+bool changeset_unknown_holds(struct state *s, const struct failure *f)
 {
-	struct repo_state *rs = state_repo(s, r->repo);
-	uint32_t number = rs->unknown_run;
-	struct run_state old;
+	bool holds = false, own = true;
 
-	if (number == 0 || number >= r->at.run ||
-	    run_own_ord(run, (struct place_in_run){ number, 1 }) != 0)
-		return;
-	rs->unknown_run = 0;
-	if (state_run_get(s, number, &old) != 0 || old.unknown_holding <= 1) {
-		old.unknown_holding = old.unknown_failures = 0;
-		state_failures_unknown_del(s, number);
-	} else {
-		old.unknown_holding--;
+	for (uint32_t n = f->line.run; own && !holds && n <= f->line.run + RUN_ANCESTORS; n++) {
+		struct run_state run;
+		uint32_t ord = 0;
+
+		if (n < state_head(s)->next_run && state_run_get(s, n, &run) == 0) {
+			ord = run_own_ord(&run, f->line);
+			holds = ord != 0 && ord < run.unknown_top;
+			own = ord != 0;
+			run_release(&run);
+		}
 	}
-	if (old.number != 0)
-		state_run_put(s, &old);
-	run_release(&old);
+	return holds;
+}
+
+bool changeset_unknown_counts(struct state *s, const struct failure *f)
+{
+	uint32_t whole = state_head(s)->whole_run;
+	struct run_state run;
+	bool own;
+
+	if (f->line.run > whole)
+		return true;
+	load_run(s, whole, &run);
+	own = run_own_ord(&run, f->line) != 0;
+	run_release(&run);
+	return own || changeset_unknown_holds(s, f);
+}
+
+uint64_t changeset_unknown_expire(struct state *s, int64_t before_unix_s)
+{
+	struct failure_walk at = { 0 };
+	struct failure f = { 0 };
+	uint64_t n = 0;
+
+	while (state_unknown_next(s, &at, &f) && f.last_s < before_unix_s) {
+		if (changeset_unknown_counts(s, &f))
+			continue;
+		state_failure_del_at(s, &at);
+		n++;
+		if (state_dirty(s) > STATE_DIRTY_MAX)
+			state_commit(s);
+	}
+	failure_release(&f);
+	failure_walk_release(&at);
+	return n;
 }
 
 static struct repo_state *enter_run(struct state *s, const char *repo, uint32_t run);
@@ -238,7 +283,6 @@ bool changeset_from_here(struct state *s, const struct record *r)
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
 {
 	struct run_state run;
-	uint64_t unknown;
 	bool from_prior;
 
 	*waiting = 0;
@@ -248,17 +292,26 @@ enum record_verdict changeset_judge(struct state *s, const struct record *r, uin
 	if (!changeset_from_here(s, r))
 		return RECORD_NOT_FROM_HERE;
 	load_run(s, r->at.run, &run);
-	let_unknown_go(s, r, &run);
-	state_failures_closed(s, r->repo, &run);
-	unknown = count_unknown(s, r, &run);
-	if (unknown > 0)
-		hold_unknown(s, r->repo, r->at.run);
-	*waiting = unknown + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts +
+	*waiting = count_unknown(s, r, &run) + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts +
 		   count_open(s, r, from_prior);
 	run_release(&run);
 	if (*waiting == 0)
 		return RECORD_ADVANCE;
 	return from_prior ? RECORD_NOT_FROM_HERE : RECORD_HELD;
+}
+
+void changeset_closes(struct state *s, const struct record *r)
+{
+	uint32_t number = state_repo(s, r->repo)->unknown_run;
+	struct run_state run;
+
+	load_run(s, r->at.run, &run);
+	if (number < r->at.run && run_own_ord(&run, (struct place_in_run){ number, 1 }) == 0)
+		state_unknown_release(s, r->repo, true);
+	state_failures_closed(s, r->repo, &run);
+	if (count_unknown(s, r, &run) > 0)
+		hold_unknown(s, r);
+	run_release(&run);
 }
 
 /* What a retry did has been closed by the record that now counts. */

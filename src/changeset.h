@@ -39,6 +39,19 @@ bool changeset_from_here(struct state *s, const struct record *r);
  * that its block does not name.  Call when every earlier line of the repository is settled. */
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting);
 
+/* r is decided and closes its block, by advancing or for lines: failed lines without a document of earlier
+ * runs, which the block came without, are superseded; those of no known repository where they held no
+ * other.  Those of its own run hold it. */
+void changeset_closes(struct state *s, const struct record *r);
+
+/* Whether a failed line of no known repository holds a changeset. */
+bool changeset_unknown_holds(struct state *s, const struct failure *f);
+/* Whether it counts in exit statuses: it does not, where it holds none, once a later run with a line has read
+ * its input to the end without it. */
+bool changeset_unknown_counts(struct state *s, const struct failure *f);
+/* Drops those that do not count and were last tried before; returns how many.  May commit. */
+uint64_t changeset_unknown_expire(struct state *s, int64_t before_unix_s);
+
 /* Moves the position to r: a whole one, or as told.  Part of the next commit.  Says so where it is as
  * told and nothing is stored of the repository: what no line has named is missing. */
 void changeset_advance(struct state *s, const struct record *r);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "changeset.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "commands.h"
@@ -39,16 +40,18 @@ static void count_repos(struct look *l)
 }
 
 /* Those of no known repository; a run's own counter may be high, after `forget`. */
-static uint64_t count_unknown(struct look *l)
+static void count_unknown(struct look *l)
 {
 	struct failure_walk at = { 0 };
 	struct failure f = { 0 };
-	uint64_t n = 0;
 
-	while (state_failure_next(l->s, &at, &f))
-		n += !at.repo_known;
+	while (state_unknown_next(l->s, &at, &f)) {
+		bool counts = changeset_unknown_counts(l->s, &f);
+
+		l->failed += counts;
+		l->left_over += !counts;
+	}
 	failure_walk_release(&at);
-	return n;
 }
 
 /* Of those that did not end so, all were kept: a clean run drops older ones, never itself. */
@@ -95,8 +98,7 @@ static int look_once(struct look *l)
 
 	l->clean_s = last_clean(l->s);
 	count_repos(l);
-	if (state_failure_unknown(l->s))
-		l->failed += count_unknown(l);
+	count_unknown(l);
 	find_run(l);
 	held = state_locked(state_path(l->s), &l->holder);
 	l->running = l->has_run && status_works_on(l->holder, &l->run);
@@ -108,7 +110,7 @@ static void look_again(struct look *l)
 	run_release(&l->run);
 	free(l->holder);
 	l->holder = NULL;
-	l->repos = l->failed = l->held = l->doubts = 0;
+	l->repos = l->failed = l->left_over = l->held = l->doubts = 0;
 	l->clean_s = 0;
 }
 
@@ -377,6 +379,8 @@ static void rows_of_state(struct table *t, const struct look *l)
 static void rows_of_trouble(struct table *t, const struct look *l)
 {
 	row_hint(t, l, "failed", l->failed, "line", "--failed");
+	if (l->left_over > 0)
+		row_hint(t, l, "left over", l->left_over, "line", "--failed");
 	row_hint(t, l, "held", l->held, "changeset", "--held");
 	if (l->doubts > 0) {
 		auto_buf struct buf text = BUF_INIT;
@@ -585,6 +589,7 @@ void status_json_state(struct buf *json, bool *first, const struct look *l)
 	json_member_int(json, first, "documents", (int64_t)state_head(l->s)->present);
 	json_member_int(json, first, "repositories", (int64_t)l->repos);
 	json_member_int(json, first, "failed", (int64_t)l->failed);
+	json_member_int(json, first, "left_over", (int64_t)l->left_over);
 	json_member_int(json, first, "held", (int64_t)l->held);
 	json_member_int(json, first, "in_doubt", (int64_t)l->doubts);
 	status_json_time(json, first, "last_clean", l->clean_s);

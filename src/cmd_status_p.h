@@ -17,7 +17,8 @@ struct look {
 	bool has_run, running;
 	struct run_state run;		/* the one asked for, or the newest */
 	char *holder;			/* owned; who holds the lock, or NULL */
-	uint64_t repos, failed, held, doubts;	/* of all repositories; failed: with those of none */
+	uint64_t repos, failed, held, doubts;	/* of all repositories; failed: with those of none that count */
+	uint64_t left_over;			/* failed lines of no known repository that do not */
 	int64_t clean_s;		/* end of the last clean run, 0: none is known */
 };
 

@@ -593,27 +593,6 @@ static void count_repos(struct pipeline *p, bool whole)
 	walk_release(&at);
 }
 
-/* Failed lines of no known repository that hold nothing are superseded by a run that read its whole
- * input without them. */
-static void drop_unknown(struct pipeline *p)
-{
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-	struct run_state r;
-
-	while (state_failure_next(p->state, &at, &f)) {
-		bool holds;
-
-		if (at.repo_known || state_own_ord(p->state, f.line) != 0)
-			continue;
-		holds = state_run_get(p->state, f.line.run, &r) == 0 && r.unknown_holding > 0;
-		run_release(&r);
-		if (!holds)
-			state_failure_del_at(p->state, &at);
-	}
-	failure_walk_release(&at);
-}
-
 static void drain_output(struct pipeline *p)
 {
 	int64_t until = clock_ms() + (int64_t)p->o->grace_ms;
@@ -625,7 +604,20 @@ static void drain_output(struct pipeline *p)
 	}
 }
 
-#define KEEP_RUNS_S (7 * 86400)
+#define KEEP_DAYS 7
+
+/* What nobody waits for any more is not kept for ever, and does not go without a word. */
+static void drop_old(struct pipeline *p, bool clean)
+{
+	int64_t before = clock_unix_s() - KEEP_DAYS * 86400;
+	uint64_t n = changeset_unknown_expire(p->state, before);
+
+	if (n > 0)
+		log_warn("%llu failed lines of no known repository are dropped: they are more than %d days old, and "
+			 "nothing waited for them", (unsigned long long)n, KEEP_DAYS);
+	if (clean)
+		state_runs_drop(p->state, before);
+}
 
 /* A run has ended well only when its results are printed too: until then a resume prints them. */
 static void end_run(struct pipeline *p)
@@ -635,15 +627,15 @@ static void end_run(struct pipeline *p)
 	/* messages alone, more of them than cmd_sync.c waits for */
 	bool idle = p->run->lines == 0 && p->run->retried == 0;
 
-	if (whole)
-		drop_unknown(p);
 	commit(p);
 	count_repos(p, whole);
 	drain_output(p);
 	whole = whole && !pipeline_must_stop(p);
 	clean = clean && p->end->held == 0;
-	if (whole && clean && !idle)
-		state_runs_drop(p->state, clock_unix_s() - KEEP_RUNS_S);
+	if (whole && !idle) {
+		state_head(p->state)->whole_run = p->run->number;
+		drop_old(p, clean);
+	}
 	state_run_end(p->state, !whole || idle ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
 	commit(p);
 	if (whole)

@@ -41,14 +41,18 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	struct result r = { .run = p->run->id, .line = pr->number, .repo = g->repo, .op = OP_CHANGESET,
 		.status = status, .changeset = pr->commit, .waiting = waiting };
 
+	bool closes = status == STATUS_COMPLETED || why == HELD_LINES;
+
 	record_fields(g, pr, &rec);
+	if (closes)
+		changeset_closes(p->state, &rec);
 	if (status == STATUS_COMPLETED) {
 		changeset_advance(p->state, &rec);
 	} else {
 		changeset_hold(p->state, &rec, why, waiting);
 		r.held_why = held_name(why);
 	}
-	changeset_close_block(p->state, g->repo, pr->at, status == STATUS_COMPLETED || why == HELD_LINES);
+	changeset_close_block(p->state, g->repo, pr->at, closes);
 	state_line_set(p->state, pr->at.ord, status, REASON_NONE);
 	pipeline_count(p, pr->at, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE, OP_CHANGESET);
 	pipeline_result(p, &r, true);

@@ -707,7 +707,8 @@ void state_runs_drop(struct state *s, int64_t before_unix_s)
 	while (young < YOUNG_RUNS && state_run_above(s, r.number, &r)) {
 		if (r.end_s == 0 || r.end_s >= before_unix_s)
 			young++;
-		else if (r.status != RUN_RUNNING && r.number != s->run.number && !failures_of_run(s, r.number))
+		else if (r.status != RUN_RUNNING && r.number != s->run.number && r.unknown_holding == 0 &&
+			 !failures_of_run(s, r.number))
 			drop_run(s, &r);
 	}
 	run_release(&r);
@@ -1031,17 +1032,28 @@ static void repo_load(struct state *s, struct repo_entry *e)
 	r->held_changeset = xstrdup("");
 }
 
-struct repo_state *state_repo(struct state *s, const char *repo)
+/* NULL: it was not looked at since the last commit. */
+static struct repo_entry *repo_find(struct state *s, const char *repo, unsigned *slot)
 {
 	unsigned h = 5381;
 	struct repo_entry *e;
 
 	for (const char *c = repo; *c != '\0'; c++)
 		h = h * 33 + (unsigned char)*c;
-	h %= REPO_SLOTS;
-	for (e = s->repos[h]; e != NULL; e = e->next)
+	*slot = h % REPO_SLOTS;
+	for (e = s->repos[*slot]; e != NULL; e = e->next)
 		if (strcmp(e->name, repo) == 0)
-			return &e->state;
+			return e;
+	return NULL;
+}
+
+struct repo_state *state_repo(struct state *s, const char *repo)
+{
+	unsigned h;
+	struct repo_entry *e = repo_find(s, repo, &h);
+
+	if (e != NULL)
+		return &e->state;
 	e = xcalloc(1, sizeof *e);
 	e->name = xstrdup(repo);
 	repo_load(s, e);
@@ -1256,18 +1268,6 @@ bool state_failure_next(struct state *s, struct failure_walk *at, struct failure
 	return true;
 }
 
-bool state_failure_unknown(struct state *s)
-{
-	auto_buf struct buf prefix = BUF_INIT;
-	struct walk at = { 0 };
-	bool found;
-
-	buf_addc(&prefix, 'u');
-	found = walk_next(s, &at, &prefix);
-	walk_release(&at);
-	return found;
-}
-
 void failure_walk_release(struct failure_walk *at)
 {
 	buf_release(&at->key);
@@ -1336,17 +1336,96 @@ void state_failures_closed(struct state *s, const char *repo, const struct run_s
 	}
 }
 
-void state_failures_unknown_del(struct state *s, uint32_t run)
-{
-	auto_buf struct buf prefix = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
-	struct failure old;
+/* ---- failed lines of no known repository ---- */
 
-	key_line(&prefix, 'u', (struct place_in_run){ run, 0 });
-	prefix.len -= 4;
-	while (tree_next(&s->tree, prefix.data, prefix.len, true, &key, &value) &&
-	       key.len == 9 && memcmp(key.data, prefix.data, prefix.len) == 0)
-		if (failure_del_key(s, &key, &old))
-			failure_release(&old);
+bool state_unknown_next(struct state *s, struct failure_walk *at, struct failure *f)
+{
+	auto_buf struct buf from = BUF_INIT, key = BUF_INIT;
+	bool found;
+
+	failure_release(f);
+	key_line(&from, 'u', at->at);
+	do {
+		found = tree_next(&s->tree, from.data, from.len, false, &key, &at->value) &&
+			key.len == 9 && key.data[0] == 'u';
+	} while (reader_again(s));
+	if (!found)
+		return false;
+	if (failure_decode(f, (const uint8_t *)at->value.data, at->value.len) != 0)
+		statefile_damaged(s->file, "a failure does not parse");
+	buf_reset(&at->key);
+	buf_add(&at->key, key.data, key.len);
+	at->started = true;
+	at->at = f->line;
+	at->half = f->half;
+	at->repo_known = false;
+	return true;
+}
+
+static void unknown_del_of(struct state *s, uint32_t run, uint32_t from, uint32_t to)
+{
+	struct failure_walk at = { .at = { run, from > 0 ? from - 1 : 0 } };
+	struct failure f = { 0 };
+
+	while (state_unknown_next(s, &at, &f) && f.line.run == run && f.line.ord < to)
+		state_failure_del_at(s, &at);
+	failure_release(&f);
+	failure_walk_release(&at);
+}
+
+void state_unknown_del(struct state *s, const struct run_state *run, uint32_t from, uint32_t to)
+{
+	for (int i = 0; i < run->nancestors; i++) {
+		uint32_t cut = run->ancestors[i].cut;
+
+		unknown_del_of(s, run->ancestors[i].run, from, to < cut ? to : cut);
+	}
+	unknown_del_of(s, run->number, from, to);
+}
+
+uint32_t state_unknown_top(struct state *s, uint32_t run)
+{
+	struct walk at = { 0 };
+	uint32_t top = 0;
+
+	while (state_walk_repos(s, &at)) {
+		unsigned slot;
+		const struct repo_entry *e = repo_find(s, at.repo, &slot);
+		struct repo_state r = { 0 };
+		const struct repo_state *now = &r;
+
+		if (e != NULL)		/* it may have changed since the last commit */
+			now = &e->state;
+		else if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
+			statefile_damaged(s->file, "a repository does not parse");
+		if (now->unknown_run == run && now->unknown_ord > top)
+			top = now->unknown_ord;
+		repo_release(&r);
+	}
+	walk_release(&at);
+	return top;
+}
+
+void state_unknown_release(struct state *s, const char *repo, bool superseded)
+{
+	struct repo_state *rs = state_repo(s, repo);
+	uint32_t number = rs->unknown_run, top = rs->unknown_ord, left = 0;
+	struct run_state old;
+
+	if (number == 0)
+		return;
+	rs->unknown_run = rs->unknown_ord = 0;
+	if (state_run_get(s, number, &old) != 0)
+		old.number = number;
+	if (old.unknown_holding > 1)
+		left = top < old.unknown_top ? old.unknown_top : state_unknown_top(s, number);
+	old.unknown_holding -= old.unknown_holding > 0;
+	old.unknown_top = left;
+	if (old.id != NULL)
+		state_run_put(s, &old);
+	if (superseded && left < top)
+		state_unknown_del(s, &old, left, top);
+	run_release(&old);
 }
 
 /* ---- forget ---- */
@@ -1383,6 +1462,7 @@ static void forget_repo(struct state *s, const char *repo)
 	struct repo_state *r = state_repo(s, repo);
 	uint64_t doubts = r->doubts, failed = r->failed, present = r->present, loose = r->loose;
 
+	state_unknown_release(s, repo, false);
 	repo_release(r);
 	repo_set_text(&r->commit, "");
 	repo_set_text(&r->changeset, "");

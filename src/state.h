@@ -181,8 +181,6 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 		       size_t n);
 bool state_failure_get(struct state *s, const char *repo, const char *path, struct failure *f);
 void state_failure_del(struct state *s, const char *repo, const char *path);
-/* True if a line of no known repository has failed. */
-bool state_failure_unknown(struct state *s);
 /* True if a line of repo after ordinal ord of the current run has failed. */
 bool state_failed_after(struct state *s, const char *repo, uint32_t ord);
 
@@ -205,9 +203,17 @@ void state_failure_del_at(struct state *s, const struct failure_walk *at);
 bool state_failure_payload(struct state *s, const struct failure *f, struct buf *out);
 
 /* Deletes failures without document: of repo in runs before `run` whose lines are not its own (it closed
- * a block of repo without them), or of no known repository in run. */
+ * a block of repo without them). */
 void state_failures_closed(struct state *s, const char *repo, const struct run_state *run);
-void state_failures_unknown_del(struct state *s, uint32_t run);
+
+/* The same as state_failure_next, of failures of no known repository alone. */
+bool state_unknown_next(struct state *s, struct failure_walk *at, struct failure *f);
+/* Deletes those of run's own lines from ordinal `from` to the one before `to`. */
+void state_unknown_del(struct state *s, const struct run_state *run, uint32_t from, uint32_t to);
+/* The greatest unknown_ord of the repositories that such lines of `run` hold, 0 if there is none. */
+uint32_t state_unknown_top(struct state *s, uint32_t run);
+/* The repository is not held by such lines any more.  superseded: those that held no other go. */
+void state_unknown_release(struct state *s, const char *repo, bool superseded);
 
 /* ---- forget ---- */
 

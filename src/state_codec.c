@@ -223,6 +223,7 @@ void head_encode(struct buf *b, const struct head *v)
 		put_u(b, v->old_counts[i]);
 	put_u(b, v->old_objects);
 	put_u(b, v->old_requests);
+	put_u(b, v->whole_run);
 }
 
 int head_decode(struct head *v, const uint8_t *p, size_t n)
@@ -247,6 +248,7 @@ int head_decode(struct head *v, const uint8_t *p, size_t n)
 		v->old_counts[i] = get_u(&r);
 	v->old_objects = get_u(&r);
 	v->old_requests = get_u(&r);
+	v->whole_run = r.left > 0 ? get_u32(&r) : 0;
 	if (done(&r))
 		return 0;
 	head_release(v);
@@ -406,6 +408,7 @@ void repo_encode(struct buf *b, const struct repo_state *v)
 	put_u(b, v->loose);
 	put_u(b, v->unknown_run);
 	put_u(b, (v->whole ? REPO_WHOLE : 0) | (v->held_whole ? REPO_HELD_WHOLE : 0));
+	put_u(b, v->unknown_ord);
 }
 
 int repo_decode(struct repo_state *v, const uint8_t *p, size_t n)
@@ -446,6 +449,7 @@ int repo_decode(struct repo_state *v, const uint8_t *p, size_t n)
 	whole = r.left > 0 ? get_u8(&r) : 0;
 	v->whole = whole & REPO_WHOLE;
 	v->held_whole = whole & REPO_HELD_WHOLE;
+	v->unknown_ord = r.left > 0 ? get_u32(&r) : v->unknown_run != 0 ? UINT32_MAX : 0;
 	if (done(&r))
 		return 0;
 	repo_release(v);
@@ -496,6 +500,7 @@ void run_encode(struct buf *b, const struct run_state *v)
 	put_u(b, v->input_size);
 	put_u(b, v->unknown_failures);
 	put_u(b, v->unknown_holding);
+	put_u(b, v->unknown_top);
 }
 
 int run_decode(struct run_state *v, const uint8_t *p, size_t n)
@@ -539,6 +544,7 @@ int run_decode(struct run_state *v, const uint8_t *p, size_t n)
 	v->input_size = get_u(&r);
 	v->unknown_failures = get_u32(&r);
 	v->unknown_holding = get_u32(&r);
+	v->unknown_top = r.left > 0 ? get_u32(&r) : v->unknown_holding > 0 ? UINT32_MAX : 0;
 	if (done(&r) && v->status >= RUN_RUNNING && v->status <= RUN_FAILED)
 		return 0;
 	run_release(v);

@@ -54,6 +54,7 @@ struct head {			/* KIND_HEAD; changed by every commit */
 	uint64_t old_runs;	/* dropped ones: how many, and what they did */
 	uint64_t old_counts[8];	/* by enum status */
 	uint64_t old_objects, old_requests;
+	uint32_t whole_run;	/* the last run that had a line and read its input to the end, 0 */
 };
 
 enum doc_flags {
@@ -143,6 +144,7 @@ struct repo_state {
 	uint32_t unknown_run;		/* run whose failed lines of unknown repository hold it, 0 */
 	bool whole, held_whole;		/* spec invariant I3, of the position and of the held record's;
 					 * older states do not say: as told */
+	uint32_t unknown_ord;		/* of that run's lines those below hold it: its record's ordinal there */
 };
 
 enum run_status { RUN_RUNNING = 1, RUN_INTERRUPTED, RUN_COMPLETED, RUN_FAILED };
@@ -173,6 +175,7 @@ struct run_state {
 	uint64_t input_bytes, input_size;	/* read so far; 0: unknown */
 	uint32_t unknown_failures;	/* 'u' records of this run */
 	uint32_t unknown_holding;	/* repositories that they hold */
+	uint32_t unknown_top;		/* those of its own lines below this hold at least one; 0: none does */
 };
 
 void identity_encode(struct buf *b, const struct identity *v);

@@ -728,8 +728,73 @@ def broken_line_that_holds_nothing(w):
     w.hung_up()
     w.script()
     same((ended.rc, len(failures(w))), (KILLED, 1), "a run that is killed does not supersede it")
-    ended = w.sync([put("b", "B")])
-    same((ended.rc, failures(w)), (0, []), "one that reads its whole input without it does")
+    run = json.loads(w.ask("status", "--runs", "--json")[1])["runs"][1]["run"]
+    same((w.ask("status")[0], figures(w)), (1, (1, 0)), "it counts")
+    w.sync([])
+    same(figures(w), (1, 0), "after an input without a line too")
+    ended = w.sync([put("a", "A1"), put("b", "B"), record("P1", since="P0")])
+    same((ended.rc, len(failures(w)), w.position("R")), (0, 1, "P1"),
+         "a run that reads its whole input without it leaves it, and is clean")
+    same(figures(w), (0, 1), "it does not count any more")
+    said = w.ask("status")[1]
+    test("left over" in said and "1 line; see" in said, "status says that it is there", said)
+    same((w.ask("status", "--max-age", "1h")[0], w.ask("status", "--summary")[0]), (0, 0), "all is well")
+    same(w.ask("export", "--failed")[1], '{"broken\n', "it is exported as it came")
+    for _ in range(3):
+        w.sync([put("b", "B")])
+    same((len(failures(w)), figures(w)), (1, (0, 1)), "however many runs come")
+    ended = w.sync([put("b", "B"), '{"broken too'])
+    same((ended.rc, w.ask("status")[0], figures(w)), (1, 1, (1, 1)), "another one counts")
+    w.sync([put("b", "B")])
+    same((w.ask("status")[0], figures(w)), (0, (0, 2)), "until a run comes without it")
+    same((w.ask("skip", run + ":2")[0], figures(w), w.ask("export", "--failed")[1]),
+         (0, (0, 1), '{"broken too\n'), "`skip` accepts it")
+    same((w.ask("forget", "--all")[0], failures(w)), (0, []), "`forget --all` forgets it")
+
+
+def broken_lines_hold_what_follows(w):
+    """Each failed line is superseded with the last of the repositories that it holds itself."""
+    stored(w, a="A")
+    stored(w, "S0", "S", a="A")
+    ended = w.sync(['{"one', put("a", "A1"), record("P1", since="P0"), '{"two', put("a", "A1", "S"),
+                    record("S1", "S"), '{"three'])
+    same((ended.rc, verdict(ended, 3), verdict(ended, 6)), (1, ("held", "lines", 1), ("held", "lines", 2)),
+         "one holds two, two hold one")
+    w.sync([put("a", "A2", "S"), record("S2", "S")])
+    same((broken(w), figures(w), held(w)), (['{"one', '{"three'], (1, 1), "P1"),
+         "what held S alone goes with it; what held nothing does not count")
+    same(w.ask("status")[0], 1, "what holds R counts")
+    w.sync([put("a", "A2"), record("P2", since="P1")])
+    same((broken(w), figures(w), w.ask("status")[0], w.position("R")), (['{"three'], (0, 1), 0, "P2"),
+         "what held both goes with the last; what held nothing stays")
+
+
+def undecided_record_supersedes_nothing(w):
+    """A run that ends before its record is decided has closed no block."""
+    stored(w, a="A")
+    w.sync([dict(repo="R", op="modify")])
+    same(len(failures(w)), 1, "a line without a path")
+    refuse(w, "poison")
+    sync = Steered(w)
+    sync.feed(put("p", "poison"), record("P1", since="P0"), put("b", "B"))
+    sync.wait_results(2)
+    sync.signal(signal.SIGKILL)
+    sync.ended()
+    same([f[1] for f in failures(w)], [None, "p"], "both are there")
+    ended = w.sync([put("p", "poison"), record("P1", since="P0"), put("b", "B")])
+    same((verdict(ended, 2), [f[1] for f in failures(w)]), (("held", "lines", 1), ["p"]),
+         "the record that is decided closes without the first")
+
+
+def figures(w):
+    """Failed lines that count, and those that are left over."""
+    s = json.loads(w.ask("status", "--json")[1])
+    return s["failed"], s["left_over"]
+
+
+def broken(w):
+    """The failed lines as they came."""
+    return w.ask("export", "--failed")[1].split("\n")[:-1]
 
 
 def broken_line_again(w):
@@ -1591,6 +1656,7 @@ TESTS = [complete_deletes_the_rest, complete_at_most_half, complete_max_delete,
          retry_rounds, retries_come_first_in_order, retry_as_it_was_read, retry_without_a_folder,
          rename_of_which_both_halves_fail, newer_line_supersedes, newer_failure_takes_the_place,
          older_failure_holds, not_retryable, broken_line_holds_all, broken_line_that_holds_nothing,
+         broken_lines_hold_what_follows, undecided_record_supersedes_nothing,
          broken_line_again, line_without_a_path, half_a_rename_fails,
          half_a_rename_tried_with_the_file_back, failed_rename_superseded, lines_after_the_record,
          lines_left_open, doubt_read_back, doubt_about_a_delete, doubt_about_what_was_there,

@@ -86,7 +86,7 @@ def random_lines(rng, names, most):
         path, text = rng.choice(PATHS), rng.choice(TEXTS)
         kind = rng.choices(("put", "delete", "rename", "file", "skip", "record", "bad", "bad-op",
                             "folder", "blank", "message", "no-content"),
-                           (46, 12, 8, 7, 3, 14, 1, 1, 1, 1, 1, 5))[0]
+                           (46, 12, 8, 7, 3, 14, 2, 1, 1, 1, 1, 5))[0]
         if kind == "record":
             lines.append(random_record(rng, repo, names, style))
         elif kind == "rename":
@@ -330,6 +330,7 @@ class Model:
         self.last_feed = None
         self.seen = {}
         self.documents = [(r, p) for r in REPOS for p in PATHS]
+        self.broken = set()       # failed lines of no known repository: (run, line)
 
     def count(self, what, n=1):
         self.seen[what] = self.seen.get(what, 0) + n
@@ -578,6 +579,7 @@ class Model:
         self.judge_positions(feed, lines, ended, position_before, held_before)
         self.judge_progress(step, feed, lines, ended, position_before, held_before, touched_before)
         self.after(feed, lines, ended)
+        self.judge_broken(lines, ended)
         if step.get("skip"):
             self.accept()
 
@@ -634,6 +636,7 @@ class Model:
             self.trees[name] = {d: {ANY} for d in self.documents}
         self.trees[FORGOTTEN] = {d: {ANY} for d in self.documents}
         self.forgotten = True
+        self.broken = set()
         self.closed = {}
         self.from_files, self.failing, self.printed = set(), {}, {}
         self.was_stopped = self.went_on = False
@@ -660,6 +663,28 @@ class Model:
         for _, cut, done in list(self.w.store.arriving):
             if (done or now) - cut > TOO_LATE_S:
                 raise Void
+
+    def broken_lines(self):
+        rc, out = self.w.ask("status", "--failed", "--json")
+        found = json.loads(out)["failures"] if rc in (0, 1) and out else []
+        return {(f["run"], f["line"]) for f in found if f["error"]["code"] == "bad-json"}
+
+    def judge_broken(self, lines, ended):
+        """None goes but by a record that closes a block."""
+        now = self.broken_lines()
+        results = {r["line"]: r for r in ended.results if not r.get("retried")}
+        failed = {(r["run"], n) for n, r in results.items()
+                  if lines[n - 1].kind == "bad" and r["status"] == "failed"}
+        closed = any(line.kind == "record" and (ended.rc in STOPPED or n not in results or
+                                                results[n]["status"] == "completed" or
+                                                results[n].get("why") == "lines")
+                     for n, line in enumerate(lines, 1))
+        if failed - now:
+            self.fail("failed lines are not kept: %s", sorted(failed - now))
+        if self.broken - now and not closed:
+            self.fail("failed lines are gone, and no record was read: %s", sorted(self.broken - now))
+        self.count("broken lines kept", len(now & self.broken))
+        self.broken = now
 
     def look(self):
         """What linesync and the store say now."""
@@ -997,6 +1022,9 @@ class Model:
             writes = len(self.w.store.history)
             self.step({"feed": "new", "lines": lines, "files": [], "rules": [], "kill": {},
                        "rest": True, "options": {"batch": 4, "connections": 1, "new-run": True}})
+        rc, out = self.w.ask("status")
+        if rc != 0:
+            self.fail("at the end status exits with %d:\n%s", rc, out)
         if len(self.w.store.history) != writes:
             self.fail("what had not changed was sent: %s", self.w.store.history[writes:])
         for r in REPOS:

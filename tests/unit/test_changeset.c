@@ -107,10 +107,12 @@ static const char *decide(const char *repo, uint32_t ord, const char *commit, co
 
 	switch (changeset_judge(state, &r, &waiting)) {
 	case RECORD_ADVANCE:
+		changeset_closes(state, &r);
 		changeset_advance(state, &r);
 		changeset_close_block(state, repo, r.at, true);
 		return "advance";
 	case RECORD_HELD:
+		changeset_closes(state, &r);
 		changeset_hold(state, &r, HELD_LINES, waiting);
 		changeset_close_block(state, repo, r.at, true);
 		snprintf(text, sizeof(text), "held %d", (int)waiting);
@@ -569,6 +571,126 @@ static void test_unknown(void)
 	}
 }
 
+/* The lines of no known repository that have failed: "run:ordinal", a bar where it holds a changeset, a
+ * star where it counts. */
+static bool unknowns_are(const char *want)
+{
+	static char text[200];
+	struct failure_walk walk = { 0 };
+	struct failure f = { 0 };
+	size_t n = 0;
+
+	text[0] = '\0';
+	while (state_unknown_next(state, &walk, &f))
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u:%u%s%s ", f.line.run, f.line.ord,
+				      changeset_unknown_holds(state, &f) ? "|" : "",
+				      changeset_unknown_counts(state, &f) ? "*" : "");
+	failure_walk_release(&walk);
+	if (strcmp(text, want) != 0)
+		printf("# got %s, want %s\n", text, want);
+	return strcmp(text, want) == 0;
+}
+
+/* The current run has read its input to the end. */
+static void whole_run(void)
+{
+	state_head(state)->whole_run = state_run(state)->number;
+	next_run();
+}
+
+static void test_unknown_left_over(void)
+{
+	fresh();
+	failed(NULL, 1, "");
+	want_record("A", 2, "a1", NULL, "held 1", "the first line holds A,");
+	failed(NULL, 3, "");
+	want_record("B", 4, "b1", NULL, "held 2", "two hold B,");
+	failed(NULL, 5, "");
+	ok(unknowns_are("1:1|* 1:3|* 1:5* "), "and the third none");
+	whole_run();
+	ok(unknowns_are("1:1|* 1:3|* 1:5* "), "a run that has not read its input to the end changes nothing");
+	whole_run();
+	ok(unknowns_are("1:1|* 1:3|* 1:5 "), "one that has: what holds nothing does not count");
+	want_record("B", 1, "b2", "b1", "advance", "B is closed without them");
+	ok(unknowns_are("1:1|* 1:5 "), "what held B alone is superseded");
+	want_record("A", 2, "a2", "a1", "advance", "and so is A");
+	ok(unknowns_are("1:5 "), "what held both is, too; what held none stays");
+	failed(NULL, 3, "");
+	state_head(state)->whole_run = state_run(state)->number;
+	ok(unknowns_are("1:5 3:3* "), "a new one counts, also when its own run has ended");
+	ok(changeset_unknown_expire(state, 0) == 0 && unknowns_are("1:5 3:3* "), "they are young");
+	ok(changeset_unknown_expire(state, INT64_MAX) == 1 && unknowns_are("3:3* "), "old ones go, if they do not count");
+}
+
+/* In the order of the records that they hold. */
+static void test_unknown_first_closed(void)
+{
+	fresh();
+	failed(NULL, 1, "");
+	want_record("A", 2, "a1", NULL, "held 1", "one line");
+	want_record("B", 3, "b1", NULL, "held 1", "holds A and B");
+	want_record("B", 4, "b2", "b1", "held 1", "and B again");
+	ok(state_run(state)->unknown_holding == 2 && state_run(state)->unknown_top == 4, "two, up to the last record");
+	whole_run();
+	want_record("A", 1, "a2", "a1", "advance", "A is closed");
+	ok(unknowns_are("1:1|* "), "it still holds B");
+	state_forget(state, "B");
+	whole_run();
+	ok(unknowns_are("1:1 "), "which is forgotten: it holds none, and does not count after a whole run");
+}
+
+/* Lines that a run took over are its own: they hold its records. */
+static void test_unknown_taken_over(void)
+{
+	fresh();
+	failed(NULL, 1, "");
+	want_record("A", 2, "a1", NULL, "held 1", "of the interrupted run");
+	failed(NULL, 4, "");
+	state_line_read(state, 1, 1, true);
+	state_run_branch(state, 4);
+	failed(NULL, 5, "");
+	want_record("A", 6, "a2", "a1", "held 2", "held by its line and by the one that was taken over");
+	ok(unknowns_are("1:1|* 1:4* 2:5|* "), "the one that was given up holds nothing");
+	ok(state_repo(state, "A")->unknown_run == 2, "the new run holds it");
+	whole_run();
+	want_record("A", 1, "a3", "a2", "advance", "closed by a later run");
+	ok(unknowns_are("1:4 "), "all that held it are superseded");
+}
+
+/* A record that is not decided yet, or does not close its block, supersedes nothing. */
+static void test_closes_when_decided(void)
+{
+	struct record r = { .repo = "A", .number = 2, .commit = "a2", .since = "a0", .changeset = "{}" };
+	struct failure_walk walk = { 0 };
+	struct failure f = { 0 };
+	uint64_t waiting;
+
+	fresh();
+	want_record("A", 1, "a0", NULL, "advance", "a position");
+	want_record("A", 2, "a1", "a0", "advance", "the next");
+	failed("A", 3, "");
+	next_run();
+	failed("A", 1, "x");
+	r.at = here(2);
+	r.since = "a1";
+	ok(changeset_judge(state, &r, &waiting) == RECORD_HELD && waiting == 1, "held by its own line alone");
+	ok(state_failure_next(state, &walk, &f) && f.line.run == 1, "the earlier one stays while it is undecided");
+	r.since = "a0";
+	r.prior = "a0";
+	r.prior_at = (struct place_in_run){ 1, 1 };
+	ok(changeset_judge(state, &r, &waiting) == RECORD_NOT_FROM_HERE, "and where the record does not count");
+	failure_walk_release(&walk);
+	memset(&walk, 0, sizeof(walk));
+	ok(state_failure_next(state, &walk, &f) && f.line.run == 1, "it stays");
+	r.since = "a1";
+	changeset_closes(state, &r);
+	failure_walk_release(&walk);
+	memset(&walk, 0, sizeof(walk));
+	ok(state_failure_next(state, &walk, &f) && f.line.run == 2, "it goes with the decision");
+	failure_release(&f);
+	failure_walk_release(&walk);
+}
+
 static void test_unknown_after(void)
 {
 	fresh();
@@ -777,6 +899,10 @@ int main(void)
 	test_after_the_record();
 	test_unknown();
 	test_unknown_after();
+	test_unknown_left_over();
+	test_unknown_first_closed();
+	test_unknown_taken_over();
+	test_closes_when_decided();
 	test_touched();
 	test_stories();
 	state_close(state);

@@ -368,9 +368,15 @@ static void test_failures_closed(void)
 	ok(failures_are("1:2.1:A:x 1:3.1:AB: 1:4.1:?: 1:5.1:?: 2:4.1:A: 2:5.1:?: 3:1.1:A: 4:1.1:A: ") &&
 	   state_repo(state, "A")->failed == 4,
 	   "a block closed: lines of earlier runs without document go, but the run's own stay");
-	state_failures_unknown_del(state, 1);
-	ok(failures_are("1:2.1:A:x 1:3.1:AB: 2:4.1:A: 2:5.1:?: 3:1.1:A: 4:1.1:A: "),
-	   "those of no known repository go by run");
+	state_unknown_del(state, &run, 1, UINT32_MAX);
+	ok(failures_are("1:2.1:A:x 1:3.1:AB: 1:4.1:?: 1:5.1:?: 2:4.1:A: 2:5.1:?: 3:1.1:A: 4:1.1:A: "),
+	   "those of no known repository go with the run that they are of, but not from where it was cut");
+	run.ancestors[0].cut = 6;
+	state_unknown_del(state, &run, 5, 6);
+	ok(failures_are("1:2.1:A:x 1:3.1:AB: 1:4.1:?: 1:5.1:?: 2:4.1:A: 3:1.1:A: 4:1.1:A: "), "one that was taken over");
+	run = (struct run_state){ .number = 1 };
+	state_unknown_del(state, &run, 4, 5);
+	ok(failures_are("1:2.1:A:x 1:3.1:AB: 1:5.1:?: 2:4.1:A: 3:1.1:A: 4:1.1:A: "), "from one line to before another");
 }
 
 static void test_lines(void)

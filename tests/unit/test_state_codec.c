@@ -56,12 +56,12 @@ struct kind {
 };
 static const struct kind kinds[] = {
 	{ "identity", identity_in, identity_out, identity_gone, 0 },
-	{ "head", head_in, head_out, head_gone, 0 },
+	{ "head", head_in, head_out, head_gone, 1 },
 	{ "document", doc_in, doc_out, nothing, 0 },
 	{ "mark", mark_in, mark_out, nothing, 0 },
 	{ "failure", failure_in, failure_out, failure_gone, 1 },
-	{ "repository", repo_in, repo_out, repo_gone, 1 },
-	{ "run", run_in, run_out, run_gone, 0 },
+	{ "repository", repo_in, repo_out, repo_gone, 2 },
+	{ "run", run_in, run_out, run_gone, 1 },
 };
 enum { IDENTITY, HEAD, DOC, MARK, FAILURE, REPO, RUN, KINDS };
 
@@ -286,7 +286,7 @@ static void test_repo(void)
 		.held_number = UINT64_MAX, .held_why = HELD_TOO_MANY_DELETES, .held_waiting = UINT32_MAX,
 		.run = UINT32_MAX, .block = UINT32_MAX, .last_ord = UINT32_MAX, .ntails = REPO_TAILS,
 		.failed = UINT64_MAX, .doubts = UINT64_MAX, .present = UINT64_MAX, .loose = UINT64_MAX,
-		.unknown_run = UINT32_MAX, .whole = true, .held_whole = true } }, got;
+		.unknown_run = UINT32_MAX, .whole = true, .held_whole = true, .unknown_ord = 7 } }, got;
 	auto_buf struct buf b = BUF_INIT;
 
 	for (uint32_t i = 0; i < REPO_TAILS; i++)
@@ -294,11 +294,15 @@ static void test_repo(void)
 	check(&kinds[REPO], &v, &got, "greatest");
 	ok(memcmp(got.repo.tails, v.repo.tails, sizeof(v.repo.tails)) == 0 &&
 	   strcmp(got.repo.held_changeset, long_text) == 0 && got.repo.held_why == HELD_TOO_MANY_DELETES &&
-	   got.repo.unknown_run == UINT32_MAX && got.repo.loose == UINT64_MAX, "repository: what it says");
+	   got.repo.unknown_run == UINT32_MAX && got.repo.loose == UINT64_MAX && got.repo.unknown_ord == 7,
+	   "repository: what it says");
 	ok(got.repo.whole && got.repo.held_whole, "repository: its position and its held record are whole");
 	repo_release(&got.repo);
 	repo_encode(&b, &v.repo);
-	ok(repo_decode(&got.repo, (uint8_t *)b.data, b.len - 1) == 0 && !got.repo.whole && !got.repo.held_whole &&
+	ok(repo_decode(&got.repo, (uint8_t *)b.data, b.len - 1) == 0 && got.repo.whole &&
+	   got.repo.unknown_ord == UINT32_MAX, "of an older state: all lines of that run hold it");
+	repo_release(&got.repo);
+	ok(repo_decode(&got.repo, (uint8_t *)b.data, b.len - 2) == 0 && !got.repo.whole && !got.repo.held_whole &&
 	   got.repo.unknown_run == UINT32_MAX, "of an older state, which does not say so: as told");
 	repo_release(&got.repo);
 	for (int flags = 0; flags < 4; flags++) {
@@ -316,7 +320,7 @@ static void test_repo(void)
 	repo_release(&got.repo);
 	memset(&v, 0, sizeof(v));
 	repo_encode(&b, &v.repo);
-	b.data[b.len - 7] = REPO_TAILS + 1;
+	b.data[b.len - 8] = REPO_TAILS + 1;
 	buf_reserve(&b, 60);
 	while (b.len < 70)
 		buf_addc(&b, '\0');
@@ -331,7 +335,7 @@ static void test_run(void)
 		.nancestors = RUN_ANCESTORS, .unchanged = UINT64_MAX, .objects = UINT64_MAX,
 		.deletes = UINT64_MAX, .bytes = UINT64_MAX, .requests = UINT64_MAX, .retried = UINT64_MAX,
 		.input_bytes = UINT64_MAX, .input_size = UINT64_MAX, .unknown_failures = UINT32_MAX,
-		.unknown_holding = UINT32_MAX } }, got;
+		.unknown_holding = UINT32_MAX, .unknown_top = 9 } }, got;
 	auto_buf struct buf b = BUF_INIT;
 
 	for (uint32_t i = 0; i < RUN_ANCESTORS; i++)
@@ -341,7 +345,11 @@ static void test_run(void)
 	check(&kinds[RUN], &v, &got, "greatest");
 	ok(memcmp(got.run.ancestors, v.run.ancestors, sizeof(v.run.ancestors)) == 0 &&
 	   got.run.update_s == -1 && strcmp(got.run.settings, long_text) == 0 &&
-	   got.run.unknown_holding == UINT32_MAX, "run: what it says");
+	   got.run.unknown_holding == UINT32_MAX && got.run.unknown_top == 9, "run: what it says");
+	run_release(&got.run);
+	run_encode(&b, &v.run);
+	ok(run_decode(&got.run, (uint8_t *)b.data, b.len - 1) == 0 && got.run.unknown_top == UINT32_MAX,
+	   "of an older state: each of its lines may hold one");
 	run_release(&got.run);
 	for (int status = 0; status < 6; status++) {
 		buf_reset(&b);
