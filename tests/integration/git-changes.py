@@ -273,6 +273,37 @@ def sparse(w):
     same(changes(w, repo.dir)[0], {"assumed": "assumed\n", "in/a": "a\n", "out/b": "b\n"}, "HEAD has it")
 
 
+def without_index(w):
+    """Never checked out, or the index is lost: nothing was removed from it."""
+    repo, clone = Repo(w, "up"), Repo(w, "app", init=False)
+    head = repo.commit(a="a\n", b="b\n")
+    subprocess.run(["git", "clone", "-q", "--no-checkout", repo.dir, clone.dir], check=True, env=w.env)
+    same(changes(w, clone.dir), ({"a": "a\n", "b": "b\n"}, {"commit": head, "complete": True}), "HEAD has it")
+    clone.git("reset", "-q", "--hard")
+    clone.write(b"a", b"edited\n")
+    os.unlink(clone.path(b".git/index"))
+    same(changes(w, clone.dir)[0], {"a": ("edited\n", "uncommitted"), "b": "b\n"}, "what is there is looked at")
+
+
+def fetched_later(w):
+    """A partial clone gets a text when it is listed; where it cannot, that is said."""
+    repo, clone, other = Repo(w, "up"), Repo(w, "app", init=False), Repo(w, "other")
+    repo.git("config", "uploadpack.allowFilter", "true")
+    repo.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    other.commit(x="x\n")
+    synced(w, other)
+    want = {"a": "1\n", "dir/b": "1\n"}
+    head = repo.commit(**want)
+    for kind in ("blob:none", "tree:0"):
+        shutil.rmtree(clone.dir, ignore_errors=True)
+        subprocess.run(["git", "clone", "-q", "--no-checkout", "--filter=" + kind,
+                        b"file://" + repo.dir, clone.dir], check=True, env=w.env)
+        os.rename(repo.dir, repo.dir + b".away")
+        left_out(w, clone, kind + ", and the server is away", "from promisor remote")
+        os.rename(repo.dir + b".away", repo.dir)
+        same(changes(w, clone.dir), (want, {"commit": head, "complete": True}), kind + ", and it is back")
+
+
 def without_commit(w):
     repo = Repo(w, "app")
     same(changes(w, repo.dir), ({}, None), "nothing is in it, nothing is listed")
@@ -467,6 +498,38 @@ def no_conversion(w):
     repo.write(b".gitattributes", b"*.crypt filter=crypt\n")
     same(changes(w, repo.dir)[0]["x.crypt"], ("password!", "uncommitted"),
          "one that is no more than a name, as git takes it")
+
+
+def failing_filter(w):
+    """Where git status itself has to run the filter, and that fails: it does not know what has changed."""
+    repo, other = Repo(w, "app"), Repo(w, "other")
+    other.commit(x="x\n")
+    for name, required in (("soft", "false"), ("hard", "true")):
+        repo.git("config", "filter.%s.clean" % name, "tr a-z A-Z")
+        repo.git("config", "filter.%s.required" % name, required)
+    repo.commit(**{".gitattributes": "*.soft filter=soft\n*.hard filter=hard\n", "x.soft": "one\n",
+                   "x.hard": "one\n"})
+    synced(w, other)
+    synced(w, repo)
+    for name in ("soft", "hard"):
+        repo.git("config", "filter.%s.clean" % name, "/nonexistent/filter")
+        repo.write(b"x." + name.encode(), b"two\n")
+        left_out(w, repo, "filter " + name, "failed")
+        repo.git("config", "filter.%s.clean" % name, "tr a-z A-Z")
+    same(changes(w, repo.dir)[0], {"x.soft": ("TWO\n", "uncommitted"), "x.hard": ("TWO\n", "uncommitted")},
+         "mended")
+
+
+def talking_filter(w):
+    """git status runs a filter, too, which may say what it likes; it is passed on."""
+    repo = Repo(w, "app")
+    repo.git("config", "filter.talks.clean", "echo 'cleaned: 1 file, \033 all well' >&2; tr a-z A-Z")
+    repo.commit(a="one\n", **{".gitattributes": "a filter=talks\n"})
+    synced(w, repo)
+    repo.write(b"a", b"two\n")
+    rc, lines, err = list_changes(w, repo.dir)
+    same((rc, told(lines)[0]), (0, {"a": ("TWO\n", "uncommitted")}), "it is no reason to leave the repository out")
+    test("cleaned: 1 file, \\x1B all well" in err, "and is shown, as far as it can be", err)
 
 
 def big_and_converted(w):
@@ -1040,13 +1103,13 @@ def together(w):
     same([w.position(r.name) for r in repos], [r.head() for r in repos], "each stands at its HEAD")
 
 
-CASES = [working_tree, as_told, commits, names, texts, long_texts, no_documents, sparse, without_commit,
-         bare_and_linked, merging, conversions, modes_and_dates, no_conversion, big_and_converted,
-         processes, nothing_is_left, lost_position, hostile_position, linesync_fails,
-         what_is_asked, git_fails, not_seen, head_not_seen, renamed_upstream,
-         worktree_without_repository, ignored, head_moves, link_meanwhile, hostile_repository,
-         environment, folders, no_repositories, no_repository_any_more, one_repository, no_output,
-         unreadable, together]
+CASES = [working_tree, as_told, commits, names, texts, long_texts, no_documents, sparse,
+         without_index, fetched_later, without_commit, bare_and_linked, merging, conversions,
+         modes_and_dates, no_conversion, failing_filter, talking_filter, big_and_converted, processes,
+         nothing_is_left, lost_position, hostile_position, linesync_fails, what_is_asked,
+         git_fails, not_seen, head_not_seen, renamed_upstream, worktree_without_repository,
+         ignored, head_moves, link_meanwhile, hostile_repository, environment, folders,
+         no_repositories, no_repository_any_more, one_repository, no_output, unreadable, together]
 
 
 if __name__ == "__main__":
