@@ -131,8 +131,8 @@ def modes_count():
 
 def start_producer(w, *words, stdout=subprocess.PIPE, **env):
     return subprocess.Popen([os.path.join(TOP, "scripts/git-changes"), *words], cwd=w.dir,
-                            env={"LINESYNC": program(), **w.env, **env}, stdin=subprocess.DEVNULL,
-                            stdout=stdout, stderr=subprocess.PIPE, preexec_fn=modes_count)
+                            env={"LINESYNC": program(), **w.env, "TMPDIR": w.dir, **env},
+                            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, preexec_fn=modes_count)
 
 
 def list_changes(w, *dirs, **env):
