@@ -49,11 +49,18 @@ enum verdict_scope {
 
 #define SHAPE_ANSWERS 3		/* in a row, every object of the wrong shape: not the objects' fault */
 
+enum spent {		/* words of a refusal */
+	SPENT_NOTHING,
+	SPENT_LIMIT,	/* a quota or a rate: the next hour or day brings more */
+	SPENT_MONEY	/* a budget or an account: somebody has to pay, or to raise it */
+};
+
 struct verdict {
 	enum verdict_scope scope;
 	bool kept_nothing;	/* this attempt is known to have stored nothing of the object */
 	bool wrong_shape;	/* VERDICT_OBJECT: refused for dimension or schema; VERDICT_ATTEMPT: answered, but
 				 * so that no object gets anything of it.  Three in a row stop the run */
+	enum spent spent;	/* VERDICT_OBJECT, VERDICT_REQUEST: it may be none of the objects' fault */
 	bool advises;		/* text says what to do about it */
 	long http;		/* status, 0 if none */
 	char text[160];		/* the store's words, printable */

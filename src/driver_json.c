@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "alloc.h"
 #include "blank.h"
@@ -253,6 +254,91 @@ bool answer_came(struct verdict *v, const struct reply *r)
 		verdict_say(v, "%s", r->error);
 	}
 	return r->end == HTTP_ANSWERED;
+}
+
+bool says_any(const char *text, const char *const *words)
+{
+	for (; *words; words++)
+		for (const char *p = text; *p; p++)
+			if (!strncasecmp(p, *words, strlen(*words)))
+				return true;
+	return false;
+}
+
+/* A rate is told of before money: who asks too often is often told that paying more would allow it. */
+static enum spent spent_by(const char *words)
+{
+	static const char *const rate[] = {
+		"rate limit", "ratelimit", "too many requests", "per minute", "try again in", "retry in", NULL
+	};
+	static const char *const money[] = {
+		"budget", "billing", "payment", "credit", "insufficient balance", "insufficient funds",
+		"insufficient_quota", "insufficient quota", NULL
+	};
+	static const char *const limit[] = { "quota", "limit reached", "exceeded your", NULL };
+
+	return says_any(words, rate) ? SPENT_LIMIT : says_any(words, money) ? SPENT_MONEY :
+	       says_any(words, limit) ? SPENT_LIMIT : SPENT_NOTHING;
+}
+
+static void unpaid(struct verdict *v, const char *words)
+{
+	v->scope = VERDICT_AUTH;
+	v->advises = true;
+	verdict_say(v, "a payment or a higher limit is due: %s", words);
+}
+
+/* OpenAI says 429 also of an account that is used up.  Words do not tell the two apart, its code does. */
+static bool has_code_of_money(const struct reply *r)
+{
+	static const char *const codes[] = {
+		"insufficient_quota", "billing_not_active", "billing_hard_limit_reached", NULL
+	};
+	static const char *const paths[][3] = { { "error", "code" }, { "error", "type" }, { "code" }, { "type" } };
+	auto_json json_object *o = answer_json(r);
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		const char *s = answer_string(o, paths[i]);
+
+		for (size_t k = 0; s && codes[k]; k++)
+			if (!strcmp(s, codes[k]))
+				return true;
+	}
+	return false;
+}
+
+bool answer_access(struct verdict *v, const struct reply *r)
+{
+	bool waits = r->retry_after_s >= 0 || r->rate_spent;
+	autofree char *words = NULL;
+
+	if (r->status != 401 && r->status != 402 && r->status != 403 && r->status != 429)
+		return false;
+	v->kept_nothing = true;
+	if (!waits && (r->status == 402 || (r->status == 429 && has_code_of_money(r)))) {
+		words = answer_words(r);
+		unpaid(v, words);
+	} else if (!waits && r->status != 429) {
+		v->scope = VERDICT_AUTH;
+	} else {
+		v->scope = VERDICT_STORE;
+	}
+	return true;
+}
+
+void answer_refused(struct verdict *v, const struct ask *a, const char *words)
+{
+	enum spent spent = spent_by(words);
+
+	v->kept_nothing = true;
+	if (a->n) {
+		v->scope = a->n > 1 ? VERDICT_REQUEST : VERDICT_OBJECT;
+		v->spent = spent;
+	} else if (spent == SPENT_MONEY) {
+		unpaid(v, words);
+	} else {
+		v->scope = spent ? VERDICT_STORE : VERDICT_RUN;
+	}
 }
 
 bool ask_has(const struct ask *a, const char *id)

@@ -49,6 +49,16 @@ char *answer_words(const struct reply *r);
 /* VERDICT_UNKNOWN: this is no answer that the store (by its name) would give. */
 void answer_unclear(struct verdict *v, const struct reply *r, const char *store);
 
+/* Access, how often and at what price: judged alike whoever answers.  401 and 403 stop the run, but where
+ * a time or a rate-limit header comes with them they mean "wait", as 429 does; what has to be paid for
+ * does not heal by waiting.  False: that status says nothing of it. */
+bool answer_access(struct verdict *v, const struct reply *r);
+/* A request is refused whole, with these words, before anything of it is stored: each object is to be tried
+ * by itself; or, where it held none, nothing of the kind will succeed. */
+void answer_refused(struct verdict *v, const struct ask *a, const char *words);
+/* Does text hold one of the NULL-terminated words, in whatever case? */
+bool says_any(const char *text, const char *const *words);
+
 bool ask_has(const struct ask *a, const char *id);	/* one of its objects has that id */
 /* A stored object from its id (of idlen bytes) and its properties.  Where it was made by others it has
  * neither repo nor path; an id that is longer than ours is left out, since it cannot be. */

@@ -271,32 +271,19 @@ static int build(const struct store *s, struct ask *a, struct request *r)
 
 /* Verdicts */
 
-/* 4xx: a request is refused whole, before anything is stored. */
-static void judge_refused(struct verdict *v, const struct ask *a, const char *text)
-{
-	if (a->n > 1)
-		v->scope = VERDICT_REQUEST;
-	else
-		v->scope = a->n ? VERDICT_OBJECT : VERDICT_RUN;
-	v->kept_nothing = true;
-	v->wrong_shape = strstr(text, "imension") != NULL;
-}
-
 static void judge_status(struct verdict *v, const struct ask *a, const struct reply *r)
 {
 	autofree char *text = answer_words(r);
 
 	verdict_say(v, "%s", text);
-	switch (r->status) {
-	case 401: case 403:
-		v->scope = VERDICT_AUTH;
-		v->kept_nothing = true;
+	if (answer_access(v, r))
 		return;
+	switch (r->status) {
 	case 404:
 		v->scope = VERDICT_OPENING;
 		v->kept_nothing = true;
 		return;
-	case 425: case 429:
+	case 425:
 		v->scope = VERDICT_STORE;
 		v->kept_nothing = true;
 		return;
@@ -308,9 +295,10 @@ static void judge_status(struct verdict *v, const struct ask *a, const struct re
 		v->scope = VERDICT_ATTEMPT;
 		return;
 	}
-	if (r->status >= 400 && r->status < 500)
-		judge_refused(v, a, text);
-	else if (r->status >= 300 && r->status < 400) {
+	if (r->status >= 400 && r->status < 500) {
+		answer_refused(v, a, text);
+		v->wrong_shape = strstr(text, "imension") != NULL;
+	} else if (r->status >= 300 && r->status < 400) {
 		v->scope = VERDICT_RUN;
 		verdict_say(v, "the store redirects (HTTP %ld) to '%s'", r->status, r->location);
 	}

@@ -64,23 +64,15 @@ static void build_embed(const struct store *s, const struct ask *a, bool base64,
 	buf_adds(b, base64 ? ",\"encoding_format\":\"base64\"}" : "}");
 }
 
-static void refuse(struct verdict *v, const struct ask *a)
-{
-	if (a->n > 1)
-		v->scope = VERDICT_REQUEST;
-	else
-		v->scope = a->n ? VERDICT_OBJECT : VERDICT_RUN;
-}
-
 /* OpenAI refuses the whole request for an empty text, others make a vector of nothing. */
 static bool any_empty(struct ask *a)
 {
-	struct verdict v = { .kept_nothing = true, .text = "an empty text has no vector" };
+	struct verdict v = { .text = "an empty text has no vector" };
 
 	for (size_t i = 0; i < a->n; i++) {
 		if (a->objects[i].len)
 			continue;
-		refuse(&v, a);
+		answer_refused(&v, a, v.text);
 		ask_verdict(a, &v);
 		return true;
 	}
@@ -373,15 +365,6 @@ static bool judge_vectors(struct verdict *v, struct store *s, struct ask_object 
 
 /* Verdicts */
 
-static bool says(const char *text, const char *const *words)
-{
-	for (; *words; words++)
-		for (const char *p = text; *p; p++)
-			if (!strncasecmp(p, *words, strlen(*words)))
-				return true;
-	return false;
-}
-
 /* llama.cpp says 500 of a text that is longer than its batch, and OpenAI 429 of a request that alone is
  * more than its limit for a minute. */
 static bool says_too_large(const char *text)
@@ -391,7 +374,7 @@ static bool says_too_large(const char *text)
 		"context size", NULL
 	};
 
-	return says(text, words);
+	return says_any(text, words);
 }
 
 static bool says_no_model(const struct reply *r)
@@ -425,9 +408,9 @@ static void judge_refused(struct verdict *v, const struct store *s, const struct
 		if (says_no_model(r))
 			unknown_model(v, s, words);
 		else
-			refuse(v, a);
+			answer_refused(v, a, words);
 	} else if (r->status >= 500 && a->n && says_too_large(words)) {
-		refuse(v, a);
+		answer_refused(v, a, words);
 	} else {
 		v->scope = VERDICT_ATTEMPT;
 	}
@@ -439,18 +422,17 @@ static void judge_status(struct verdict *v, const struct store *s, const struct 
 	autofree char *words = answer_words(r);
 
 	verdict_say(v, "%s", words);
+	if (answer_access(v, r)) {
+		if (r->status == 429 && a->n > 1 && says_too_large(words))
+			v->scope = VERDICT_REQUEST;
+		return;
+	}
 	switch (r->status) {
-	case 401: case 403:
-		v->scope = VERDICT_AUTH;
-		break;
 	case 404:
 		unknown_model(v, s, words);
 		break;
-	case 402: case 405: case 410: case 415: case 501:	/* it would say so to any text */
+	case 405: case 410: case 415: case 501:	/* it would say so to any text */
 		v->scope = VERDICT_RUN;
-		break;
-	case 429:
-		v->scope = a->n > 1 && says_too_large(words) ? VERDICT_REQUEST : VERDICT_STORE;
 		break;
 	case 425: case 502: case 503: case 529:
 		v->scope = VERDICT_STORE;

@@ -576,14 +576,6 @@ static void unclear(struct verdict *v, const struct reply *r)
 	answer_unclear(v, r, "Weaviate");
 }
 
-static bool says(const char *text, const char *const *words)
-{
-	for (; *words; words++)
-		if (strstr(text, *words))
-			return true;
-	return false;
-}
-
 static void set(struct verdict *v, enum verdict_scope scope, bool kept_nothing)
 {
 	v->scope = scope;
@@ -618,28 +610,18 @@ static bool judge_trouble(struct verdict *v, const struct store *s, const char *
 		verdict_say(v, "the server's disk is full; free space, then restart the server: %s", text);
 	} else if (strstr(text, "not enough memory")) {
 		set(v, VERDICT_ATTEMPT, strstr(text, "cannot process batch") != NULL);
-	} else if (says(text, no_class)) {
+	} else if (says_any(text, no_class)) {
 		set(v, VERDICT_OPENING, true);
-	} else if (says(text, no_index)) {
+	} else if (says_any(text, no_index)) {
 		set(v, VERDICT_OPENING, false);
 	} else if (strstr(text, "usage limit exceeded")) {
 		set(v, VERDICT_RUN, true);
-	} else if (says(text, cut_off)) {
+	} else if (says_any(text, cut_off)) {
 		set(v, VERDICT_ATTEMPT, false);
 	} else {
 		return false;
 	}
 	return true;
-}
-
-/* 4xx: refused before anything is stored. */
-static void judge_refused(struct verdict *v, const struct ask *a)
-{
-	if (a->n > 1)
-		v->scope = VERDICT_REQUEST;
-	else
-		v->scope = a->n ? VERDICT_OBJECT : VERDICT_RUN;
-	v->kept_nothing = true;
 }
 
 static bool is_quota(const struct reply *r)
@@ -649,12 +631,18 @@ static bool is_quota(const struct reply *r)
 	return answer_member(o, "errorCode", json_type_string) != NULL;
 }
 
-static void judge_auth(struct verdict *v, const char *text)
+/* True if the status is one of access, of quota or of price. */
+static bool judge_access(struct verdict *v, const struct reply *r, const char *text)
 {
-	set(v, VERDICT_AUTH, true);
-	v->advises = strstr(text, "no authentication scheme") != NULL;
-	if (v->advises)
+	if (!answer_access(v, r))
+		return false;
+	if (v->scope == VERDICT_AUTH && strstr(text, "no authentication scheme")) {
+		v->advises = true;
 		verdict_say(v, "this server has no authentication and refuses any key: remove the key");
+	}
+	if (r->status == 429 && is_quota(r))
+		v->scope = VERDICT_RUN;
+	return true;
 }
 
 static void judge_status(struct verdict *v, const struct store *s, const struct ask *a,
@@ -663,15 +651,15 @@ static void judge_status(struct verdict *v, const struct store *s, const struct 
 	autofree char *text = answer_words(r);
 
 	verdict_say(v, "%s", text);
-	if (r->status == 401 || r->status == 403)
-		judge_auth(v, text);
-	else if (r->status >= 300 && r->status < 400) {
+	if (judge_access(v, r, text))
+		return;
+	if (r->status >= 300 && r->status < 400) {
 		v->scope = VERDICT_RUN;
 		verdict_say(v, "the store redirects (HTTP %ld) to '%s'", r->status, r->location);
 	} else if (r->status == 404)
 		set(v, VERDICT_OPENING, true);
-	else if (r->status == 425 || r->status == 429)
-		set(v, r->status == 429 && is_quota(r) ? VERDICT_RUN : VERDICT_STORE, true);
+	else if (r->status == 425)
+		set(v, VERDICT_STORE, true);
 	else if (r->status == 502 || r->status == 503 || r->status == 504)
 		v->scope = VERDICT_STORE;
 	else if (r->status == 408 || r->status == 500 || r->status == 422) {
@@ -679,11 +667,11 @@ static void judge_status(struct verdict *v, const struct store *s, const struct 
 			return;
 		v->scope = VERDICT_ATTEMPT;
 		if (r->status == 422)
-			judge_refused(v, a);
+			answer_refused(v, a, text);
 	} else if (r->status == 400 && strstr(text, "i/o timeout"))
 		set(v, VERDICT_ATTEMPT, true);	/* it reads a request for 30 s and no longer */
 	else if (r->status >= 400 && r->status < 500)
-		judge_refused(v, a);
+		answer_refused(v, a, text);
 }
 
 /* The cause is what a message of Go's ends with. */
@@ -729,7 +717,7 @@ static bool judge_provider(struct verdict *v, const struct ask *a, const char *t
 	static const char *const nobody[] = { "connection refused", "no such host", NULL };
 	int status = provider_status(text);
 
-	if (!says(text, words))
+	if (!says_any(text, words))
 		return false;
 	set(v, VERDICT_ATTEMPT, true);
 	if (strstr(text, "no api key found") || status == 401 || status == 403) {
@@ -737,10 +725,10 @@ static bool judge_provider(struct verdict *v, const struct ask *a, const char *t
 		say_end(v, "the provider's key (--store-header-file): ", text);
 	} else if (status == 404)
 		v->scope = VERDICT_RUN;
-	else if (status == 429 || status == 503 || says(text, nobody))
+	else if (status == 429 || status == 503 || says_any(text, nobody))
 		v->scope = VERDICT_STORE;
-	else if (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429)
-		judge_refused(v, a);
+	else if (status >= 400 && status < 500 && status != 408 && status != 425)
+		answer_refused(v, a, text);
 	return true;
 }
 
@@ -752,7 +740,7 @@ static void judge_failed(struct verdict *v, const struct store *s, const struct 
 	verdict_say(v, "%s", *text ? text : "Weaviate says FAILED, and not why");
 	if (judge_provider(v, a, text) || judge_trouble(v, s, text))
 		return;
-	if (says(text, shape) || (!strncmp(text, "invalid ", 8) && strstr(text, " property "))) {
+	if (says_any(text, shape) || (!strncmp(text, "invalid ", 8) && strstr(text, " property "))) {
 		set(v, VERDICT_OBJECT, true);
 		v->wrong_shape = true;
 	} else if (strstr(text, "insert to vector index") && strstr(text, "lengths don't match")) {
@@ -953,7 +941,7 @@ static json_object *query_list(struct verdict *v, const struct store *s, const s
 	if (strstr(text, "Cannot query field") && strstr(text, "ObjectsObj\""))
 		v->scope = VERDICT_OPENING;
 	else if (!judge_provider(v, a, text) && !judge_trouble(v, s, text))
-		v->scope = says(text, wrong) ? VERDICT_RUN : VERDICT_ATTEMPT;
+		v->scope = says_any(text, wrong) ? VERDICT_RUN : VERDICT_ATTEMPT;
 	return NULL;
 }
 
@@ -1582,14 +1570,17 @@ static bool is_there_already(const struct reply *r)
 	static const char *const words[] = { "already exists", "conflict for property", NULL };
 	autofree char *text = answer_words(r);
 
-	return r->status == 422 && says(text, words);
+	return r->status == 422 && says_any(text, words);
 }
 
 /* Answers that say where to go on.  False: it is a refusal. */
-static bool open_goes_on(struct store *s, struct ask *a, const struct reply *r)
+static bool open_goes_on(struct store *s, struct ask *a, const struct verdict *v, const struct reply *r)
 {
-	bool refused = r->status >= 400 && r->status < 500 && r->status != 401 && r->status != 429;
+	bool refused = r->status >= 400 && r->status < 500 && r->status != 401 && r->status != 402 &&
+		       r->status != 429;
 
+	if (v->scope == VERDICT_STORE)	/* it means "wait" */
+		return false;
 	switch (a->step) {
 	case OPEN_CLASS:
 		if (r->status != 404 || !a->create || a->cursor)
@@ -1649,7 +1640,7 @@ static void judge_open_refused(struct verdict *v, struct store *s, struct ask *a
 {
 	autofree char *text = NULL;
 
-	if (a->kind == ASK_OPEN && open_goes_on(s, a, r)) {
+	if (a->kind == ASK_OPEN && open_goes_on(s, a, v, r)) {
 		*v = (struct verdict){ 0 };
 		return;
 	}

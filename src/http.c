@@ -166,6 +166,58 @@ static long retry_after(const char *s, size_t n)
 	return date > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (long)date;
 }
 
+/* Is the first word of s, up to blank, comma or semicolon, the number 0? */
+static bool is_zero(const char *s, size_t n)
+{
+	size_t len = 0;
+
+	while (n && (*s == ' ' || *s == '\t' || *s == '"'))
+		s++, n--;
+	while (len < n && !strchr(" \t\r\n,;\"", s[len]))
+		len++;
+	return len && strspn(s, "0") >= len;
+}
+
+/* limit=100, remaining=0, reset=5; or: "minute";r=0;t=30, "day";r=512 */
+static bool any_zero_left(const char *s, size_t n)
+{
+	static const char *const names[] = { "remaining=", "r=" };
+	const char *end = s + n;
+
+	while (s < end) {
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+			size_t len = strlen(names[i]);
+
+			if ((size_t)(end - s) > len && !strncasecmp(s, names[i], len) &&
+			    is_zero(s + len, (size_t)(end - s) - len))
+				return true;
+		}
+		while (s < end && !strchr(" \t,;", *s))
+			s++;
+		while (s < end && strchr(" \t,;", *s))
+			s++;
+	}
+	return false;
+}
+
+/* Nobody has settled how these headers are called.  Each tells how many requests, texts or tokens are left
+ * until some moment: RateLimit as its drafts have it, the others with what is counted behind their name. */
+static bool says_spent(const char *p, size_t n)
+{
+	static const char *const names[] = {
+		"x-ratelimit-remaining", "x-rate-limit-remaining", "ratelimit-remaining"
+	};
+	const char *colon = memchr(p, ':', n);
+	size_t name = colon ? (size_t)(colon - p) : 0, rest = n - name - 1;
+
+	if (name == strlen("ratelimit") && !strncasecmp(p, "ratelimit", name))
+		return any_zero_left(colon + 1, rest);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (name >= strlen(names[i]) && !strncasecmp(p, names[i], strlen(names[i])))
+			return is_zero(colon + 1, rest);
+	return false;
+}
+
 static size_t on_header(char *p, size_t size, size_t n, void *data)
 {
 	static const char name[] = "Retry-After:";
@@ -175,11 +227,14 @@ static size_t on_header(char *p, size_t size, size_t n, void *data)
 	/* Each status line begins a new set: 1xx answers and a proxy's come first. */
 	if (n >= 5 && !memcmp(p, "HTTP/", 5)) {
 		c->reply.retry_after_s = -1;
+		c->reply.rate_spent = false;
 		c->head_whole = false;
 	} else if (n && (*p == '\r' || *p == '\n')) {
 		c->head_whole = true;
 	} else if (n >= sizeof(name) - 1 && !strncasecmp(p, name, sizeof(name) - 1)) {
 		c->reply.retry_after_s = retry_after(p + sizeof(name) - 1, n - sizeof(name) + 1);
+	} else {
+		c->reply.rate_spent |= says_spent(p, n);
 	}
 	return n;
 }

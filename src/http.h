@@ -57,6 +57,7 @@ struct reply {
 	long status;			/* HTTP_ANSWERED */
 	struct buf body;
 	long retry_after_s;		/* from Retry-After, seconds or date, clamped to 0..300; -1: none */
+	bool rate_spent;		/* a rate-limit header says that 0 are left for now */
 	bool timed_out;			/* HTTP_LOST, HTTP_NOT_SENT: by a deadline of ours */
 	bool untrusted;			/* HTTP_NOT_SENT: who answers there has no certificate that is trusted */
 	bool fresh;			/* over a new connection where a kept one should have served: what

@@ -26,6 +26,7 @@ struct batch {
 	enum lane_kind kind;
 	bool witness;			/* no items: the driver's smallest write */
 	bool blames;			/* a witness: its success is held against what was set aside */
+	bool clears;			/* and against what was refused */
 	struct list items;
 	int64_t opened_ms;
 	unsigned tries;
@@ -46,9 +47,12 @@ struct lane {
 	struct batch *ready;		/* closed, in order */
 	struct batch *flying;		/* handed out by lane_next(), by ->next */
 	struct list aside[LANE_KINDS];	/* tried out: waiting for a witness */
-	struct list suspects;		/* of the wrong shape: waiting for a success or a third batch */
+	struct list suspects;		/* refused, and perhaps all is: waiting for a success or a third batch */
 	uint64_t suspect_origin;
+	uint64_t good_origin;		/* the last batch of which an object was taken */
 	unsigned suspect_batches;
+	bool asks_word, word_flies;	/* the witness goes next, or has gone: is everything refused? */
+	uint64_t word_successes;	/* lane.successes when it last answered that well */
 	unsigned misfits;		/* answers in a row that fit no object: see count_misfit() */
 	struct list lasting;		/* acknowledged: waiting for a later write, in order of answers */
 	uint64_t gone;			/* lane.sent when the store was last not there to answer: what was
@@ -122,6 +126,7 @@ struct lane *lane_new(const struct lane_options *o, struct store *store, struct 
 		list_init(&l->aside[k]);
 	list_init(&l->suspects);
 	list_init(&l->lasting);
+	l->word_successes = UINT64_MAX;
 	l->first_done = !store->driver->first_write_alone || store->dimension != 0;
 	return l;
 }
@@ -328,7 +333,7 @@ static int64_t lasting_due(const struct lane *l)
 /* When the smallest write is to go, if nothing else may. */
 static int64_t touch_due(const struct lane *l)
 {
-	int64_t due = wants_witness(l) || wants_probe(l) ? 0 : lasting_due(l);
+	int64_t due = l->asks_word || wants_witness(l) || wants_probe(l) ? 0 : lasting_due(l);
 
 	return due < l->touch_until ? l->touch_until : due;
 }
@@ -342,8 +347,8 @@ struct batch *lane_next(struct lane *l)
 	if (l->stop != 0 || now < l->pause_until || now < l->rate_until ||
 	    l->in_flight >= connections_now(l))
 		return NULL;
-	b = take_ready(l, now);
-	if (b == NULL && any_open(l) && lasting_due(l) <= now) {
+	b = l->asks_word ? NULL : take_ready(l, now);
+	if (b == NULL && !l->asks_word && any_open(l) && lasting_due(l) <= now) {
 		close_all(l);		/* better than a write for nothing */
 		b = take_ready(l, now);
 	}
@@ -351,7 +356,10 @@ struct batch *lane_next(struct lane *l)
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
 		/* a provider that is away must not keep from lasting what is stored */
-		b->blames = wants_witness(l) && (!l->store->embeds || l->lasting.n == 0);
+		b->blames = (wants_witness(l) && (!l->store->embeds || l->lasting.n == 0)) || l->asks_word;
+		b->clears = l->asks_word;
+		l->word_flies |= b->clears;
+		l->asks_word = false;
 	}
 	if (b != NULL) {
 		l->in_flight++;
@@ -370,6 +378,7 @@ static void landed(struct lane *l, struct batch *b)
 	*p = b->next;
 	b->next = NULL;
 	l->in_flight--;
+	l->word_flies &= !b->clears;
 }
 
 struct lane_item *batch_items(const struct batch *b)
@@ -380,6 +389,7 @@ struct lane_item *batch_items(const struct batch *b)
 void lane_unsend(struct lane *l, struct batch *b)
 {
 	landed(l, b);
+	l->asks_word |= b->clears;
 	if (b->witness)
 		batch_free(b);
 	else
@@ -514,18 +524,60 @@ static void blame_suspects(struct lane *l)
 		finish(l, i, LANE_REFUSED);
 }
 
+/* All that was refused since the last success is not the objects' fault: says so, with what of it lasts. */
+static void stop_refusing(struct lane *l, const struct lane_item *i)
+{
+	const struct verdict *v = &i->verdict;
+
+	if (v->wrong_shape) {
+		log_err("the %s refuses every object: %s; is it the right %s?", role(l), v->text,
+			i->kind == LANE_EMBED ? "model" : "collection, embedder and dimension");
+		stop_with(l, 78);
+	} else if (v->spent == SPENT_MONEY) {
+		log_err("the %s refuses every object until somebody pays or raises a budget: %s; nothing is lost, "
+			"the same command resumes then", role(l), v->text);
+		stop_with(l, 77);
+	} else {
+		log_err("the %s refuses every object, for a limit that time may lift: %s; nothing is lost, the same "
+			"command resumes then", role(l), v->text);
+		stop_with(l, 75);
+	}
+}
+
+/* Words of a limit or a budget: the witness tells whether it holds for everything.  Once between two
+ * successes is enough. */
+static void ask_word(struct lane *l, const struct verdict *v)
+{
+	if (v->spent && l->word_successes != l->successes)
+		l->asks_word = true;
+}
+
+/* Refused, alone.  The third batch in a row of which nothing else became stops the run, where shape or
+ * words say that the objects are not to blame, and nobody is charged.  Else the first two are, and from
+ * the third on the witness is asked first. */
 static void suspect(struct lane *l, struct lane_item *i)
 {
+	const struct verdict *v = &i->verdict;
+	bool telling = v->wrong_shape || v->spent;
+
 	/* halves of two batches may alternate: only a batch begun later counts anew */
 	if (i->origin > l->suspect_origin) {
 		l->suspect_origin = i->origin;
 		l->suspect_batches++;
 	}
+	if (!telling && l->suspect_batches < SHAPE_ANSWERS && !l->asks_word && !l->word_flies) {
+		finish(l, i, LANE_REFUSED);
+		return;
+	}
 	list_add(&l->suspects, i);
-	if (l->suspect_batches >= SHAPE_ANSWERS && l->stop == 0) {
-		log_err("the %s refuses every object: %s; is it the right %s?", role(l), i->verdict.text,
-			i->kind == LANE_EMBED ? "model" : "collection, embedder and dimension");
-		stop_with(l, 78);
+	ask_word(l, v);
+	if (l->suspect_batches < SHAPE_ANSWERS || l->stop != 0)
+		return;
+	if (telling) {
+		stop_refusing(l, i);
+	} else {
+		l->asks_word = true;
+		l->suspect_batches = 0;
 	}
 }
 
@@ -866,9 +918,10 @@ static void refused(struct lane *l, struct lane_item *i)
 {
 	l->failures_in_a_row = 0;	/* a refusal is an answer: the store is there */
 	l->pause_until = l->away_since = 0;
-	if (i->verdict.wrong_shape)
+	if (i->verdict.wrong_shape ||
+	    ((i->kind != LANE_DELETE || i->verdict.spent) && i->origin > l->good_origin))
 		suspect(l, i);
-	else
+	else			/* something of its batch has succeeded */
 		finish(l, i, LANE_REFUSED);
 }
 
@@ -888,6 +941,8 @@ static enum verdict_scope settle_items(struct lane *l, struct batch *b, const st
 			if (!ok)
 				succeeded(l);
 			ok = l->first_done = true;
+			if (i->kind != LANE_DELETE && i->origin > l->good_origin)
+				l->good_origin = i->origin;
 			if (is_batch_write(i))
 				prove(l, b);
 			acknowledged(l, b, i, &outlived);
@@ -914,12 +969,17 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 {
 	const struct verdict *v = &b->ask.verdict;
 
+	l->asks_word |= b->clears && v->scope != VERDICT_OK;
 	if (v->scope == VERDICT_OK) {
 		succeeded(l);
 		touch_succeeded(l);
 		prove(l, b);
 		for (int k = 0; k < LANE_KINDS && b->blames; k++)
 			blame_aside(l, (enum lane_kind)k);
+		if (b->clears) {
+			blame_suspects(l);
+			l->word_successes = l->successes;
+		}
 	} else if (v->scope == VERDICT_OPENING) {
 		look_up_again(l, b, v, r);
 	} else if (!stops_run(l, v)) {
@@ -954,8 +1014,10 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 			look_up_again(l, b, first, r);
 		if (stops || rest == VERDICT_OPENING)
 			repeat(l, b);
-		else if (rest == VERDICT_REQUEST && b->items.n > 1)
+		else if (rest == VERDICT_REQUEST && b->items.n > 1) {
+			ask_word(l, first);
 			halve(l, b);
+		}
 		else if (rest == VERDICT_REQUEST)	/* a driver says OBJECT then; so much for safety */
 			finish(l, list_take(&b->items), LANE_REFUSED);
 		else
@@ -996,8 +1058,9 @@ void lane_turn(struct lane *l)
 		step(l, b, &r);
 		reply_release(&r);
 	}
-	/* all that is left is of the wrong shape: too few batches to blame the collection */
-	if (l->suspects.n > 0 && l->suspects.n + l->lasting.n == l->held && l->stop == 0)
+	/* all that is left was refused: too few batches to blame anything else */
+	if (l->suspects.n > 0 && l->suspects.n + l->lasting.n == l->held && l->stop == 0 && !l->asks_word &&
+	    l->in_flight == 0)
 		blame_suspects(l);
 }
 

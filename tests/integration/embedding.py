@@ -267,8 +267,7 @@ def misfits(w):
             same((ended.rc, ended.results), (78, []), "%s %s: 78" % (name, at))
             test(said in ended.err and "--embed" in ended.err and " away" not in ended.err, "it says what was seen",
                  ended.err)
-            with w.embedder.lock:
-                n = len(w.embedder.log)
+            n = len(requests(w))
             test(n <= 40, "and does not go on for long: %d requests" % n)
         w.embedder.set_rules([{"match": {"content": name}, "do": do}])
         ended = w.sync(lines[:1], "--give-up", "1h", "--retry-max-wait", "2ms", "--max-retries", "1")
@@ -476,6 +475,83 @@ def stopped(w):
             w.embedder.set_rules([])
             ended = w.sync(lines)
             same((ended.rc, misplaced(w)), (0, []), "the same command resumes")
+
+
+WAITS = [{"Retry-After": "0"}, {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-remaining-requests": "9"},
+         {"RateLimit": "\"minute\";r=0;t=1"}]
+
+
+def means_wait(w):
+    """401 and 403 with a time, or where a rate-limit header says that 0 are left, are a pause as 429 is."""
+    w.add_embedder()
+    prepared(w, [put("first", "text")])
+    for status in (401, 403):
+        for i, headers in enumerate(WAITS):
+            text = "%d %d" % (status, i)
+            for match in ({}, {"content": text}):
+                w.embedder.set_rules([{"times": 2, "match": match, "do": {"status": status, "headers": headers}}])
+                ended = w.sync([put("d", text)], "--retry-max-wait", "2ms")
+                same((ended.rc, ended.err, w.documents()[D]), (0, "", text),
+                     "%d with %s, %s: waited for" % (status, headers, "later" if match else "at the start"))
+        w.embedder.set_rules([{"match": {"after": 1}, "do": {"status": status, "headers": headers}}])
+        ended = w.sync([put("d", "for ever")], "--give-up", "50ms", "--max-retries", "1", "--retry-max-wait", "2ms")
+        same((ended.rc, ended.results), (75, []), "%d so for ever: 75, nobody is charged" % status)
+        w.embedder.set_rules([])
+        same(w.sync([put("d", "for ever")]).rc, 0, "the same command resumes")
+
+
+SPENT = {"Budget has been exceeded! Current cost: 10.2, Max budget: 10": (400, 77, "pays or raises|payment or"),
+         "Your credit balance is too low": (400, 77, "pays or raises|payment or"),
+         "Insufficient Balance": (402, 77, "payment or"),
+         "Quota exceeded for this project": (400, 75, "Quota exceeded"),
+         "Rate limit reached, try again in 20s": (400, 75, "Rate limit")}
+
+
+def spent(w):
+    """A quota or a budget that is used up is no fault of the texts: 75 or 77, and no line fails."""
+    w.add_embedder()
+    prepared(w, [put("first", "text")])
+    for i, (words, (status, rc, said)) in enumerate(SPENT.items()):
+        lines = [put("s%d-%d" % (i, k), "s%d text%d" % (i, k)) for k in range(60)]
+        for at, after in (("at the start", 0), ("after a success", 3)):
+            w.embedder.clear_log()
+            w.embedder.set_rules([{"match": {"after": after} if after else {},
+                                   "do": {"status": status, "body": {"error": {"message": words}}}}])
+            ended = w.sync(lines, "--embed-batch-size", "4", "--give-up", "50ms", "--max-retries", "1",
+                           "--retry-max-wait", "2ms")
+            same((ended.rc, {v for v in ended.verdicts().values()} - {"completed", "skipped:unchanged"}), (rc, set()),
+                 "%d %s, %s: %d, nobody is charged" % (status, words, at, rc))
+            test(re.search(said, ended.err) and "--embed-key-file" not in ended.err, "it says why", ended.err)
+            n = len(requests(w))
+            test(n < 40, "and does not go on: %d requests" % n)
+        w.embedder.set_rules([])
+        ended = w.sync(lines)
+        same((ended.rc, misplaced(w)), (0, []), "the same command resumes")
+    w.embedder.set_rules([{"match": {"content": "poor"}, "do": {"status": 429, "body": {"error": {
+        "message": "You exceeded your current quota", "code": "insufficient_quota"}}}}])
+    ended = w.sync([put("d", "poor")], "--give-up", "1h")
+    same((ended.rc, ended.results), (77, []), "429 of an account that is used up is not waited for")
+    w.embedder.set_rules([{"match": {"content": "my credit"}, "do": {"status": 400, "body": {"error": {
+        "message": "cannot embed 'my credit'"}}}}])
+    ended = w.sync([put("d", "my credit"), put("e", "other")])
+    same((ended.rc, ended.verdicts()), (1, {1: "failed:embed-rejected", 2: "completed"}),
+         "a text of its own that is repeated in such words fails alone")
+
+
+def all_refused(w):
+    """In whatever words: what is refused three batches in a row has the word for its witness."""
+    w.add_embedder()
+    prepared(w, [put("first", "text")])
+    lines = words_of_path(40)
+    w.embedder.set_rules([{"match": {"after": 1}, "do": {"status": 400, "body": {"error": {"message": "no"}}}}])
+    options = ["--embed-batch-size", "4", "--retry-max-wait", "2ms"]
+    ended = w.sync(lines, *options)
+    same((ended.rc, set(ended.verdicts().values()), len(ended.results)), (78, {"failed:embed-rejected"}, 8),
+         "that is refused too: 78, and only the first two are charged")
+    test("cannot be used as configured: no" in ended.err, "in its words", ended.err)
+    w.embedder.set_rules([{"match": {"content": "text"}, "do": {"status": 400, "body": {"error": {"message": "no"}}}}])
+    ended = w.sync(lines, *options)
+    same((ended.rc, set(ended.statuses(40))), (1, {"failed"}), "it is taken: the texts are to blame")
 
 
 def no_such_model(w):
@@ -1090,7 +1166,7 @@ def as_azure(w):
 
 TESTS = [as_azure, placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
          misfits, alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
-         stopped, no_such_model, keys, paid_once, store_away, refused_by_store,
+         stopped, means_wait, spent, all_refused, no_such_model, keys, paid_once, store_away, refused_by_store,
          killed_while_embedding, terminated_while_embedding, later_line, same_again,
          complete_listing, delete_waits, own_vector_waits, renames, changeset_waits, both_at_once,
          killed, killed_on_weaviate, terminated_at_the_start, search, check, dry_run,

@@ -669,6 +669,37 @@ def access(w):
     same((ended.rc, stored(w, some)), (0, True), "the same command does the rest")
 
 
+def means_wait(w):
+    prepared(w)
+    for i, headers in enumerate(({"retry-after": "0"}, {"x-ratelimit-remaining": "0"},
+                                 {"ratelimit": "limit=9, remaining=0, reset=1"})):
+        for status in (401, 403):
+            name = "%d %d" % (i, status)
+            w.script(*({"match": {"kind": kind}, "times": 1, "do": {"status": status, "headers": headers}}
+                       for kind in ("heartbeat", "preflight", "collection_get", "count", "upsert", "delete")))
+            ended = w.sync([put("a", name), delete("b" + name)], "--retry-max-wait", "2ms")
+            same((ended.rc, ended.err, ended.statuses(2), stored(w, [put("a", name)])),
+                 (0, "", ["completed"] * 2, True), "%d with %s means wait" % (status, headers))
+    w.script({"match": {"kind": "upsert|delete"}, "do": {"status": 403, "headers": headers}})
+    ended = w.sync([put("a", "new")], "--give-up", "50ms", "--max-retries", "1", "--retry-max-wait", "2ms")
+    same((ended.rc, ended.results, failures(w)), (75, [], {}), "for ever: 75, nobody is charged")
+
+
+def spent(w):
+    prepared(w)
+    for words, status, rc in (("Your budget is used up", 400, 77), ("Payment Required", 402, 77),
+                              ("Quota exceeded: 'Number of records'", 400, 75)):
+        w.store.clear_log()
+        w.script({"match": {"kind": "upsert", "nth": 1}, "do": {"delay_ms": 0}},
+                 {"match": UPSERT, "do": {"status": status, "unlisted": True, "body": {"error": "E", "message": words}}})
+        ended = w.sync(lines(40, words), "--batch-size", "4", "--flush-ms", LATER)
+        same((ended.rc, set(ended.verdicts().values()), failures(w)), (rc, {"completed"}, {}),
+             "%d %s after a success: %d, nobody is charged" % (status, words, rc))
+        test(words in ended.err and len(logged(w)) < 60, "it says why, and goes on no further", ended.err)
+        w.script()
+        same(w.sync(lines(40, words), "--batch-size", "4").rc, 0, "the same command resumes")
+
+
 def redirect(w):
     prepared(w)
     w.store.token = w.env["CHROMA_TOKEN"] = "secret-key"
@@ -1318,7 +1349,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          superseded, window, refused_whole, fails_whole, all_refused, too_large, transient,
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
-         redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
+         means_wait, spent, redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
          partly_lost, mostly_lost, lost_in_doubt, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
          proxies, tls, databases, behind_a_path, names]
 

@@ -236,6 +236,16 @@ def others_answers(w):
              "for ever, to %s: it is never done" % kind, ended.rc, ended.results)
 
 
+def means_wait(w):
+    """403 with a time is no refusal, neither of access nor of a look at the shards."""
+    for kind in ("ready", "meta", "class_get", "class_create", "shards", "upsert", "delete"):
+        w.env["LINESYNC_COLLECTION"] = kind.title()
+        w.env["LINESYNC_STATE"] = w.state + kind
+        w.script({"match": {"kind": kind}, "times": 1, "do": {"status": 403, "headers": {"retry-after": "0"}}})
+        ended = w.sync([put("a", kind), delete("b")], "--retry-max-wait", "2ms")
+        same((ended.rc, ended.statuses(2), w.store.not_indexed()), (0, ["completed"] * 2, []), kind + ": waited for")
+
+
 def slow_or_small(w):
     """400 'i/o timeout' and 'not enough memory' are no refusals."""
     prepared(w)
@@ -423,7 +433,7 @@ def keys(w):
 
 
 TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
-         others_answers,
+         others_answers, means_wait,
          slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
          vanished, keys, read_back_lasts, killed_between, no_witness, vanishes]
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_rules.h"
 #include "asking.h"
 
 #define UUID "2e586de9-54d1-4727-82e4-a13df1138a64"
@@ -878,6 +879,9 @@ int main(void)
 	test_table(ASK_DELETE, 2);
 	test_table(ASK_DELETE, 1);
 	test_touch();
+	test_access(&store, ASK_UPSERT, asked);
+	test_access(&store, ASK_DELETE, asked);
+	test_refusals(&store, ASK_UPSERT, asked);
 	test_no_answer();
 	test_redirect();
 	test_texts();

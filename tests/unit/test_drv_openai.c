@@ -5,6 +5,7 @@
 #include "../../src/driver.h"
 #include "../../src/driver_json.h"
 #include "../../src/object.h"
+#include "access_rules.h"
 #include "tap.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -189,7 +190,7 @@ static const struct {
 	{ 400, "{\"error\":{\"message\":\"no\",\"code\":\"model_not_found\"}}", VERDICT_RUN, VERDICT_RUN,
 	  VERDICT_RUN },
 	{ 401, "", VERDICT_AUTH, VERDICT_AUTH, VERDICT_AUTH },
-	{ 402, "pay", VERDICT_RUN, VERDICT_RUN, VERDICT_RUN },
+	{ 402, "pay", VERDICT_AUTH, VERDICT_AUTH, VERDICT_AUTH },
 	{ 403, "", VERDICT_AUTH, VERDICT_AUTH, VERDICT_AUTH },
 	{ 404, "404 page not found", VERDICT_RUN, VERDICT_RUN, VERDICT_RUN },
 	{ 405, "", VERDICT_RUN, VERDICT_RUN, VERDICT_RUN },
@@ -514,6 +515,10 @@ int main(void)
 	test_table(1);
 	test_table(0);
 	test_unknown_model();
+	set_up("m", 2, true);
+	new_ask(ASK_EMBED, 2);
+	test_access(&store, ASK_EMBED, asked);
+	test_refusals(&store, ASK_EMBED, asked);
 	test_no_answer();
 	test_answers();
 	test_shapes();

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_rules.h"
 #include "asking.h"
 
 #define URL "http://localhost:8080/v1/"
@@ -1382,6 +1383,24 @@ static void test_openings(void)
 	set_up();
 }
 
+/* A 403 that means "wait" is neither a server without that right nor one whose shards are hidden. */
+static void test_openings_wait(void)
+{
+	for (int step = 0; step <= 10; step++) {
+		struct reply r = { .end = HTTP_ANSWERED, .status = 403, .retry_after_s = 1 };
+		struct ask a;
+
+		if (step >= 5 && step <= 7)	/* the verdict of the create stands */
+			continue;
+		begin_open(&a, true);
+		a.step = step;
+		store.driver->judge(&store, &a, &r);
+		ok(verdict_is(&a.verdict, VERDICT_STORE, true), "opening, step %d: wait", step);
+		want_end(&a, "wait");
+	}
+	set_up();
+}
+
 static void test_lookup(void)
 {
 	static const struct turn same[] = { { "GET", "schema/Code/shards", "", 200, SHARDS } };
@@ -1701,6 +1720,9 @@ int main(void)
 	test_table(ASK_UPSERT, 1);
 	test_table(ASK_DELETE, 2);
 	test_table(ASK_DELETE, 1);
+	test_access(&store, ASK_UPSERT, asked);
+	test_access(&store, ASK_DELETE, asked);
+	test_refusals(&store, ASK_UPSERT, asked);
 	test_no_answer();
 	test_delete();
 	test_not_deleted();
@@ -1717,6 +1739,7 @@ int main(void)
 	test_open_must_embed();
 	test_half();
 	test_openings();
+	test_openings_wait();
 	test_lookup();
 	test_unopened();
 	test_cut_answers();

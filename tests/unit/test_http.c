@@ -549,6 +549,59 @@ static const struct head heads[] = {
 };
 #define HEADS (sizeof(heads) / sizeof(heads[0]))
 
+/* Whether a head says that the rate is spent. */
+static const struct {
+	const char *text;
+	bool spent;
+} rates[] = {
+	{ "X-RateLimit-Remaining: 0\r\n", true }, { "x-ratelimit-remaining:0\r\n", true },
+	{ "RateLimit-Remaining:  0 \r\n", true }, { "X-Rate-Limit-Remaining: 00\r\n", true },
+	{ "x-ratelimit-remaining-requests: 0\r\n", true }, { "x-ratelimit-remaining-tokens: 0\r\n", true },
+	{ "x-ratelimit-remaining-requests: 9\r\nx-ratelimit-remaining-tokens: 0\r\n", true },
+	{ "x-ratelimit-remaining: 0, 0;window=1\r\n", true },
+	{ "RateLimit: limit=100, remaining=0, reset=5\r\n", true }, { "ratelimit: remaining=0\r\n", true },
+	{ "RateLimit: \"minute\";r=0;t=30, \"day\";r=512;t=900\r\n", true },
+	{ "RateLimit: \"minute\";r=7;t=30, \"day\"; r=0;t=900\r\n", true },
+	{ "x-ratelimit-remaining: 1\r\n", false }, { "x-ratelimit-remaining: 10\r\n", false },
+	{ "x-ratelimit-remaining: 0.5\r\n", false }, { "x-ratelimit-remaining:\r\n", false },
+	{ "x-ratelimit-remaining: none\r\n", false }, { "x-ratelimit-limit: 0\r\n", false },
+	{ "x-ratelimit-reset: 0\r\n", false }, { "RateLimit: limit=0, remaining=3, reset=0\r\n", false },
+	{ "RateLimit: \"r=0x\";r=1\r\n", false }, { "RateLimit: r=\r\n", false }, { "RateLimit-Policy: r=0\r\n", false },
+	{ "RateLimit:\r\n", false }, { "\r\nHTTP/1.1 403 x\r\n", false }, { "", false },
+};
+#define RATES (sizeof(rates) / sizeof(rates[0]))
+
+static void say_rates(int lfd)
+{
+	struct seen s;
+	int fd = accept_one(lfd);
+
+	for (size_t i = 0; i < RATES && read_request(fd, &s); i++) {
+		/* what a 103 says before it does not count */
+		if (rates[i].text[0] == '\r')
+			say(fd, "HTTP/1.1 103 x\r\nx-ratelimit-remaining: 0\r\n");
+		else
+			say(fd, "HTTP/1.1 403 x\r\n");
+		say(fd, rates[i].text);
+		say(fd, "Content-Length: 2\r\n\r\n{}");
+	}
+	nap(60000);
+}
+
+static void test_rates(void)
+{
+	struct reply r;
+
+	serve(say_rates);
+	for (size_t i = 0; i < RATES; i++) {
+		once(post(), &r);
+		ok(r.end == HTTP_ANSWERED && r.status == 403 && r.rate_spent == rates[i].spent, "rate %zu: %s", i,
+		   r.rate_spent ? "spent" : "not spent");
+		reply_release(&r);
+	}
+	serve_end();
+}
+
 static void say_heads(int lfd)
 {
 	struct seen s;
@@ -1053,6 +1106,7 @@ int main(void)
 	test_tls();
 	test_slow();
 	test_heads();
+	test_rates();
 	test_date();
 	test_early_refusal();
 	test_resent();

@@ -12,11 +12,13 @@
 #define ITEMS 64
 
 /* What the store makes of an object, by its number. */
-enum rule { FINE, REFUSED, SPOILS, CRASHES, WRONG_SHAPE, BUSY, MISFITS };
+enum rule { FINE, REFUSED, SPOILS, CRASHES, WRONG_SHAPE, BUSY, MISFITS, SPENT };
 static enum rule rules[ITEMS];
 
 /* What it makes of every request instead, where it is not VERDICT_OK. */
 static enum verdict_scope whole;
+static enum verdict_scope touch_says;	/* the same of the smallest write alone */
+static enum spent spent_as;		/* SPENT: the words of it */
 static enum http_end end_with;
 static bool resent, resent_once, fresh_once, touch_fails, touch_misfits, kept_nothing, lookup_fails;
 static int kill_after = -1;	/* so many requests are answered, then the store is killed */
@@ -170,7 +172,7 @@ static void write_all(const struct ask *a)
 
 static void judge(struct store *s, struct ask *a, const struct reply *r)
 {
-	bool spoilt = false, crashed = false, busy = false, misfit = false, ok = false;
+	bool spoilt = false, spent = false, crashed = false, busy = false, misfit = false, ok = false;
 
 	(void)r;
 	if (a->kind == ASK_LOOKUP) {
@@ -181,20 +183,23 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 	}
 	blames = a->blames;
 	if (a->kind == ASK_TOUCH)
-		a->verdict.scope = whole != VERDICT_OK ? whole :
+		a->verdict.scope = whole != VERDICT_OK ? whole : touch_says != VERDICT_OK ? touch_says :
 			touch_misfits ? VERDICT_ATTEMPT :
 			touch_fails || end_with != HTTP_ANSWERED ? VERDICT_STORE : VERDICT_OK;
 	a->verdict.wrong_shape = touch_misfits;
 	for (size_t i = 0; i < a->n; i++) {
-		spoilt |= rules[number_of(&a->objects[i])] == SPOILS;
+		spent |= rules[number_of(&a->objects[i])] == SPENT;
+		spoilt |= spent || rules[number_of(&a->objects[i])] == SPOILS;
 		crashed |= rules[number_of(&a->objects[i])] == CRASHES;
 		busy |= rules[number_of(&a->objects[i])] == BUSY;
 		misfit |= rules[number_of(&a->objects[i])] == MISFITS;
 	}
 	for (size_t i = 0; i < a->n; i++)
 		judge_object(a, &a->objects[i], spoilt, crashed, busy, misfit);
-	for (size_t i = 0; i < a->n; i++)
+	for (size_t i = 0; i < a->n; i++) {
+		a->objects[i].verdict.spent = spent ? spent_as : SPENT_NOTHING;
 		ok |= a->objects[i].verdict.scope == VERDICT_OK;
+	}
 	if (ok || a->verdict.scope == VERDICT_OK)
 		write_all(a);
 }
@@ -250,7 +255,7 @@ static void set_up(size_t batch_size)
 	memset(has, 0, sizeof(has));
 	not_lasting = 0;
 	memset(items, 0, sizeof(items));
-	whole = VERDICT_OK;
+	whole = touch_says = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
 	resent = resent_once = fresh_once = touch_fails = touch_misfits = kept_nothing = lookup_fails = false;
 	steps = 1;
@@ -813,6 +818,128 @@ static void test_shape(void)
 	add_to(8);
 	run(0);
 	ok(lane_stop(lane) == 0 && ends("drdrdrdr"), "one of each batch: refused");
+}
+
+static void refuse_all(size_t batch_size, int n, enum rule rule)
+{
+	set_up(batch_size);
+	options.connections = 1;
+	start();
+	for (int i = 0; i < n; i++)
+		rules[i] = rule;
+	add_to(n);
+	lane_flush(lane);
+}
+
+/* Everything is refused: the witness is asked before more are charged than two batches hold. */
+static void test_all_refused(void)
+{
+	refuse_all(2, 8, REFUSED);
+	run(10000000);
+	ok(ends("rrrrrrrr") && was_sent("0,1 2,3 4,5 touch 6,7 "), "the witness is taken: the objects are to blame");
+	refuse_all(2, 8, REFUSED);
+	touch_says = VERDICT_RUN;
+	run(10000000);
+	ok(lane_stop(lane) == 78 && ends("rrrr") && !ended[4] && was_sent("0,1 2,3 4,5 touch "),
+	   "it is not: 78, and nobody else is charged");
+	refuse_all(1, 8, REFUSED);
+	touch_says = VERDICT_STORE;
+	run(10000000);
+	ok(lane_stop(lane) == 75 && ends("rr") && !ended[2] && strncmp(sent, "0 1 2 touch touch ", 18) == 0 && !strchr(sent, '3'),
+	   "it is away: nothing else goes before it answers, 75");
+	refuse_all(2, 8, REFUSED);
+	touch_says = VERDICT_AUTH;
+	run(10000000);
+	ok(lane_stop(lane) == 77 && ends("rrrr") && !ended[4], "it may not: 77");
+	refuse_all(1, 8, REFUSED);
+	options.connections = 3;
+	lane_free(lane);
+	start();
+	memset(ended, 0, sizeof(ended));
+	sent[0] = '\0';
+	add_to(8);
+	touch_says = VERDICT_RUN;
+	for (int i = 0; i < 3; i++) {
+		send_one();
+		send_one();
+		lane_turn(lane);
+	}
+	ok(lane_stop(lane) == 78 && ends("rr") && !ended[2] && !ended[3] && strstr(sent, "touch"),
+	   "what is refused while it is asked waits for it");
+	refuse_all(2, 8, REFUSED);
+	rules[3] = rules[7] = FINE;
+	run(10000000);
+	ok(ends("rrrdrrrd") && was_sent("0,1 2,3 4,5 6,7 "), "a success between them is a witness");
+	refuse_all(4, 6, SPOILS);
+	rules[0] = rules[4] = FINE;
+	lane_unsend(lane, lane_next(lane));
+	for (int i = 0; i < 7; i++) {
+		send_one();
+		lane_turn(lane);
+	}
+	ok(ends("drrr") && was_sent("0,1,2,3 0,1 0 1 2,3 2 3 "), "what stood in a batch with a success waits for nobody");
+	refuse_all(2, 3, REFUSED);
+	run(10000000);
+	ok(ends("rrr") && was_sent("0,1 2 "), "a few are refused without one");
+	refuse_all(1, 0, REFUSED);
+	for (int i = 0; i < 5; i++) {
+		rules[i] = REFUSED;
+		add_delete(i, 1);
+	}
+	lane_flush(lane);
+	run(10000000);
+	ok(ends("rrrrr") && !strstr(sent, "touch"), "and so are deletes");
+}
+
+/* In words of a limit or a budget: the witness is asked at once. */
+static void test_spent(void)
+{
+	static const struct {
+		enum spent words;
+		int status;
+	} rows[] = { { SPENT_LIMIT, 75 }, { SPENT_MONEY, 77 } };
+
+	for (size_t i = 0; i < 2; i++) {
+		spent_as = rows[i].words;
+		refuse_all(2, 8, SPENT);
+		touch_says = spent_as == SPENT_MONEY ? VERDICT_AUTH : VERDICT_STORE;
+		run(10000000);
+		ok(lane_stop(lane) == rows[i].status && !ended[0] && strncmp(sent, "0,1 touch ", 10) == 0 &&
+		   !strchr(sent, '2'), "the witness too: %d, and nobody is charged", rows[i].status);
+		refuse_all(1, 1, SPENT);
+		touch_says = spent_as == SPENT_MONEY ? VERDICT_AUTH : VERDICT_STORE;
+		run(10000000);
+		ok(lane_stop(lane) == rows[i].status && !ended[0], "also with one alone");
+		refuse_all(2, 16, SPENT);
+		run(10000000);
+		ok(lane_stop(lane) == rows[i].status && !ended[0] && !ended[5] && !strstr(sent, "8,9") &&
+		   strstr(strstr(sent, "touch") + 1, "touch") == NULL,
+		   "a witness that is taken and every object refused for three batches: %d", rows[i].status);
+		refuse_all(2, 16, SPENT);
+		for (int n = 1; n < 16; n += 2)
+			rules[n] = FINE;
+		run(10000000);
+		ok(lane_stop(lane) == 0 && ends("rdrdrdrdrdrdrdrd"), "words of one object's own: it fails by itself");
+	}
+	refuse_all(2, 4, SPENT);
+	touch_says = VERDICT_STORE;
+	send_all();
+	lane_turn(lane);
+	send_all();
+	lane_turn(lane);
+	ok(strcmp(sent, "0,1 touch ") == 0, "the witness waits for the limit");
+	touch_says = VERDICT_OK;
+	for (int n = 0; n < 4; n++)
+		rules[n] = FINE;
+	run(10000000);
+	ok(lane_stop(lane) == 0 && ends("dddd"), "and when it is over, all goes on");
+	refuse_all(1, 2, SPENT);
+	lane_unsend(lane, lane_next(lane));
+	send_one();
+	lane_turn(lane);
+	lane_unsend(lane, lane_next(lane));
+	ok(send_one() && was_sent("0 touch "), "a witness that is put back is asked again");
+	lane_turn(lane);
 }
 
 /* An answer that fits no object: the batch is taken apart, as after any other that is not good; but three
@@ -1689,6 +1816,8 @@ int main(void)
 	test_shape();
 	test_shape_of_two_batches();
 	test_misfit();
+	test_all_refused();
+	test_spent();
 	test_lookup();
 	test_lookup_fails_for_now();
 	test_deletes();
