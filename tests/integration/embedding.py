@@ -274,7 +274,7 @@ def misfits(w):
         same((ended.rc, ended.verdicts()), (1, {1: "failed:embed-failed"}),
              "of one text, while the word is answered well: its line fails")
         w.embedder.set_rules([])
-        w.sync([])
+        w.again()
     w.embedder.set_rules([])
     ended = w.sync(lines)
     same((ended.rc, misplaced(w)), (0, []), "the same command resumes")

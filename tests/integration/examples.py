@@ -135,7 +135,7 @@ def cut_short(w):
 # ---- mgit ----
 
 
-NOT_A_FILE = "newdir"       # which mgit lists where git lists no untracked files one by one
+NOT_A_FILE = "newdir/"      # which mgit lists where git lists no untracked files one by one
 
 
 def mgit_prints(w, data):

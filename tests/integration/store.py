@@ -906,17 +906,17 @@ def mostly_lost(w):
             some, names = lines(n), ["f%03d" % i for i in range(n)]
             v.sync(some, "--batch-size", "200")
             same(v.sync(lines(n, repo="Other"), "--batch-size", "200", "--state", v.state + ".other").rc, 0, "prepared")
-            ended = v.sync([])
+            ended = v.again()
             same((ended.rc, ended.err), (0, ""), "%d of %s: others' objects are not missed" % (n, store))
             lose(v, names[:n * 3 // 10])
-            ended = v.sync([])
+            ended = v.again()
             said = re.search(r"holds (\d+) objects, .* (\d+) documents; but of (\d+) that were looked for (\d+) are gone",
                              ended.err)
             test(ended.rc == 0 and said and [int(x) for x in said.groups()[:3]] == [2 * n - n * 3 // 10, n, min(n, 250)]
                  and int(said[4]) > 0, "3 of 10 gone: a warning", ended.rc, ended.err)
             if n <= 250:
                 lose(v, names[n * 3 // 10:n // 2])
-                ended = v.sync([])
+                ended = v.again()
                 test(ended.rc == 0 and "%d are gone" % (n // 2) in ended.err, "half of them: a warning", ended.err)
                 lose(v, names[n // 2:n // 2 + 1])
             else:
@@ -931,7 +931,7 @@ def mostly_lost(w):
             same(v.ask(*re.search("run 'linesync (forget --all --state [^']*)'", ended.err)[1].split())[0], 0,
                  "the command that it names")
             ended = v.sync(some, "--batch-size", "200")
-            same((ended.rc, set(ended.statuses(n)), {d: t for d, t in v.documents().items() if d[0] == "R"}, v.sync([]).err),
+            same((ended.rc, set(ended.statuses(n)), {d: t for d, t in v.documents().items() if d[0] == "R"}, v.again().err),
                  (0, {"completed"}, {("R", x["path"]): x["content"] for x in some}, ""), "and feed everything")
         finally:
             v.close()
