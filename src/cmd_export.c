@@ -178,6 +178,7 @@ static void document_record(struct export *e, const struct walk *at, const struc
 	place(e, d->last);
 	flag(e, "uncommitted", d->flags & DOC_UNCOMMITTED);
 	flag(e, "retried", d->flags & DOC_LOOSE);
+	flag(e, "excluded", d->flags & DOC_EXCLUDED);
 	flag(e, "same", d->flags & DOC_SAME);
 	end(e);
 }

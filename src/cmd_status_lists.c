@@ -311,7 +311,8 @@ static const char *why_open(const struct held *h, const struct doc_state *d)
 	if (d->flags & DOC_UNCOMMITTED)
 		return "stored with text that is in no commit yet, or newer than its listing";
 	if (d->flags & DOC_LOOSE)
-		return "stored by a retry after the position";
+		return d->flags & DOC_EXCLUDED ? "left out by --exclude, not named by it any more, and not listed since"
+					       : "stored by a retry after the position";
 	return "changed by lines that no record has closed";
 }
 

@@ -318,8 +318,10 @@ int collection_read(struct store *store, struct http *http, struct state *state,
 		seen += a.nfound;
 		end = a.end;
 		ask_release(&a);
-		if (status == 0 && end)
+		if (status == 0 && end) {
 			state_head(state)->collection_read = true;
+			state_head(state)->exclude_open = true;	/* what was found may match */
+		}
 		state_commit(state);
 	}
 	if (status == 0 && seen > 0)

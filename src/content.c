@@ -304,6 +304,11 @@ const char *roots_path(const struct roots *r)
 	return r->root->path;
 }
 
+const struct excludes *roots_excludes(const struct roots *r)
+{
+	return r->exclude;
+}
+
 static void no_folder_on_the_way(int dir, const char *part, struct file *f)
 {
 	struct stat st;

@@ -43,6 +43,9 @@ const char *roots_folder(struct roots *r, const char *repo);
 int roots_preset(struct roots *r, const char *root, const char *repo, const char *folder);
 const char *roots_path(const struct roots *r);	/* ROOT, absolute, without a trailing slash */
 
+/* What --exclude names in this run. */
+const struct excludes *roots_excludes(const struct roots *r);
+
 enum content_got { CONTENT_OK, CONTENT_SKIP, CONTENT_FAIL };
 
 struct content {

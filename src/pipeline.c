@@ -168,7 +168,7 @@ static bool room(const struct pipeline *p)
 
 static bool all_taken(const struct pipeline *p)
 {
-	return p->sweeping == NULL && (p->halt != 0 || (p->eof && p->retries_done));
+	return p->sweeping == NULL && !excluded_going(p) && (p->halt != 0 || (p->eof && p->retries_done));
 }
 
 /* Takes what may be taken without waiting.  Returns true if input would have to be waited for. */
@@ -179,6 +179,12 @@ static bool take_some(struct pipeline *p)
 
 		if (p->sweeping != NULL) {
 			records_sweep_turn(p);
+			continue;
+		}
+		if (excluded_going(p)) {
+			excluded_turn(p);
+			if (rider_commit_due(p))
+				commit(p);
 			continue;
 		}
 		if (p->halt != 0)
@@ -541,6 +547,7 @@ static void begin_run(struct pipeline *p)
 	}
 	free(settings);
 	state_marks_doubt(p->state);
+	excluded_begin(p);
 	commit(p);
 }
 
@@ -627,6 +634,8 @@ static void end_run(struct pipeline *p)
 	/* messages alone, more of them than cmd_sync.c waits for */
 	bool idle = p->run->lines == 0 && p->run->retried == 0;
 
+	if (whole && !excluded_end(p))
+		clean = false;
 	commit(p);
 	count_repos(p, whole);
 	drain_output(p);
@@ -745,6 +754,7 @@ static void pipeline_release(struct pipeline *p)
 	buf_release(&p->fresh);
 	failure_walk_release(&p->retry);
 	walk_release(&p->sweep);
+	excluded_release(p);
 }
 
 int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
@@ -774,7 +784,7 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	end->signal = stop_signal();
 	memcpy(end->run, p->run->id, strlen(p->run->id) + 1);
 	status = p->stop_status;
-	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->held > 0))
+	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->held > 0 || end->left_in > 0))
 		status = 1;
 	pipeline_release(p);
 	free(p);

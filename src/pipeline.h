@@ -39,6 +39,7 @@ struct pipeline_end {
 	uint64_t counts[8];		/* results of this invocation, by enum status */
 	uint64_t unchanged, deleted, stored, resumed;
 	uint64_t held;			/* changesets that are held now, of earlier runs too */
+	uint64_t left_in;		/* documents that --exclude names and that could not be deleted */
 	bool whole;			/* all that was read is settled and printed */
 	uint64_t unsettled;		/* lines read and not settled */
 	uint64_t unprinted;		/* results of settled lines that could not be printed */

@@ -39,6 +39,7 @@ struct pipeline {
 	bool retries_done;
 	struct pending_record *sweeping;	/* complete: true: its documents are being deleted */
 	struct group *sweep_group;
+	struct excluded *excluded;	/* owned; --exclude names others than the state knows of; NULL */
 	struct walk sweep;
 	bool sweep_in_marks;
 	struct lane_figures told;	/* what the run's record already counts */
@@ -110,6 +111,15 @@ void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum re
 
 void records_judge(struct pipeline *p, bool last);
 void records_sweep_turn(struct pipeline *p);
+
+/* ---- excluded.c ---- */
+
+void excluded_begin(struct pipeline *p);	/* a run begins: in its first commit */
+bool excluded_going(const struct pipeline *p);
+void excluded_turn(struct pipeline *p);		/* some more documents */
+void excluded_failed(struct pipeline *p, const struct task *t);
+bool excluded_end(struct pipeline *p);		/* all is settled; false: something is still to go */
+void excluded_release(struct pipeline *p);
 
 /* ---- pipeline.c ---- */
 

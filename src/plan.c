@@ -3,12 +3,14 @@
 #endif
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "clock.h"
+#include "excluded.h"
 #include "http.h"
 #include "log.h"
 #include "plan.h"
@@ -133,6 +135,26 @@ static void plan_line(struct plan *p, const struct line *line)
 	change_release(&c);
 }
 
+/* What --exclude would do to documents that no line names. */
+static void plan_excluded(struct state *s, const struct excludes *e)
+{
+	struct excluded_walk w = { 0 };
+	unsigned left = UINT_MAX;
+	uint64_t n[EXCLUDED_COMES_BACK + 1] = { 0 };
+
+	if (s == NULL || !excluded_differ(s, e))
+		return;
+	while (excluded_next(s, e, &w, &left))
+		n[w.step]++;
+	walk_release(&w.at);
+	if (n[EXCLUDED_GOES] > 0)
+		log_note("--exclude names %llu documents that are known: what the store holds of them would be deleted",
+			 (unsigned long long)n[EXCLUDED_GOES]);
+	if (n[EXCLUDED_COMES_BACK] > 0)
+		log_note("--exclude does not name %llu documents any more that it left out: they would be waited for",
+			 (unsigned long long)n[EXCLUDED_COMES_BACK]);
+}
+
 /* Waits for input, or for the reader of the results.  0, or an exit status. */
 static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_input)
 {
@@ -165,6 +187,7 @@ int plan_run(const struct options *o, struct state *state, struct roots *roots, 
 	struct line line;
 	int status = 0;
 
+	plan_excluded(state, roots_excludes(roots));
 	while (status == 0 && stop_signal() == 0 && (got != INPUT_END || output_waiting(out) > 0)) {
 		if (got != INPUT_END && !output_full(out))
 			got = input_next(in, &line);

@@ -55,6 +55,7 @@ static void new_head(struct head *h)
 	h->collection_id = xstrdup("");
 	h->embedder = xstrdup("");
 	repo_set_text(&h->embed_how, "");
+	repo_set_text(&h->exclude, "");
 }
 
 /* The head as it lies in the file.  NULL in a state of layout 1 that nothing was ever put into: that one

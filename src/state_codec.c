@@ -224,6 +224,8 @@ void head_encode(struct buf *b, const struct head *v)
 	put_u(b, v->old_objects);
 	put_u(b, v->old_requests);
 	put_u(b, v->whole_run);
+	put_s(b, v->exclude);
+	put_u(b, v->exclude_open);
 }
 
 int head_decode(struct head *v, const uint8_t *p, size_t n)
@@ -249,6 +251,13 @@ int head_decode(struct head *v, const uint8_t *p, size_t n)
 	v->old_objects = get_u(&r);
 	v->old_requests = get_u(&r);
 	v->whole_run = r.left > 0 ? get_u32(&r) : 0;
+	if (r.left > 0) {
+		v->exclude = get_s(&r);
+		v->exclude_open = get_u(&r) != 0;
+	} else {
+		v->exclude = xstrdup(EXCLUDE_UNKNOWN);
+		v->exclude_open = true;
+	}
 	if (done(&r))
 		return 0;
 	head_release(v);
@@ -260,6 +269,7 @@ void head_release(struct head *v)
 	free(v->collection_id);
 	free(v->embedder);
 	free(v->embed_how);
+	free(v->exclude);
 	memset(v, 0, sizeof *v);
 }
 

@@ -55,7 +55,11 @@ struct head {			/* KIND_HEAD; changed by every commit */
 	uint64_t old_counts[8];	/* by enum status */
 	uint64_t old_objects, old_requests;
 	uint32_t whole_run;	/* the last run that had a line and read its input to the end, 0 */
+	char *exclude;		/* --exclude that the documents were last brought to match: excludes_text(),
+				 * or EXCLUDE_UNKNOWN */
+	bool exclude_open;	/* that, or documents found in the collection, is not done yet */
 };
+#define EXCLUDE_UNKNOWN "?"	/* of a state that is older than the field */
 
 enum doc_flags {
 	DOC_PRESENT = 1,	/* the store holds chunks objects of it */
@@ -63,7 +67,8 @@ enum doc_flags {
 	DOC_KNOWN = 4,		/* present with this digest; else listed, contents unknown */
 	DOC_UNCOMMITTED = 8,	/* its text is in no commit yet, or may be newer than its listing */
 	DOC_LOOSE = 16,		/* last finished by a retry: no record has closed that */
-	DOC_SAME = 32		/* as it was at the position: the lines since then found it unchanged */
+	DOC_SAME = 32,		/* as it was at the position: the lines since then found it unchanged */
+	DOC_EXCLUDED = 64	/* absent because --exclude named it */
 };
 
 struct doc_state {

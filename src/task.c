@@ -94,6 +94,19 @@ void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
 	drop_failure(p, d, w->at);
 }
 
+/* A document that --exclude names is gone.  No line has finished it, and it is not of what a position says. */
+static void finish_left_out(struct pipeline *p, struct task *t)
+{
+	struct doc *d = t->doc;
+
+	d->known.flags = DOC_ABSENT | DOC_EXCLUDED | DOC_SAME;
+	d->known.chunks = 0;
+	state_doc_put(p->state, d->repo, d->path, &d->known);
+	drop_failure(p, d, t->work->at);
+	task_settle_mark(p, d);
+	d->group->release = true;
+}
+
 /* The task's line has finished the document: it holds what flags say, by that line. */
 static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const uint8_t *digest,
 		       uint32_t chunks)
@@ -101,10 +114,16 @@ static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const 
 	struct doc *d = t->doc;
 	struct work *w = t->work;
 
+	if (w->left_out) {
+		finish_left_out(p, t);
+		return;
+	}
 	d->known.flags = flags;
-	if (w->uncommitted)	/* of a rename both halves: what is changed back has the old path again */
+	if (t->skip == REASON_EXCLUDED)	/* whatever its text is, and whenever it was read: none of it is kept */
+		d->known.flags |= DOC_EXCLUDED;
+	if (w->uncommitted && t->skip != REASON_EXCLUDED)	/* of a rename both halves: what is changed back has the old path again */
 		d->known.flags |= DOC_UNCOMMITTED;
-	if (w->retried)
+	if (w->retried && t->skip != REASON_EXCLUDED)
 		d->known.flags |= DOC_LOOSE;
 	if (digest != NULL)
 		memcpy(d->known.digest, digest, SYNC_DIGEST_SIZE);
@@ -259,7 +278,9 @@ static void settle_half(struct pipeline *p, struct task *t)
 	struct work *w = t->work;
 
 	t->phase = TASK_SETTLED;
-	if (t->status == STATUS_FAILED)
+	if (t->status == STATUS_FAILED && w->left_out)
+		excluded_failed(p, t);
+	else if (t->status == STATUS_FAILED)
 		task_put_failure(p, w, t, true);
 	work_drop_pieces(t);	/* after that: the payload may want their text */
 	for (struct task *s = t->superseded, *also; s != NULL; s = also) {

@@ -75,6 +75,7 @@ struct work {
 	enum change_op op;
 	char *repo, *path, *old_path;	/* owned */
 	bool resumed, retried, internal, uncommitted, again;	/* again: it had a status in this run */
+	bool left_out;			/* internal: a document that --exclude names goes (excluded.c) */
 	enum status before;		/* that status */
 	struct task half[2];
 	int halves, open;

@@ -2,6 +2,8 @@
 """excludes.py [-v] [NAME...] - --exclude: its patterns mean what git means by them, and what is named later
 goes, whatever is fed.  NAMEs: only these tests."""
 
+import itertools
+import json
 import os
 import random
 import subprocess
@@ -73,7 +75,123 @@ def patterns_as_in_git(w):
         same(ended.rc, 64, "a pattern that names nothing: '%s'" % p)
 
 
-TESTS = [patterns_as_in_git]
+def held(w):
+    return {p for _, p in w.documents()}
+
+
+def flags(w, flag):
+    """The documents of which the state says that."""
+    found = [json.loads(line) for line in w.ask("export")[1].splitlines()]
+    return {r["path"] for r in found if r.get(flag)}
+
+
+def fill(w, n=6):
+    """Documents below sec/ and elsewhere, at a position."""
+    ended = w.sync([put("sec/%d" % i, "secret %d" % i) for i in range(n)] +
+                   [put("a", "one"), record("P1")])
+    same((ended.rc, w.position("R"), len(held(w))), (0, "P1", n + 1), "prepared")
+
+
+def named_later(w):
+    """What is stored goes, though no line names it; the position stays."""
+    fill(w)
+    ended = w.sync([put("b", "two"), record("P2", since="P1")], "--exclude", "sec/")
+    same((ended.rc, held(w), w.position("R")), (0, {"a", "b"}, "P2"), "it goes")
+    same([r["path"] for r in ended.results if "path" in r], ["b"], "each line has its result, no other has")
+    test(" 6 documents" in ended.err and "--exclude" in ended.err, "the number is said", ended.err)
+    same((w.touched("R"), flags(w, "excluded")), (set(), {"sec/%d" % i for i in range(6)}), "no producer is bothered")
+    ended = w.sync([put("b", "three"), put("sec/1", "new"), record("P3", since="P2")], "--exclude", "sec/")
+    same((ended.rc, ended.err, ended.status(2), held(w), w.position("R")), (0, "", "skipped:excluded", {"a", "b"}, "P3"),
+         "the same patterns again: nothing is looked through")
+    ended = w.sync([put("c", "x"), record("P4", since="P3")], "--exclude", "sec/", "--exclude", "a")
+    same((ended.rc, held(w)), (0, {"b", "c"}), "one more pattern")
+
+
+def named_no_more(w):
+    """What was left out counts as changed until it is listed."""
+    ended = w.sync([put("sec/0", "x"), put("sec/1", "y"), put("a", "one"), dict(repo="R", op="delete", path="sec/2"),
+                    record("P1")], "--exclude", "sec/")
+    same((ended.rc, w.position("R"), w.touched("R")), (0, "P1", set()), "prepared")
+    ended = w.sync([put("a", "two"), record("P2", since="P1")])
+    same((ended.rc, w.position("R"), w.touched("R")), (1, "P1", {"a", "sec/0", "sec/1"}),
+         "documents that were left out are named, and waited for")
+    test(" 2 documents" in ended.err and "--touched" in ended.err, "and that is said", ended.err)
+    test("left out by --exclude" in w.ask("status", "--held")[1], "status says what is waited for",
+         w.ask("status", "--held")[1])
+    ended = w.sync([put("a", "two"), record("P2", since="P1")], "--exclude", "sec/")
+    same((ended.rc, w.position("R"), w.touched("R")), (0, "P2", set()), "named again: nobody waits any more")
+    w.sync([put("a", "three")])
+    ended = w.sync([put("a", "three"), put("sec/0", "x"), put("sec/1", "y"), record("P3", since="P2")])
+    same((ended.rc, w.position("R"), held(w), w.touched("R")), (0, "P3", {"a", "sec/0", "sec/1"}, set()),
+         "listed, they are there again")
+
+
+def killed(w):
+    """Killed at each write of the sweep; whatever the next patterns are, nothing is lost."""
+    for at, after in itertools.product(range(1, 7), ("same", "none", "other")):
+        for f in os.listdir(w.dir):
+            if f.startswith("state.tdb"):
+                os.unlink(os.path.join(w.dir, f))
+        with w.store.lock:
+            w.store.by_name.clear()
+        fill(w)
+        first = w.sync([put("b", "two"), record("P2", since="P1")], "--exclude", "sec/", "--batch-size", "1",
+                       "--connections", "1", kill_applied=at)
+        options = {"same": ("--exclude", "sec/"), "none": (), "other": ("--exclude", "sec/[0-2]")}[after]
+        ended = w.sync([put("b", "two"), record("P2", since="P1")], *options)
+        known = held(w) | w.touched("R")
+        want = {"same": set(), "none": {"sec/%d" % i for i in range(6)}, "other": {"sec/%d" % i for i in range(3, 6)}}
+        name = "killed at write %d (%d), then with %s patterns" % (at, first.rc, after)
+        same({p for p in known if p.startswith("sec/")}, want[after], name + ": each is there, or named to producers")
+        same({p for p in held(w) if p.startswith("sec/")} - want[after], set(), name + ": what is named is gone")
+        lost = want[after] - held(w)
+        same((ended.rc, w.position("R")), (1, "P1") if lost else (0, "P2"), name + ": the position")
+        ended = w.sync([put("b", "two"), *[put(p, "again") for p in sorted(want[after])], record("P3", since=w.position("R"))],
+                       *options)
+        same((ended.rc, held(w)), (0, {"a", "b"} | want[after]), name + ": listed, all is there")
+
+
+def refused(w):
+    """A delete that fails: said, exit 1, and tried again by the next run."""
+    fill(w, 2)
+    w.script({"match": {"kind": "delete"}, "do": {"status": 400, "body": {"error": "X", "message": "no"}}})
+    ended = w.sync([put("b", "two")], "--exclude", "sec/", "--max-retries", "0")
+    same((ended.rc, held(w)), (1, {"a", "b", "sec/0", "sec/1"}), "exit 1")
+    test("could not be deleted" in ended.err, "and said", ended.err)
+    same(w.ask("export", "--failed")[1], "", "it is no line's failure")
+    w.script()
+    ended = w.sync([put("b", "three")], "--exclude", "sec/")
+    same((ended.rc, held(w)), (0, {"a", "b"}), "the next run tries again")
+
+
+def dry_run(w):
+    """--dry-run tells the numbers and does nothing."""
+    fill(w)
+    ended = w.sync([put("b", "x"), put("sec/0", "x")], "--exclude", "sec/", "--dry-run")
+    test(" 6 documents" in ended.err and "would be" in ended.err, "how many would go", ended.err)
+    same((ended.of(2).get("reason"), len(held(w))), ("excluded", 7), "nothing is done")
+    w.sync([put("b", "x")], "--exclude", "sec/")
+    ended = w.sync([put("b", "x")], "--dry-run")
+    test(" 6 documents" in ended.err and "any more" in ended.err, "how many would be waited for", ended.err)
+
+
+def other_ways(w):
+    """A collection that was there before the state, and a state that was forgotten."""
+    fill(w)
+    w.ask("forget", "--all")
+    ended = w.sync([put("b", "x")], "--exclude", "sec/")
+    same((ended.rc, held(w)), (0, {"a", "b"}), "found in the collection: it goes")
+    w.sync([put("sec/9", "x")])
+    os.unlink(w.state)
+    ended = w.sync([put("b", "y")], "--exclude", "sec/")
+    same((ended.rc, held(w)), (0, {"a", "b"}), "with a new state too")
+    ended = w.sync([put("sec/big", "x" * 200), put("sec/gone", "x")], "--max-content", "100")
+    same(ended.statuses(2), ["skipped:too-large", "completed"], "prepared")
+    ended = w.sync([put("b", "z"), record("P1")], "--exclude", "sec")
+    same((ended.rc, held(w), w.position("R")), (0, {"a", "b"}, "P1"), "among documents that are absent already")
+
+
+TESTS = [patterns_as_in_git, named_later, named_no_more, killed, refused, dry_run, other_ways]
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ struct kind {
 };
 static const struct kind kinds[] = {
 	{ "identity", identity_in, identity_out, identity_gone, 0 },
-	{ "head", head_in, head_out, head_gone, 1 },
+	{ "head", head_in, head_out, head_gone, 2 },
 	{ "document", doc_in, doc_out, nothing, 0 },
 	{ "mark", mark_in, mark_out, nothing, 0 },
 	{ "failure", failure_in, failure_out, failure_gone, 1 },
@@ -189,15 +189,21 @@ static void test_head(void)
 		.next_run = UINT32_MAX, .present = UINT64_MAX, .marks = UINT64_MAX,
 		.payload_bytes = UINT64_MAX, .collection_read = true, .collection_id = id,
 		.embedder = long_text, .dimension = UINT32_MAX, .old_runs = UINT64_MAX,
-		.old_objects = UINT64_MAX, .old_requests = UINT64_MAX } }, zero = { .head = { .root = 0 } };
+		.old_objects = UINT64_MAX, .old_requests = UINT64_MAX, .exclude = text, .exclude_open = true } }, zero = { .head = { .root = 0 } };
+	auto_buf struct buf b = BUF_INIT;
 	union record got;
 
 	for (int i = 0; i < 8; i++)
 		v.head.old_counts[i] = UINT64_MAX - (uint64_t)i;
 	check(&kinds[HEAD], &v, &got, "greatest");
+	ok(got.head.exclude_open && strcmp(got.head.exclude, text) == 0, "head: what --exclude named");
 	ok(got.head.generation == UINT64_MAX && got.head.old_counts[7] == UINT64_MAX - 7 &&
 	   got.head.dimension == UINT32_MAX && got.head.collection_read &&
 	   strcmp(got.head.embedder, long_text) == 0, "head: what it says");
+	head_release(&got.head);
+	head_encode(&b, &zero.head);
+	ok(head_decode(&got.head, (uint8_t *)b.data, b.len - 2) == 0 && got.head.exclude_open &&
+	   strcmp(got.head.exclude, EXCLUDE_UNKNOWN) == 0, "of an older state: what --exclude named is not known");
 	head_release(&got.head);
 	check(&kinds[HEAD], &zero, &got, "zero");
 	ok(got.head.embedder != NULL && got.head.embedder[0] == '\0', "a text that was NULL reads as empty");
