@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import put, record, report, run_tests  # noqa: E402
+from gitrepo import TOP, Repo  # noqa: E402
+from harness import program, put, record, report, run_tests  # noqa: E402
 
 same, test = report.same, report.test
 
@@ -191,7 +192,27 @@ def other_ways(w):
     same((ended.rc, held(w), w.position("R")), (0, {"a", "b"}, "P1"), "among documents that are absent already")
 
 
-TESTS = [patterns_as_in_git, named_later, named_no_more, killed, refused, dry_run, other_ways]
+def with_git_changes(w):
+    """A pattern comes and goes beside a producer that lists differences."""
+    repo = Repo(w, "app")
+    repo.commit(**{"sec/k": "key", "sec/gone": "x", "a": "text"})
+
+    def sync(*options):
+        listed = subprocess.run([os.path.join(TOP, "scripts/git-changes"), repo.dir], cwd=w.dir, check=True,
+                                env={"LINESYNC": program(), **w.env}, stdout=subprocess.PIPE)
+        return w.sync(listed.stdout, *options)
+    same((sync().rc, held(w)), (0, {"sec/k", "sec/gone", "a"}), "all is stored")
+    same((sync("--exclude", "/sec").rc, held(w)), (0, {"a"}), "nothing has changed, and what is named goes")
+    repo.git("rm", "-q", "sec/gone")
+    head = repo.commit(**{"sec/k": "another key"})
+    same((sync("--exclude", "/sec").rc, held(w), w.position("app")), (0, {"a"}, head), "it changes meanwhile")
+    ended = sync()
+    test("any more" in ended.err, "named no more: said", ended.err)
+    same((sync().rc, w.documents().get(("app", "sec/k")), held(w), w.touched("app")),
+         (0, "another key", {"a", "sec/k"}, set()), "and listed by the next run")
+
+
+TESTS = [patterns_as_in_git, named_later, named_no_more, killed, refused, dry_run, other_ways, with_git_changes]
 
 
 if __name__ == "__main__":
