@@ -254,6 +254,20 @@ bool changeset_unknown_counts(struct state *s, const struct failure *f)
 	return own || changeset_unknown_holds(s, f);
 }
 
+void changeset_unknown_again(struct state *s, struct failure *f)
+{
+	struct failure old = { 0 };
+
+	while (state_unknown_same(s, f->digest, old.line, &old)) {
+		if (state_own_ord(s, old.line) != 0 || changeset_unknown_holds(s, &old))
+			continue;
+		if (old.first_s < f->first_s)
+			f->first_s = old.first_s;
+		state_failure_del_line(s, f->repo, old.line);
+	}
+	failure_release(&old);
+}
+
 uint64_t changeset_unknown_expire(struct state *s, int64_t before_unix_s)
 {
 	struct failure_walk at = { 0 };

@@ -49,6 +49,9 @@ bool changeset_unknown_holds(struct state *s, const struct failure *f);
 /* Whether it counts in exit statuses: it does not, where it holds none, once a later run with a line has read
  * its input to the end without it. */
 bool changeset_unknown_counts(struct state *s, const struct failure *f);
+/* f is one of the current run: it takes the place of those of earlier runs that are of the same line and hold
+ * nothing, so that a line which fails in each run is listed once. */
+void changeset_unknown_again(struct state *s, struct failure *f);
 /* Drops those that do not count and were last tried before; returns how many.  May commit. */
 uint64_t changeset_unknown_expire(struct state *s, int64_t before_unix_s);
 

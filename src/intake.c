@@ -487,6 +487,7 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 		bool repo_known = c->kind != CHANGE_BAD || c->repo_known;
 
 		w = intake_work(p, c, &k, (struct place_in_run){ p->run->number, p->ord }, line->number);
+		w->digest = line->digest;
 		w->resumed = w->again = again;
 		w->again = again && old.status != STATUS_NONE;
 		w->before = again ? old.status : STATUS_NONE;

@@ -1141,6 +1141,9 @@ static bool failure_del_key(struct state *s, const struct buf *key, struct failu
 		statefile_damaged(s->file, "a failure does not parse");
 	order_key(&order, old->line, old->half);
 	if (key->data[0] == 'u') {
+		key_digest(&s->key, old->digest, old->line);
+		if (old->digest != 0)
+			tree_del(&s->tree, s->key.data, s->key.len);
 		if (old->line.run == s->run.number && s->has_run && s->run.unknown_failures > 0)
 			s->run.unknown_failures--;
 	} else {
@@ -1151,6 +1154,16 @@ static bool failure_del_key(struct state *s, const struct buf *key, struct failu
 	if (!line_has_failure(s, old->line))
 		payload_del(s, old->line);
 	return true;
+}
+
+static void count_unknown(struct state *s, const struct failure *f)
+{
+	if (s->has_run)
+		s->run.unknown_failures++;
+	if (f->digest == 0)
+		return;
+	key_digest(&s->key, f->digest, f->line);
+	tree_put(&s->tree, s->key.data, s->key.len, "", 0);
 }
 
 void state_failure_put(struct state *s, const struct failure *f, bool repo_known, const void *payload,
@@ -1186,8 +1199,8 @@ void state_failure_put(struct state *s, const struct failure *f, bool repo_known
 	}
 	if (repo_known)
 		state_repo(s, f->repo)->failed++;
-	else if (s->has_run)
-		s->run.unknown_failures++;
+	else
+		count_unknown(s, f);
 	buf_reset(&s->value);
 	failure_encode(&s->value, &new);
 	tree_put(&s->tree, key.data, key.len, s->value.data, s->value.len);
@@ -1360,6 +1373,22 @@ bool state_unknown_next(struct state *s, struct failure_walk *at, struct failure
 	at->at = f->line;
 	at->half = f->half;
 	at->repo_known = false;
+	return true;
+}
+
+bool state_unknown_same(struct state *s, uint64_t digest, struct place_in_run after, struct failure *f)
+{
+	auto_buf struct buf from = BUF_INIT, key = BUF_INIT, value = BUF_INIT;
+
+	failure_release(f);
+	key_digest(&from, digest, after);
+	if (!tree_next(&s->tree, from.data, from.len, false, &key, &value) || key.len != from.len ||
+	    memcmp(key.data, from.data, 9) != 0)
+		return false;
+	key_line(&s->key, 'u', key_place(key.data + 9));
+	if (!tree_get(&s->tree, s->key.data, s->key.len, &value) ||
+	    failure_decode(f, (const uint8_t *)value.data, value.len) != 0)
+		statefile_damaged(s->file, "a failure is missing or does not parse");
 	return true;
 }
 

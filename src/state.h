@@ -208,6 +208,8 @@ void state_failures_closed(struct state *s, const char *repo, const struct run_s
 
 /* The same as state_failure_next, of failures of no known repository alone. */
 bool state_unknown_next(struct state *s, struct failure_walk *at, struct failure *f);
+/* The first of them after `after` that is of a line with this digest; its *f as state_failure_next gives it. */
+bool state_unknown_same(struct state *s, uint64_t digest, struct place_in_run after, struct failure *f);
 /* Deletes those of run's own lines from ordinal `from` to the one before `to`. */
 void state_unknown_del(struct state *s, const struct run_state *run, uint32_t from, uint32_t to);
 /* The greatest unknown_ord of the repositories that such lines of `run` hold, 0 if there is none. */

@@ -343,6 +343,7 @@ void failure_encode(struct buf *b, const struct failure *v)
 	put_s(b, v->default_repo);
 	put_s(b, v->namespace);
 	put_u(b, v->default_uncommitted);
+	put_u(b, v->digest);
 }
 
 int failure_decode(struct failure *v, const uint8_t *p, size_t n)
@@ -370,6 +371,7 @@ int failure_decode(struct failure *v, const uint8_t *p, size_t n)
 	v->default_repo = get_s(&r);
 	v->namespace = get_s(&r);
 	v->default_uncommitted = r.left > 0 && get_u(&r) != 0;
+	v->digest = r.left > 0 ? get_u(&r) : 0;
 	if (done(&r) && v->code < ERR_COUNT && v->op <= OP_CHANGESET)
 		return 0;
 	failure_release(v);
@@ -604,6 +606,16 @@ void key_line(struct buf *b, char kind, struct place_in_run line)
 {
 	buf_reset(b);
 	buf_addc(b, kind);
+	put_be(b, line.run);
+	put_be(b, line.ord);
+}
+
+void key_digest(struct buf *b, uint64_t digest, struct place_in_run line)
+{
+	buf_reset(b);
+	buf_addc(b, 'h');
+	put_be(b, (uint32_t)(digest >> 32));
+	put_be(b, (uint32_t)digest);
 	put_be(b, line.run);
 	put_be(b, line.ord);
 }

@@ -8,6 +8,7 @@
  *   'd' repo NUL path             what the store holds             struct doc_state
  *   'f' repo NUL path             its last line failed             struct failure
  *   'g' repo NUL run ordinal      a failed line without document   struct failure
+ *   'h' digest run ordinal        the 'u' record there is of a line with this digest; 8 bytes
  *   'm' repo NUL path             may be under way                 struct mark
  *   'o' run ordinal half          order of failures: value is the key of the 'f' record
  *   'u' run ordinal               a failed line of no known repository: struct failure
@@ -115,6 +116,7 @@ struct failure {
 	char *root, *folder;	/* where its file was looked for; "" if nowhere */
 	char *default_repo, *namespace;	/* --repo and --namespace then */
 	bool default_uncommitted;	/* --uncommitted then; older states know of none */
+	uint64_t digest;	/* of the line, where its repository is not known; 0: not kept */
 };
 
 enum held_why { HELD_LINES = 1, HELD_NOT_FROM_HERE, HELD_TOO_MANY_DELETES, HELD_INCOMPLETE };
@@ -211,6 +213,7 @@ void key_repo(struct buf *b, const char *repo);
 void key_doc(struct buf *b, char kind, const char *repo, const char *path);	/* 'd', 'f', 'm' */
 void key_repo_line(struct buf *b, const char *repo, struct place_in_run line);	/* 'g' */
 void key_line(struct buf *b, char kind, struct place_in_run line);		/* 'u', or a prefix of 'o' */
+void key_digest(struct buf *b, uint64_t digest, struct place_in_run line);	/* 'h' */
 void key_run(struct buf *b, uint32_t run);					/* 'r' */
 /* Splits a 'd', 'f' or 'm' key: 0, or -1 if it is malformed.  *repo and *path are owned. */
 int key_split(const void *key, size_t n, char **repo, char **path);

@@ -161,6 +161,10 @@ void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, 
 	f.default_repo = w->default_repo;
 	f.namespace = w->namespace;
 	f.default_uncommitted = w->default_uncommitted;
+	if (!repo_known) {
+		f.digest = w->digest;
+		changeset_unknown_again(p->state, &f);
+	}
 	if (f.path[0] == '\0' || !state_failure_get(p->state, f.repo, f.path, &other)) {
 		work_payload(w, &payload);
 		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);

@@ -74,6 +74,7 @@ struct work {
 	uint64_t number;		/* physical line */
 	enum change_op op;
 	char *repo, *path, *old_path;	/* owned */
+	uint64_t digest;	/* of the line, as read now; 0: it was not */
 	bool resumed, retried, internal, uncommitted, again;	/* again: it had a status in this run */
 	bool left_out;			/* internal: a document that --exclude names goes (excluded.c) */
 	enum status before;		/* that status */

@@ -347,7 +347,7 @@ def walk(values, number, least, seen):
 def grammar():
     """{letter: (pattern of the key, names of its parts)} from the table of keys."""
     parts = {"repo": b"([^\0]*)", "NUL": b"\0", "path": b"([^\0]+)", "run": b"(....)", "ordinal": b"(....)",
-             "half": b"(.)"}
+             "half": b"(.)", "digest": b"(.{8})"}
     out = {}
     for key, _ in STATE.table("THE ORDERED MAP"):
         letter, *words = key.split()
@@ -364,7 +364,7 @@ def read_map(values, head):
         m = pattern.fullmatch(key)
         if not m:
             raise ValueError("the key %r is not as the page says" % key)
-        name = tuple(int.from_bytes(g, "big") if n in ("run", "ordinal", "half") else g.decode()
+        name = tuple(int.from_bytes(g, "big") if n in ("run", "ordinal", "half", "digest") else g.decode()
                      for n, g in zip(names, m.groups()))
         out.setdefault(chr(key[0]), {})[name] = value
     same(sorted(seen), sorted(a for letter, a, _ in values if letter == "P"), "every page is in the map")

@@ -330,7 +330,7 @@ class Model:
         self.last_feed = None
         self.seen = {}
         self.documents = [(r, p) for r in REPOS for p in PATHS]
-        self.broken = set()       # failed lines of no known repository: (run, line)
+        self.broken = {}          # failed lines of no known repository, (run, line): text
 
     def count(self, what, n=1):
         self.seen[what] = self.seen.get(what, 0) + n
@@ -636,7 +636,7 @@ class Model:
             self.trees[name] = {d: {ANY} for d in self.documents}
         self.trees[FORGOTTEN] = {d: {ANY} for d in self.documents}
         self.forgotten = True
-        self.broken = set()
+        self.broken = {}
         self.closed = {}
         self.from_files, self.failing, self.printed = set(), {}, {}
         self.was_stopped = self.went_on = False
@@ -673,18 +673,20 @@ class Model:
         """None goes but by a record that closes a block."""
         now = self.broken_lines()
         results = {r["line"]: r for r in ended.results if not r.get("retried")}
-        failed = {(r["run"], n) for n, r in results.items()
+        failed = {(r["run"], n): lines[n - 1].text for n, r in results.items()
                   if lines[n - 1].kind == "bad" and r["status"] == "failed"}
+        texts = [line.text for line in lines]    # the same line again takes its place
         closed = any(line.kind == "record" and (ended.rc in STOPPED or n not in results or
                                                 results[n]["status"] == "completed" or
                                                 results[n].get("why") == "lines")
                      for n, line in enumerate(lines, 1))
-        if failed - now:
-            self.fail("failed lines are not kept: %s", sorted(failed - now))
-        if self.broken - now and not closed:
-            self.fail("failed lines are gone, and no record was read: %s", sorted(self.broken - now))
-        self.count("broken lines kept", len(now & self.broken))
-        self.broken = now
+        if set(failed) - now:
+            self.fail("failed lines are not kept: %s", sorted(set(failed) - now))
+        gone = {at for at, text in self.broken.items() if at not in now and text not in texts}
+        if gone and not closed:
+            self.fail("failed lines are gone, and no record was read: %s", sorted(gone))
+        self.count("broken lines kept", len(set(self.broken) & now))
+        self.broken = {at: {**self.broken, **failed}.get(at) for at in now}
 
     def look(self):
         """What linesync and the store say now."""

@@ -657,6 +657,46 @@ static void test_unknown_taken_over(void)
 	ok(unknowns_are("1:4 "), "all that held it are superseded");
 }
 
+static void failed_of(uint32_t ord, uint64_t digest, int64_t first_s)
+{
+	struct failure f = { .line = here(ord), .hold = here(ord), .half = HALF_NEW, .code = ERR_BAD_JSON,
+		.first_s = first_s, .repo = (char *)"", .path = (char *)"", .message = (char *)"",
+		.root = (char *)"", .folder = (char *)"", .default_repo = (char *)"", .namespace = (char *)"",
+		.digest = digest };
+
+	changeset_unknown_again(state, &f);
+	state_failure_put(state, &f, false, "x", 1);
+}
+
+/* The same line in each run. */
+static void test_unknown_again(void)
+{
+	struct failure f = { 0 };
+
+	fresh();
+	failed_of(1, 77, 1000);
+	want_record("A", 2, "a1", NULL, "held 1", "it holds A");
+	failed_of(3, 77, 1000);
+	failed_of(4, 78, 1000);
+	ok(unknowns_are("1:1|* 1:3* 1:4* "), "twice in a run, and another");
+	whole_run();
+	failed_of(1, 77, 2000);
+	ok(unknowns_are("1:1|* 1:4* 2:1* "), "again: once for all that hold nothing");
+	ok(state_unknown_same(state, 77, here(0), &f) && f.line.run == 2 && f.first_s == 1000,
+	   "since it failed the first time");
+	ok(!state_unknown_same(state, 77, f.line, &f), "and no more of them");
+	whole_run();
+	failed_of(5, 77, 3000);
+	failed_of(5, 77, 4000);
+	ok(unknowns_are("1:1|* 1:4 3:5* "), "and again, also where a line is done twice");
+	failed_of(6, 0, 4000);
+	failed_of(7, 0, 4000);
+	ok(unknowns_are("1:1|* 1:4 3:5* 3:6* 3:7* "), "without a digest each is kept");
+	state_failure_del_line(state, "", (struct place_in_run){ 1, 4 });
+	ok(!state_unknown_same(state, 78, (struct place_in_run){ 0, 0 }, &f), "what is gone is not found");
+	failure_release(&f);
+}
+
 /* A record that is not decided yet, or does not close its block, supersedes nothing. */
 static void test_closes_when_decided(void)
 {
@@ -902,6 +942,7 @@ int main(void)
 	test_unknown_left_over();
 	test_unknown_first_closed();
 	test_unknown_taken_over();
+	test_unknown_again();
 	test_closes_when_decided();
 	test_touched();
 	test_stories();

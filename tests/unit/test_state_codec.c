@@ -59,7 +59,7 @@ static const struct kind kinds[] = {
 	{ "head", head_in, head_out, head_gone, 2 },
 	{ "document", doc_in, doc_out, nothing, 0 },
 	{ "mark", mark_in, mark_out, nothing, 0 },
-	{ "failure", failure_in, failure_out, failure_gone, 1 },
+	{ "failure", failure_in, failure_out, failure_gone, 2 },
 	{ "repository", repo_in, repo_out, repo_gone, 2 },
 	{ "run", run_in, run_out, run_gone, 1 },
 };
@@ -240,17 +240,18 @@ static void test_failure(void)
 		.op = OP_CHANGESET, .half = 3, .code = ERR_COUNT - 1, .http = UINT16_MAX,
 		.retries = UINT32_MAX, .first_s = INT64_MIN, .last_s = INT64_MAX, .payload = UINT32_MAX,
 		.format = 0xff, .repo = text, .path = long_text, .message = text, .root = empty,
-		.folder = text, .default_repo = empty, .namespace = text, .default_uncommitted = true } }, got;
+		.folder = text, .default_repo = empty, .namespace = text, .default_uncommitted = true,
+		.digest = UINT64_MAX } }, got;
 	auto_buf struct buf b = BUF_INIT;
 
 	check(&kinds[FAILURE], &v, &got, "greatest");
 	ok(got.failure.number == UINT64_MAX && got.failure.http == UINT16_MAX && got.failure.format == 0xff &&
 	   strcmp(got.failure.path, long_text) == 0 && strcmp(got.failure.namespace, text) == 0 &&
-	   got.failure.first_s == INT64_MIN && got.failure.hold.run == 3 && got.failure.default_uncommitted,
-	   "failure: what it says");
+	   got.failure.first_s == INT64_MIN && got.failure.hold.run == 3 && got.failure.default_uncommitted &&
+	   got.failure.digest == UINT64_MAX, "failure: what it says");
 	failure_release(&got.failure);
 	failure_encode(&b, &v.failure);
-	ok(failure_decode(&got.failure, (uint8_t *)b.data, b.len - 1) == 0 && !got.failure.default_uncommitted &&
+	ok(failure_decode(&got.failure, (uint8_t *)b.data, b.len - 11) == 0 && !got.failure.default_uncommitted &&
 	   strcmp(got.failure.namespace, text) == 0, "of an older state, which knows of no --uncommitted");
 	failure_release(&got.failure);
 	buf_reset(&b);
