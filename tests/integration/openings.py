@@ -226,6 +226,7 @@ FOREIGN = (
 # what only looks like it: (what, bytes, verdicts, options)
 LINES = (
     ("paths in brackets", b"[x]\n[[...slug]]/page.tsx\n[\n[]x\n", dict.fromkeys((1, 2, 3, 4), "completed"), ()),
+    ("a path in two brackets", b"[[...slug]]/page.tsx\n", {1: "completed"}, ()),
     ("a path that is a bracket", b"[\nother\n", dict.fromkeys((1, 2), "completed"), ()),
     ("brackets, with the form fixed", b'[{\n', {1: "failed:no-such-file"}, PATHS),
     ("a brace, with the form fixed", b"{\n[]\n", {1: "failed:no-such-file", 2: "failed:no-such-file"}, PATHS),
