@@ -308,6 +308,8 @@ static int prepare_and_run(struct sync *s)
 	if (status == 0)
 		status = open_embedder(s);
 	if (status == 0)
+		status = state_settle(s->state);
+	if (status == 0)
 		status = collection_read(&s->c.store, s->c.http, s->state, s->o, stop_fd());
 	if (status == 0)
 		return run(s);

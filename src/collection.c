@@ -228,7 +228,6 @@ static void remember(struct state *state, const struct store *store, uint64_t co
 	repo_set_text(&h->collection_id, store->collection_id);
 	if (count == 0)
 		h->collection_read = true;
-	state_commit(state);
 }
 
 int collection_open(struct store *store, struct http *http, struct state *state,

@@ -167,3 +167,10 @@ int lock_held(const char *path, char **holder)
 		log_err("cannot look at lock '%s': %s", path, strerror(errno));
 	return held;
 }
+
+/* Who waits for it looks whether the name still means the file that he has locked. */
+void lock_remove(int fd, const char *path)
+{
+	if (still_there(fd, path))
+		unlink(path);
+}

@@ -17,6 +17,9 @@ int lock_take(const char *path, int64_t wait_ms);
  * file; -1 with the reason logged if that cannot be told. */
 int lock_held(const char *path, char **holder);
 
+/* Removes the file of a lock that this process holds and is about to let go. */
+void lock_remove(int fd, const char *path);
+
 /* Logs that this holder (NULL: it is not known) keeps others out. */
 void lock_tell(const char *holder);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "cleanup.h"
 #include "clock.h"
 #include "lock.h"
 #include "log.h"
@@ -40,6 +41,7 @@ struct state {
 	struct identity identity;
 	struct head head;
 	bool has_run, write, changed;	/* changed: head or run need writing */
+	bool unborn;			/* there is no file yet */
 	struct run_state run;
 	struct repo_entry *repos[REPO_SLOTS];
 	size_t nrepos;
@@ -155,17 +157,27 @@ static void put_head(struct state *s)
 	statefile_put(s->file, KIND_HEAD, 0, 0, s->value.data, s->value.len);
 }
 
-/* A state that knows nothing yet: identity and head, which are never missing. */
-static int make_new(struct state *s, const char *store, const char *collection)
+/* A state that knows nothing yet: identity and head, which are never missing.  In memory, until it is
+ * sure that there is something to know. */
+static void make_new(struct state *s, const char *store, const char *collection)
 {
 	s->file = statefile_new(s->path);
+	s->unborn = true;
 	s->identity = (struct identity){ STATE_LAYOUT, xstrdup(store), xstrdup(collection) };
 	put_identity(s);
 	new_head(&s->head);
 	put_head(s);
+	load_head(s);
+}
+
+int state_settle(struct state *s)
+{
+	if (!s->unborn)
+		return 0;
+	put_head(s);
 	if (statefile_create(s->file) != 0)
 		return 73;
-	load_head(s);
+	s->unborn = s->changed = false;
 	return 0;
 }
 
@@ -173,8 +185,10 @@ static int open_file(struct state *s, bool create, const char *store, const char
 {
 	enum statefile_open got = statefile_open(&s->file, s->path, s->write);
 
-	if (got == STATEFILE_ABSENT && create)
-		return make_new(s, store, collection);
+	if (got == STATEFILE_ABSENT && create) {
+		make_new(s, store, collection);
+		return 0;
+	}
 	if (got == STATEFILE_ABSENT) {
 		tell_absent(s->path);
 		return 66;
@@ -182,12 +196,16 @@ static int open_file(struct state *s, bool create, const char *store, const char
 	return got == STATEFILE_OK ? load(s) : got == STATEFILE_BUSY ? 75 : 74;
 }
 
+static char *lock_name(const char *path)
+{
+	return xasprintf("%s.lock", path);
+}
+
 static int take_lock(struct state *s, int64_t wait_ms)
 {
-	char *name = xasprintf("%s.lock", s->path);
+	autofree char *name = lock_name(s->path);
 
 	s->lock_fd = lock_take(name, wait_ms);
-	free(name);
 	return s->lock_fd >= 0 ? 0 : s->lock_fd == -2 ? 75 : 73;
 }
 
@@ -282,6 +300,11 @@ void state_close(struct state *s)
 	run_release(&s->run);
 	buf_release(&s->key);
 	buf_release(&s->value);
+	if (s->lock_fd >= 0 && s->unborn) {	/* no state, no lock file */
+		autofree char *name = lock_name(s->path);
+
+		lock_remove(s->lock_fd, name);
+	}
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	free(s->path);
@@ -304,6 +327,7 @@ void state_commit(struct state *s)
 {
 	if (s->nrepos == 0 && !s->changed && statefile_dirty(s->file) == 0)
 		return;
+	s->unborn = false;	/* or the process ends */
 	write_repos(s);
 	if (s->has_run) {
 		s->run.update_s = clock_unix_s();
@@ -361,7 +385,7 @@ struct head *state_head(struct state *s)
 
 int state_locked(const char *path, char **holder)
 {
-	char *name = xasprintf("%s.lock", path);
+	char *name = lock_name(path);
 	int held = lock_held(name, holder);
 
 	free(name);

@@ -41,12 +41,16 @@ int state_remove(const char *path, int64_t wait_ms);
 
 /* ---- open, commit, close ---- */
 
-/* Opens for writing, under the lock; makes the file if there is none.  store and collection are what
- * it must belong to.  wait_ms: how long to wait for another linesync.  Returns 0 and *s, or an exit
+/* Opens for writing, under the lock.  Where there is no file, the state is in memory until
+ * state_settle() or the first commit; closed before that, it leaves neither a file nor a lock file.
+ * store and collection are what it must belong to.  wait_ms: how long to wait for another linesync.  Returns 0 and *s, or an exit
  * status (73 cannot create, 74 unreadable or not ours, 75 locked, 78 belongs to another collection)
  * with the reason logged. */
 int state_open(struct state **s, const char *path, const char *store, const char *collection,
 	       int64_t wait_ms);
+/* To be called once the store has answered, and collection and embedder are settled: makes the file of a
+ * state that has none.  0, or 73 with the reason logged. */
+int state_settle(struct state *s);
 /* The same for a command that changes an existing state and takes it as it is (skip, forget): 66 if
  * there is none. */
 int state_open_existing(struct state **s, const char *path, int64_t wait_ms);

@@ -16,22 +16,18 @@
 #include "lock.h"
 #include "log.h"
 #include "state.h"
+#include "statefile.h"
 #include "text.h"
 
-/* What is in a folder that was just made is no safer than the folder's own name. */
-static void sync_above(const char *path)
+/* What is in a folder is no safer than the folder's own name.  0, or -1 with the reason logged. */
+static int make_one(const char *path)
 {
-	autofree char *above = xstrdup(path);
-	char *slash = strrchr(above, '/');
-	int fd;
-
-	if (slash != NULL)
-		slash[slash == above ? 1 : 0] = '\0';
-	fd = open(slash != NULL ? above : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	(void)fsync(fd);
-	close(fd);
+	if (mkdir(path, 0700) != 0)
+		return errno == EEXIST ? 0 : log_err("cannot create folder '%s': %s", path, strerror(errno));
+	if (statefile_sync_name(path) == 0)
+		return 0;
+	rmdir(path);
+	return -1;
 }
 
 /* Makes the folder and what is missing above it, for this user alone. */
@@ -45,15 +41,15 @@ static int make_folder(char *path)
 		if (c != '/' && c != '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0700) == 0)
-			sync_above(path);
-		else if (errno != EEXIST)
-			return log_err("cannot create folder '%s': %s", path, strerror(errno));
+		if (make_one(path) != 0)
+			return -1;
 		*p = c;
 		if (c == '\0')
 			break;
 	}
-	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+	if (lstat(path, &st) != 0)
+		return log_err("cannot look at folder '%s': %s", path, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
 		return log_err("'%s' is no folder (a symbolic link is not followed); name another with "
 			       "--state-dir", path);
 	return 0;
@@ -185,7 +181,8 @@ int state_remove(const char *path, int64_t wait_ms)
 	status = remove_file(path);
 	if (status == 0)
 		status = remove_file(fresh);
-	sync_above(path);
+	if (status == 0 && statefile_sync_name(path) != 0)
+		status = 74;
 	if (status == 0)
 		status = remove_file(lock);
 	close(fd);

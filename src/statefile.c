@@ -194,8 +194,8 @@ static int open_folder(const char *path)
 
 static int cannot_sync_name(const char *path)
 {
-	return log_err("cannot sync the folder of '%s': %s%s; a power cut could take that name away, so it is "
-		       "not used", path, strerror(errno),
+	return log_err("cannot sync the folder of '%s': %s%s; a power cut could undo what was done there, so "
+		       "it does not count", path, strerror(errno),
 		       errno == EACCES ? " (who writes in it must be able to read it too)" : "");
 }
 
@@ -1155,6 +1155,12 @@ void statefile_commit(struct statefile *f)
 {
 	if (f->dirty == 0)
 		return;
+	if (f->tdb == NULL) {
+		if (statefile_create(f) != 0)
+			_exit(73);
+		f->commits++;
+		return;
+	}
 	if (tdb_map_size(f->tdb) >= GROW_FROM)
 		keep_room(f);
 	check_size(f);

@@ -44,7 +44,8 @@ enum statefile_open {
 	STATEFILE_BUSY		/* reader: waited in vain for a commit's end, which is logged */
 };
 
-/* A state that is in memory alone until statefile_create(): what is put into it is what the file will hold
+/* A state that is in memory alone until statefile_create(), or the first commit, which ends the process
+ * with 73 where that cannot be done: what is put into it is what the file will hold
  * from birth. */
 struct statefile *statefile_new(const char *path);
 

@@ -250,6 +250,58 @@ def a_creation_whose_syncs_fail(w):
     same((rc, w.position("A")), (0, "c1"), "EINVAL of the folder: there is no such thing to wait for")
 
 
+def leaves_nothing(w, rc, name, *options, env=None, lines=()):
+    """A sync that ends before anything is settled: neither a state nor a lock file is left."""
+    done = subprocess.run([program(), *w.options, *options], env={**w.env, **(env or {})}, cwd=w.dir, check=False,
+                          input="".join(json.dumps(x) + "\n" for x in lines or [put("a", "one")]).encode(),
+                          capture_output=True, timeout=60)
+    left = [x for x in os.listdir(w.dir) if x.startswith("state.tdb")]
+    test(done.returncode == rc and not left, "%s: %d, and nothing is left" % (name, rc), done.returncode, left,
+         done.stderr.decode())
+
+
+def attempts_that_fail(w):
+    """No state before the store has answered, and collection and embedder are settled."""
+    leaves_nothing(w, 75, "the wrong port", "--give-up", "0", "--store", "chroma:http://127.0.0.1:1")
+    leaves_nothing(w, 78, "the wrong driver", "--store",
+                   w.env["LINESYNC_STORE"].replace("chroma:", "weaviate:"))
+    w.store.undescribed.clear()    # what it asked is not Chroma's
+    leaves_nothing(w, 78, "a misspelt collection", "--no-create", "--collection", "Coed")
+    leaves_nothing(w, 75, "an embedding server that is away", "--give-up", "0", "--embed", "http://127.0.0.1:1",
+                   "--embed-model", "m")
+    w.sync([put("a", "one")])
+    for name in (w.state, w.state + ".lock"):
+        os.unlink(name)
+    leaves_nothing(w, 78, "vectors of another length", "--embed", "hash:16")
+    same(run(w, "status")[0], 66, "there is no state")
+    same(run(w, *w.options, lines=[put("a", "one"), record("c1")])[0], 0, "the right command makes it")
+    test(os.path.exists(w.state) and os.path.exists(w.state + ".lock"), "with its lock file")
+
+
+def stopped_before_it_is_settled(w):
+    gate = w.hold_answers("ready", "heartbeat", "version", "get_collection", "open")
+    s = Steered(w)
+    s.wait("the lock", lambda: os.path.exists(w.state + ".lock") or s.child.poll() is not None)
+    gate.wait_arrived()
+    test(not os.path.exists(w.state), "while the store is asked, there is none")
+    s.signal(15)
+    gate.open()
+    same(s.ended().signal, 15, "stopped")
+    same([x for x in os.listdir(w.dir) if x.startswith("state.tdb")], [], "and none is left")
+
+
+def a_folder_whose_name_is_not_on_disk(w):
+    env = dict(w.env)
+    w.env.update(LINESYNC_STATE_DIR=os.path.join(w.dir, "x", "y"))
+    del w.env["LINESYNC_STATE"]
+    for n in (1, 2):
+        rc, out, err, _ = run(w, *w.options, lines=[put("a", "one")], fault=("fsync", n, errno.EIO))
+        same((rc, out, os.path.exists(os.path.join(w.dir, "x", "y"))), (73, "", False),
+             "sync %d of a new folder fails: it is not used" % n)
+    same(run(w, *w.options, lines=[put("a", "one")])[0], 0, "the next run makes it")
+    w.env = env
+
+
 # ---- another writer ----
 
 def interrupted_by(w, what):
@@ -349,7 +401,9 @@ def fill_up(w, limit):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([a_rewrite_whose_syncs_fail, a_creation_whose_syncs_fail, the_lock_is_removed,
+    sys.exit(run_tests([a_rewrite_whose_syncs_fail, a_creation_whose_syncs_fail,
+                        attempts_that_fail, stopped_before_it_is_settled, a_folder_whose_name_is_not_on_disk,
+                        the_lock_is_removed,
                         the_lock_is_removed_and_the_state_rewritten, the_state_is_replaced,
                         the_state_is_moved_away, the_state_is_full,
                         a_flipped_bit_hides_the_head, reads_that_fail, a_sync_whose_reads_fail,

@@ -54,6 +54,16 @@ static void fresh(void)
 	state_close(state);
 	unlink(path);
 	open_state();
+	if (state_settle(state) != 0)
+		printf("Bail out! cannot make the state\n");
+}
+
+static bool no_files_left(void)
+{
+	char lock[80];
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	return access(path, F_OK) != 0 && access(lock, F_OK) != 0;
 }
 
 static void test_open(void)
@@ -64,6 +74,11 @@ static void test_open(void)
 	ok(state_open_existing(&second, path, 0) == 66 && second == NULL, "no state to change: 66");
 	ok(state_open_reader(&second, path) == 66 && second == NULL, "no state to read: 66");
 	open_state();
+	ok(access(path, F_OK) != 0, "in memory at first");
+	state_close(state);
+	ok(no_files_left(), "closed before it was settled: neither file nor lock is left");
+	open_state();
+	ok(state_settle(state) == 0 && state_settle(state) == 0, "settled");
 	ok(stat(path, &st) == 0 && (st.st_mode & 0777) == 0600, "made, 0600");
 	ok(strcmp(state_identity(state)->store, STORE) == 0 &&
 	   strcmp(state_identity(state)->collection, "Code") == 0 && strcmp(state_path(state), path) == 0,
