@@ -10,6 +10,7 @@
 #include "decimal.h"
 #include "driver_json.h"
 #include "json.h"
+#include "json_tree.h"
 #include "text.h"
 
 #define WORDS_MAX 400	/* bytes of a server's words that are looked at; fewer are kept */
@@ -113,25 +114,12 @@ void verdict_say(struct verdict *v, const char *fmt, ...)
 
 json_object *answer_json(const struct reply *r)
 {
-	struct json_tokener *tok;
 	struct json_fault fault;
-	json_object *o;
 
 	if (!r->body.len || r->body.len >= INT_MAX ||
 	    json_check(r->body.data, r->body.len, NULL, &fault) < 0)
 		return NULL;
-	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
-	if (!tok)
-		return NULL;
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	/* With the NUL after it, without which a bare number never ends. */
-	o = json_tokener_parse_ex(tok, r->body.data, (int)r->body.len + 1);
-	if (json_tokener_get_error(tok) != json_tokener_success) {
-		json_object_put(o);
-		o = NULL;
-	}
-	json_tokener_free(tok);
-	return o;
+	return json_tree(r->body.data, r->body.len);
 }
 
 /* What gateways and proxies say with any status, and no store beside a success. */

@@ -10,6 +10,7 @@
 #include "embed_hash.h"
 #include "embedder.h"
 #include "json.h"
+#include "json_tree.h"
 #include "log.h"
 #include "text.h"
 
@@ -186,9 +187,14 @@ static void take_text(char **member, json_object *how, const char *name)
 
 static int read_how(struct embedder *e, const char *text)
 {
-	auto_json json_object *how = json_tokener_parse(text[0] != '\0' ? text : "{\"chunks\":\"off\"}");
+	auto_json json_object *how = NULL;
+	struct json_fault fault;
 	const char *chunks;
 
+	if (text[0] == '\0')
+		text = "{\"chunks\":\"off\"}";
+	if (json_check(text, strlen(text), NULL, &fault) == 0)
+		how = json_tree(text, strlen(text));
 	if (!json_object_is_type(how, json_type_object))
 		return -1;
 	take_text(&e->url, how, "url");

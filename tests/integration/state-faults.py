@@ -147,6 +147,33 @@ def descriptors_run_out(w):
     same(read(w.state), whole, "the file is as it was")
 
 
+# ---- no memory ----
+
+def no_memory(w):
+    """Each allocation of what only reads fails once, and each tenth and some of a sync: 71, or no harm."""
+    whole = fill(w)
+
+    def want(rc, out, err, clean=None):
+        if any(t in err for t in DESTROYS):
+            return "advice that destroys"
+        return None if rc == 71 or (clean and (rc, out) == clean) else "neither 71 nor the answer"
+    for args in (["changeset"], ["export", "--documents", "A"]):
+        clean = run(w, *args)[:2]
+        total, bad = each(w, args, "malloc", errno.ENOMEM, lambda *how, c=clean: want(*how, c))
+        test(not bad and total > 20, "%s: each of %d allocations" % (" ".join(args), total), *bad[:3])
+    same(read(w.state), whole, "the file is as it was")
+    lines = [put("n", "text\n", "N", metadata={"k1": 1, "k2": [2]}), record("n1", "N")]
+    total = run(w, *w.options, "--no-retry", lines=lines, fault=("malloc", 0, errno.ENOMEM))[3]
+    bad = []
+    for n in range(1, total + 1, max(1, total // 150)):
+        write(w.state, whole)
+        rc, _, err, _ = run(w, *w.options, "--no-retry", lines=lines, fault=("malloc", n, errno.ENOMEM))
+        # a library may do without, or say that it could not: never a signal, nor "damaged"
+        if rc not in (0, 1, 71, 75) or any(t in err for t in DESTROYS):
+            bad.append((n, rc, err[:200]))
+    test(not bad, "some of the %d allocations of a sync" % total, *bad[:3])
+
+
 # ---- an older layout ----
 
 def sample(w, name):
@@ -407,4 +434,4 @@ if __name__ == "__main__":
                         the_lock_is_removed_and_the_state_rewritten, the_state_is_replaced,
                         the_state_is_moved_away, the_state_is_full,
                         a_flipped_bit_hides_the_head, reads_that_fail, a_sync_whose_reads_fail,
-                        descriptors_run_out, layout_1_is_read, layout_1_of_nothing]))
+                        descriptors_run_out, no_memory, layout_1_is_read, layout_1_of_nothing]))
