@@ -308,7 +308,7 @@ def attempts_that_fail(w):
 def stopped_before_it_is_settled(w):
     gate = w.hold_answers("ready", "heartbeat", "version", "get_collection", "open")
     s = Steered(w)
-    s.wait("the lock", lambda: os.path.exists(w.state + ".lock") or s.child.poll() is not None)
+    s.feed(put("a", "one"))
     gate.wait_arrived()
     test(not os.path.exists(w.state), "while the store is asked, there is none")
     s.signal(15)
