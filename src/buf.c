@@ -18,6 +18,13 @@ void buf_release(struct buf *b)
 	b->len = b->cap = 0;
 }
 
+void buf_cut(struct buf *b, size_t n)
+{
+	b->len = n;
+	if (b->data != NULL)
+		b->data[n] = '\0';
+}
+
 void buf_reset(struct buf *b)
 {
 	b->len = 0;

@@ -18,6 +18,7 @@ struct buf {
 
 void buf_release(struct buf *b);		/* frees, back to BUF_INIT; safe twice */
 void buf_reset(struct buf *b);			/* len = 0, memory kept */
+void buf_cut(struct buf *b, size_t n);		/* keeps the first n bytes (n <= len) */
 void buf_reserve(struct buf *b, size_t more);	/* room for more bytes without moving */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);

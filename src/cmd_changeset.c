@@ -231,7 +231,7 @@ static int print_touched(const struct options *o, struct state *s)
 
 		for (size_t i = 0; i < n; i++)
 			if (from[i].more && strcmp(from[i].at.path, path) == 0) {
-				print |= touched(o, s, &from[i]);
+				print |= touched(o, s, &from[i]) && state_failed(s) == 0;
 				advance(s, o->touched, &from[i]);
 			}
 		if (print)

@@ -44,7 +44,7 @@ static void begin(struct export *e, const char *type)
 static void end(struct export *e)
 {
 	if (state_failed(e->s) != 0) {
-		e->json.len = e->at;
+		buf_cut(&e->json, e->at);
 		return;
 	}
 	buf_adds(&e->json, "}\n");

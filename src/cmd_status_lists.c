@@ -208,6 +208,8 @@ struct held {
 static void holder(struct held *h, const char *what, const char *path, const char *why,
 		   const char *advice, const char *frees)
 {
+	if (state_failed(h->l->s) != 0)
+		return;		/* why is not known */
 	if (h->json != NULL) {
 		bool first = true;
 

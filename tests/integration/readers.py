@@ -3,6 +3,7 @@
 not let go of: what was read is printed, what was not is never told of as if it were not there, and none
 waits for ever.  NAMEs: only these."""
 
+import errno
 import fcntl
 import json
 import os
@@ -14,9 +15,10 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import as_line, program, put, record, report, run_tests  # noqa: E402
+from harness import HERE, as_line, program, put, record, report, run_tests  # noqa: E402
 
 same, test = report.same, report.test
+FAULTS = os.path.join(os.environ.get("abs_top_builddir", os.path.dirname(HERE)), "tests", "faults.so")
 READING = (["status"], ["status", "--json"], ["status", "--summary"], ["status", "--runs"], ["status", "--failed"],
            ["status", "--held"], ["status", "--repos"], ["changeset"], ["changeset", "R"],
            ["changeset", "--touched", "R"], ["export"], ["export", "--failed"], ["export", "--documents", "R"],
@@ -108,6 +110,34 @@ def one_of_two(w):
              done.stdout.count(b"completed") == 1, "and listed", done.stdout, done.stderr)
 
 
+def each_read(w):
+    """Every read in turn fails: what is printed is as it is, or is not printed."""
+    w.sync([put("a", "a"), put("b", "b"), record("P1"), {"repo": "R", "path": "c", "op": "nothing"}])
+    w.sync([put("d", "d", uncommitted=True), record("P2", since="P1")])
+    count = os.path.join(w.dir, "count")
+
+    def fail(c, n):
+        return call(w, *c, LD_PRELOAD=FAULTS, FAULT_CALL="pread", FAULT_AT=str(n), FAULT_ERRNO=str(errno.EIO),
+                    FAULT_COUNT=count, ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0")
+
+    def goes_well(done, good, whole):
+        """Tried again with success; or told as what it is, after a part of it.  whole: what is printed is
+        gathered first."""
+        if done.returncode == good.returncode:
+            return (done.stdout, done.stderr) == (good.stdout, good.stderr)
+        lines, got = good.stdout.splitlines(), done.stdout.splitlines()
+        return done.returncode == 74 and (got == [] or whole or got == lines[:len(got)]) and \
+            done.stderr.count(b"Input/output error") == 1 and b"move it away" not in done.stderr
+    for c in (["export"], ["status"], ["status", "--failed"], ["status", "--held"], ["changeset", "R"], ["changeset"],
+              ["changeset", "--touched", "R"]):
+        good = fail(c, 0)
+        with open(count, encoding="ascii") as f:
+            reads = int(f.read())
+        ended = [(n, fail(c, n)) for n in range(1, reads + 1)]
+        wrong = [(n, e.returncode, e.stdout, e.stderr) for n, e in ended if not goes_well(e, good, c[0] == "status")]
+        test(reads > 10 and not wrong, "%s, when each of %d reads fails" % (" ".join(c), reads), *wrong[:3])
+
+
 # ---- a commit that does not end ----
 
 
@@ -151,7 +181,7 @@ def in_a_commit(w):
     end()
 
 
-TESTS = [far_in, everything, one_of_two, in_a_commit]
+TESTS = [far_in, everything, one_of_two, each_read, in_a_commit]
 
 
 if __name__ == "__main__":
