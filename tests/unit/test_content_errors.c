@@ -282,7 +282,7 @@ static void test_rename(void)
 
 static void test_root(void)
 {
-	char line[2 * PATH_MAX];
+	char line[3 * PATH_MAX];
 
 	no_fault();
 	fault.call = FSTATAT;
