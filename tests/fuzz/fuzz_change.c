@@ -10,6 +10,7 @@
 
 #include "change.h"
 #include "json.h"
+#include "opening.h"
 #include "text.h"
 
 #define CHECK(x)                                                                                   \
@@ -131,6 +132,17 @@ static void check_record(const struct change *c, const char *line, size_t n)
 	free(text);
 }
 
+/* The same bytes as the beginning of an input. */
+static void check_opening(const char *p, size_t n, const struct change_options *o)
+{
+	const char *advice = NULL;
+	enum opening whole = opening_judge(p, n, true, o, &advice), part;
+
+	CHECK(whole != OPENING_MORE && (whole != OPENING_FOREIGN || advice));
+	part = opening_judge(p, n, false, o, &advice);
+	CHECK(part != OPENING_IDLE && (part == OPENING_MORE || part == whole));
+}
+
 /* The first byte chooses the options. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -151,5 +163,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_record(&c, (const char *)data + 1, size - 1);
 	change_carries_all(&c);
 	change_release(&c);
+	check_opening((const char *)data + 1, size - 1, &o);
 	return 0;
 }
