@@ -70,7 +70,8 @@ TORN = "torn"
 DELETES = "delete|object_delete"
 WRITES = "upsert|" + DELETES
 FORGOTTEN = "before it was forgotten"    # a commit
-STOPPED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 75)
+STOPPED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 75, 78)
+MISFITS = {"nan", "zero", "fewer", "drop_entry"}    # of vectors: 78 where they do not heal
 
 
 # ---- schedules ----
@@ -732,6 +733,8 @@ class Model:
             self.fail("exit status %d: %s", ended.rc, ended.err)
         if ended.rc == 75 and "give-up" not in step["options"] and not step.get("store_killed_ms"):
             self.fail("stopped as away: %s", ended.err)
+        if ended.rc == 78 and not any(MISFITS & set(r["do"]) for r in step.get("embed_rules", ())):
+            self.fail("stopped without a cause: %s", ended.err)
         results = self.judge_results(step, feed, lines, ended, stopped)
         self.judge_resumed(feed, lines, results, ended)
         for n, r in results.items():
