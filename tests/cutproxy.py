@@ -5,6 +5,7 @@ import http.client
 import http.server
 import socket
 import threading
+import time
 
 
 class Proxy:
@@ -19,6 +20,7 @@ class Proxy:
         self.gate.set()
         self.lock = threading.Lock()
         self.handlers = set()
+        self.open = 0                       # connections that were accepted and have not ended
         self.listener = self.thread = None
         self.port = 0
         self.listen()
@@ -30,6 +32,19 @@ class Proxy:
         self.port = self.listener.server_port
         self.thread = threading.Thread(target=self.listener.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
+
+    def wait_idle(self, limit_s):
+        """Waits until all that clients which are dead by now have sent was answered by the store; False if it
+        is not.  They are accepted in turn, so that none of theirs comes after one of our own."""
+        until = time.monotonic() + limit_s
+        with socket.create_connection(("127.0.0.1", self.port), timeout=limit_s) as s:
+            s.shutdown(socket.SHUT_WR)
+            s.recv(1)
+        while self.open:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.002)
+        return True
 
     def refuse(self):
         """Closes it, and every connection."""
@@ -59,6 +74,16 @@ class Listener(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
     proxy = None
 
+    def process_request(self, request, client_address):
+        with self.proxy.lock:
+            self.proxy.open += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        with self.proxy.lock:
+            self.proxy.open -= 1
+
     def handle_error(self, request, client_address):
         """A connection that was cut is none."""
 
@@ -71,7 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         super().setup()
         self.proxy = self.server.proxy
         self.is_cut = False
-        self.store = http.client.HTTPConnection("127.0.0.1", self.proxy.target, timeout=180)
+        self.store = http.client.HTTPConnection("127.0.0.1", self.proxy.target, timeout=600)
         with self.proxy.lock:
             self.proxy.handlers.add(self)
 
@@ -97,9 +122,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def pass_on(self):
         p = self.proxy
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
         p.gate.wait()
-        if self.is_cut:
+        if self.is_cut or len(body) < length:
             self.close_connection = True
             return
         n = p.next_batch() if (self.command, self.path.split("?")[0]) == p.batch else None

@@ -138,7 +138,7 @@ def start_producer(w, *words, stdout=subprocess.PIPE, **env):
 def list_changes(w, *dirs, **env):
     """git-changes: (exit status, its lines, standard error)."""
     child = start_producer(w, *dirs, **env)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=600)
     if w.verbose:
         Report.note("git-changes %r -> %d\n%s%s" % (dirs, child.returncode, err.decode(errors="replace"),
                                                    out.decode(errors="replace")))

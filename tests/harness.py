@@ -13,6 +13,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ import server as mock_server  # noqa: E402
 import weaviate  # noqa: E402
 
 COLLECTION = "Code"
+LIMIT_S = 600           # for what must come: only what never comes runs into it, however busy the machine is
 FOREIGN = ("CHROMA_", "WEAVIATE_", "WCD_", "QDRANT_", "OPENAI_", "LINESYNC_", "STATE_DIRECTORY",
            "CREDENTIALS_DIRECTORY")
 
@@ -201,6 +203,14 @@ class NoEnd(Exception):
     """linesync ran into the limit of its time."""
 
 
+def wait_for(what, happens):
+    until = time.monotonic() + LIMIT_S
+    while not happens():
+        if time.monotonic() > until:
+            raise NoEnd("waited in vain for " + what)
+        time.sleep(0.002)
+
+
 def serve(port, store):
     """A server of a mock: (server, its thread)."""
     server = mock_server.Server(port, store)
@@ -232,7 +242,7 @@ class World:
                         LINESYNC_COLLECTION=COLLECTION, LINESYNC_STATE=self.state)
         self.embedder = self.embed_server = None
         self.options = ["--late", "100ms", "--retry-wait", "5ms", "--retry-max-wait", "20ms",
-                        "--give-up", "20s", "--flush-ms", "5", "--root", self.root,
+                        "--give-up", "1h", "--flush-ms", "5", "--root", self.root,
                         "--embed", "hash:8"]
 
     def close(self):
@@ -288,17 +298,23 @@ class World:
 
     def settle(self):
         """Waits until no client is connected and nothing is still to arrive."""
-        until = time.monotonic() + 10
-        while self.server.connections or self.store.pending or self.store.in_flight:
-            if time.monotonic() > until:
-                raise RuntimeError("the mock store does not come to rest")
-            time.sleep(0.002)
+        self.hung_up()
+        wait_for("the mock store to come to rest", lambda: not self.store.pending and not self.store.in_flight)
 
     def hung_up(self):
         """Waits until what a dead client sent has been read and done."""
-        until = time.monotonic() + 10
-        while self.server.connections and time.monotonic() < until:
-            time.sleep(0.002)
+        self.all_accepted()
+        wait_for("the connections to the mock store to end", lambda: not self.server.connections)
+
+    def all_accepted(self):
+        """A connection of a client that is dead by now may still wait to be accepted: they come in turn."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.server.port), timeout=LIMIT_S) as s:
+                s.sendall(b"GET /_mock/stats HTTP/1.0\r\n\r\n")
+                while s.recv(65536):
+                    pass
+        except OSError:
+            pass    # its port is closed
 
     def hold_answers(self, *kinds):
         """From now on the store does requests of these kinds and answers once the gate is open."""
@@ -365,7 +381,7 @@ class World:
         return subprocess.Popen([program(), *self.options, *options], **{**given, **how})
 
     def sync(self, lines, *options, kill_request=None, kill_applied=None, kill_line=None,
-             kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=60, on_request=None):
+             kill_ms=None, how=signal.SIGKILL, pause_ms=None, limit=LIMIT_S, on_request=None):
         """Feeds lines (bytes, str or objects; one bytes object: as it is).  on_request: see Watched.
         kill_*: sends the signal `how` when the store sees the Nth write (request), has done it and
         not answered (applied), when the Nth result is printed (line), or after so many ms.
@@ -441,7 +457,7 @@ class World:
     def ask(self, *args):
         """Runs another command: (exit status, standard output)."""
         done = subprocess.run([program(), *args], env=self.env, cwd=self.dir, capture_output=True,
-                              stdin=subprocess.DEVNULL, check=False, timeout=60)
+                              stdin=subprocess.DEVNULL, check=False, timeout=LIMIT_S)
         if self.verbose:
             Report.note("linesync %s -> %d\n%s" % (" ".join(args), done.returncode,
                                                    (done.stderr + done.stdout).decode()))
@@ -482,11 +498,11 @@ class Gate:
         def wait(_n, call):
             if matches(call):
                 self.arrived.set()
-                self.opened.wait(60)
+                self.opened.wait(LIMIT_S)
         return wait
 
     def wait_arrived(self):
-        if not self.arrived.wait(60):
+        if not self.arrived.wait(LIMIT_S):
             raise NoEnd("no such request comes")
 
 
@@ -525,7 +541,7 @@ class Steered:
             if not data:
                 return
 
-    def wait(self, what, holds, limit=60):
+    def wait(self, what, holds, limit=LIMIT_S):
         """Waits until holds() is true of what was printed so far."""
         with self.changed:
             if self.changed.wait_for(holds, limit):
@@ -548,7 +564,7 @@ class Steered:
     def signal(self, sig):
         self.child.send_signal(sig)
 
-    def end(self, *lines, limit=60):
+    def end(self, *lines, limit=LIMIT_S):
         """Feeds the last lines, closes the input, and waits for the end."""
         try:
             self.feed(*lines)
@@ -557,7 +573,7 @@ class Steered:
             pass
         return self.ended(limit)
 
-    def ended(self, limit=60):
+    def ended(self, limit=LIMIT_S):
         try:
             rc = self.child.wait(limit)
         except subprocess.TimeoutExpired:

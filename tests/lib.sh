@@ -150,15 +150,15 @@ started_chromas=()
 
 alive() { [ -n "$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline")" ]; } 2>/dev/null
 
-# end_pid PID: TERM, after 3 seconds KILL; returns when it is gone.
+# end_pid PID: TERM, after 30 seconds KILL; returns when it is gone.
 end_pid() {
 	local n=0
 	disown "$1" 2>/dev/null   # else the shell reports its end
 	kill -TERM "$1" 2>/dev/null || return 0
 	while alive "$1"; do
 		n=$((n + 1))
-		[ $n -lt 60 ] || kill -KILL "$1" 2>/dev/null
-		[ $n -lt 200 ] || break
+		[ $n -lt 600 ] || kill -KILL "$1" 2>/dev/null
+		[ $n -lt 1200 ] || break
 		sleep 0.05
 	done
 }
@@ -202,7 +202,7 @@ export LINESYNC_STATE_DIR=$scratch/state
 started() {
 	local n=0
 	started_pids+=("$1")
-	while [ $n -lt 20 ] && cmp -s "/proc/$$/cmdline" "/proc/$1/cmdline"; do
+	while [ $n -lt 6000 ] && cmp -s "/proc/$$/cmdline" "/proc/$1/cmdline"; do
 		n=$((n + 1))
 		sleep 0.01
 	done
@@ -227,7 +227,7 @@ rc=0
 
 # run ARGUMENT...: runs linesync with this shell's input redirection; afterwards rc is its exit status,
 # and its output is in the files $out and $err.  More than RUN_LIMIT seconds are a failure of their own.
-RUN_LIMIT=${RUN_LIMIT:-120}
+RUN_LIMIT=${RUN_LIMIT:-600}
 run() {
 	rc=0
 	timeout -k 5 "$RUN_LIMIT" "$LINESYNC" "$@" >"$out" 2>"$err" || rc=$?
@@ -267,7 +267,7 @@ start_mock() {
 		>"$scratch/mock.out" 2>>"$scratch/mock.err" </dev/null &
 	mock_pid=$!
 	started "$mock_pid"
-	wait_until 20 grep -q '^[0-9]' "$scratch/mock.out" || {
+	wait_until "$RUN_LIMIT" grep -q '^[0-9]' "$scratch/mock.out" || {
 		sed 's/^/# /' "$scratch/mock.err"
 		echo "Bail out! the mock store did not start"
 		exit 99

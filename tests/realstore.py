@@ -32,7 +32,7 @@ def call(method, url, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as answer:
+    with opener.open(request, timeout=600) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
@@ -320,7 +320,7 @@ class Place:
 
     def sync(self, text, *options):
         child = self.start(*options)
-        out, err = child.communicate(text, timeout=120)
+        out, err = child.communicate(text, timeout=600)
         if verbose:
             report.note("linesync %s -> %d\n%s" % (" ".join(options), child.returncode, err.decode()))
         return Ended(child.returncode, out, err.decode())
@@ -337,7 +337,7 @@ class Place:
                 break
             out += data
         child.send_signal(how)
-        more, err = child.communicate(timeout=120)
+        more, err = child.communicate(timeout=600)
         return Ended(child.returncode, out + more, err.decode())
 
     def ask(self, *args):

@@ -20,7 +20,7 @@ def run(w, *args, **env):
     """(exit status, standard output, standard error) of a command; env adds, None takes away."""
     full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
     done = subprocess.run([program(), *args], env=full, cwd=w.dir, stdin=subprocess.DEVNULL,
-                          capture_output=True, check=False, timeout=60)
+                          capture_output=True, check=False, timeout=600)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -47,7 +47,7 @@ def agrees(w, want, which, name, *args, **env):
     full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
     done = subprocess.run([program(), *args, "--give-up", "0", "--late", "0"], env=full, cwd=w.dir,
                           input=b'{"repo":"R","path":"new","content":"n"}\n', capture_output=True, check=False,
-                          timeout=60)
+                          timeout=600)
     same(done.returncode, want, "and a sync ends so")
     for n in which:
         test(not want or want == 1 or found[n]["text"] in done.stderr.decode().replace("\nlinesync: error: ", "; "),
@@ -283,7 +283,7 @@ def no_room(w):
         test("cannot be made" in text and "folder '%s': " % folder in text, "and where", text)
         full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
         same(subprocess.run([program()], env=full, cwd=w.dir, input=b'{"path":"a","content":"A"}\n',
-                            capture_output=True, check=False, timeout=60).returncode, 73, "as a sync finds")
+                            capture_output=True, check=False, timeout=600).returncode, 73, "as a sync finds")
     out = run(w, "check", LINESYNC_STATE=os.path.join(w.dir, "x\x1b[2J.tdb"))[1]
     test("\x1b" not in out and "/x\\x1b[2J.tdb'" in out, "names are printed escaped", out)
     rc, _, found = check(w, LINESYNC_STATE=None, LINESYNC_STATE_DIR=os.path.join(none, "x", "y"))

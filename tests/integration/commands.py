@@ -39,14 +39,14 @@ def call(w, *args, stdin=b"", **env):
     """Runs a command; env adds to the environment, None takes away.  The result has bytes."""
     full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
     return subprocess.run([program(), *args], env=full, cwd=w.dir, input=stdin, capture_output=True,
-                          check=False, timeout=60)
+                          check=False, timeout=600)
 
 
 def typed(w, command):
     """Types a command line that linesync has printed into a shell: (exit status, standard output)."""
     env = dict(w.env, PATH=os.path.dirname(program()) + ":" + os.environ["PATH"])
     done = subprocess.run(["bash", "-c", command], env=env, cwd=w.dir, stdin=subprocess.DEVNULL,
-                          capture_output=True, check=False, timeout=60)
+                          capture_output=True, check=False, timeout=600)
     return done.returncode, done.stdout.decode()
 
 
@@ -95,7 +95,7 @@ class Under:
         w.store.on_request = look
         self.child = w.start("--batch-size", "1", "--connections", "1", *options)
         self.child.stdin.write(b"".join(as_line(x) + b"\n" for x in lines))
-        if not seen.wait(30):
+        if not seen.wait(600):
             raise RuntimeError("the store has seen no slow document")
 
     def __enter__(self):
@@ -217,7 +217,7 @@ def running_only_by_its_own(w):
     child = w.start()
     try:
         child.stdin.write(as_line(put("b", "B")) + b"\n")
-        test(asked.wait(30), "a sync has the lock and waits for the store")
+        test(asked.wait(600), "a sync has the lock and waits for the store")
         rc, s = status(w)
         same((rc, s["run"]["status"], s["running"]), (1, "interrupted", False), "the killed run is not running")
         test(("pid %d, " % child.pid) in s["holder"], "status says who works on the state", s["holder"])
@@ -236,7 +236,7 @@ def percentage(w):
     w.write_file("", "input", "".join(json.dumps(x) + "\n" for x in lines))
     with open(os.path.join(w.root, "input"), "rb") as f:
         done = subprocess.run([program(), *w.options], env=w.env, cwd=w.dir, stdin=f, check=False,
-                              capture_output=True, timeout=60)
+                              capture_output=True, timeout=600)
     run = status(w)[1]["run"]
     same((done.returncode, run["percent"], run["source"]), (0, 100.0, "file"), "of a file, it is known")
 
@@ -251,7 +251,7 @@ def max_age(w):
     w.sync([put("p", "better")])
     done = call(w, "status", "--max-age", "26h")
     same((done.returncode, done.stderr), (0, b""), "one that is young enough")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60000
     while call(w, "status", "--max-age", "1s").returncode == 0 and time.monotonic() < until:
         time.sleep(0.1)
     done = call(w, "status", "--max-age", "1s")
@@ -689,7 +689,7 @@ def forget_killed(w):
     w.store.on_applied = lambda _n, call_: children and call_.kind == "delete" and children[0].kill()
     children.append(subprocess.Popen([program(), "forget", "R", "--delete"], env=w.env, cwd=w.dir,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    same((children[0].wait(60), w.documents()), (-signal.SIGKILL, {("S", "a"): "A"}),
+    same((children[0].wait(600), w.documents()), (-signal.SIGKILL, {("S", "a"): "A"}),
          "killed when the objects are gone")
     w.store.on_applied = None
     same(w.position("R"), None, "the position is dropped already")
@@ -868,13 +868,18 @@ def readers(w):
     w.sync([put("f", "F", "old%d" % i) for i in range(200)])
     n = 90
     lines = [put("f%d" % i, "text %d" % i if i % 3 else "poison") for i in range(n)]
-    w.script(POISON, {"match": {"kind": "upsert"}, "do": {"delay_ms": 20}})
-    ended = []
-    sync = threading.Thread(target=lambda: ended.append(w.sync(lines, "--batch-size", "1")))
+    w.script(POISON)
+    ended, looks = [], threading.Semaphore(0)
+
+    def wait_for_a_look(_n, call):
+        if call.kind == "upsert" and not looks.acquire(timeout=600):
+            raise RuntimeError("nobody looks")
+    sync = threading.Thread(target=lambda: ended.append(w.sync(lines, "--batch-size", "1", on_request=wait_for_a_look)))
     sync.start()
     seen, odd, exports = [], [], []
     while sync.is_alive():
         for options in ((), ("--repos",), (), ("--runs",), (), ("--held",), (), ("--failed",)):
+            looks.release(4)    # so far the run may come meanwhile
             done = call(w, "status", "--json", *options)
             s = json.loads(done.stdout)
             if not options and s["run"]["number"] == 2:
@@ -898,16 +903,16 @@ def slow_reader(w):
     w.sync([put("%04d" % i + "x" * 200, "x") for i in range(1000)])
     with subprocess.Popen([program(), "export"], env=w.env, cwd=w.dir, stdout=subprocess.PIPE) as reader:
         waiting = [0]
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60000
         while waiting[0] < 65536 and time.monotonic() < until:
             waiting = struct.unpack("i", fcntl.ioctl(reader.stdout, termios.FIONREAD, b"1234"))
             time.sleep(0.01)
         same(waiting[0], 65536, "export waits for its reader")
-        ended = w.sync([put("new", "N")], limit=30)
+        ended = w.sync([put("new", "N")], limit=600)
         same((ended.rc, w.repos()["R"]["documents"]), (0, 1001), "a sync goes on meanwhile")
         out = [json.loads(x) for x in reader.stdout.read().splitlines()]
         names = [x["path"] for x in out if x["type"] == "document"]
-        same((len(names) >= 1000, names == sorted(set(names)), reader.wait(30)), (True, True, 0),
+        same((len(names) >= 1000, names == sorted(set(names)), reader.wait(600)), (True, True, 0),
              "and the rest is as it should be")
 
 
@@ -1052,7 +1057,7 @@ def export_nul(w):
 def export_documents(w):
     def git(*args):
         return subprocess.run(["git", "-C", os.path.join(w.root, "app"), *args], env=w.env, check=True, capture_output=True,
-                              timeout=60).stdout
+                              timeout=600).stdout
 
     if not shutil.which("git"):
         return report.note("there is no git")
@@ -1086,13 +1091,13 @@ def export_output(w):
     for args in (["export"], ["export", "--documents"], ["export", "--documents", "R"]):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([program(), *args], env=w.env, stdout=full, stderr=subprocess.PIPE,
-                                  check=False, timeout=60)
+                                  check=False, timeout=600)
         same((done.returncode, b"cannot write standard output" in done.stderr), (74, True),
              "%s to a full disk" % " ".join(args))
         r, wr = os.pipe()
         os.close(r)
         done = subprocess.run([program(), *args], env=w.env, stdout=wr, stderr=subprocess.PIPE, check=False,
-                              timeout=60)
+                              timeout=600)
         os.close(wr)
         same((done.returncode, done.stderr), (-signal.SIGPIPE, b""), "to nobody: ends quietly")
 
@@ -1407,8 +1412,8 @@ def wait_lock(w):
         forget = subprocess.Popen([program(), "forget", "R", "--wait-lock", "60"], env=w.env, cwd=w.dir,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out = waiting.stdout.read()
-    same((waiting.wait(60), json.loads(out)["status"]), (0, "completed"), "or until the other ends")
-    same(forget.wait(60), 0, "also forget")
+    same((waiting.wait(600), json.loads(out)["status"]), (0, "completed"), "or until the other ends")
+    same(forget.wait(600), 0, "also forget")
     waiting.stdout.close()
     waiting.stderr.close()
 

@@ -32,7 +32,7 @@ def run(w, *args, lines=(), env=None, **how):
     """linesync with exactly these arguments."""
     given = dict(input="".join(json.dumps(x) + "\n" if not isinstance(x, str) else x + "\n"
                                for x in lines).encode(),
-                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=w.dir, timeout=60, check=False,
+                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=w.dir, timeout=600, check=False,
                  env={**w.env, **(env or {})})
     given.update(how)
     if "stdin" in how:
@@ -436,7 +436,7 @@ def unreadable_input(w):
     os.close(folder)
     ends(ended, 66, "a folder as input", "cannot read the input: Is a directory")
     ended = subprocess.run(["sh", "-c", '"$0" <&-', program()], env=w.env, capture_output=True,
-                           check=False, cwd=w.dir, timeout=60)
+                           check=False, cwd=w.dir, timeout=600)
     same((ended.returncode, b"cannot read the input" in ended.stderr), (66, True), "a closed one: 66")
     ended = run(w, "--root", os.path.join(w.dir, "nowhere"), lines=[put("a", "A")])
     ends(ended, 66, "no --root", "nowhere")
@@ -530,10 +530,10 @@ def full_output(w):
              ended.rc, ended.err)
     os.close(full)
     ended = subprocess.run(["sh", "-c", '"$0" >&-', program()], env=w.env, stdin=subprocess.DEVNULL,
-                           capture_output=True, check=False, cwd=w.dir, timeout=60)
+                           capture_output=True, check=False, cwd=w.dir, timeout=600)
     same(ended.returncode, 0, "a closed standard output that nothing is written to: 0")
     ended = subprocess.run(["sh", "-c", '"$0" >&-', program()], env=w.env, input=b"{x\n", check=False,
-                           capture_output=True, cwd=w.dir, timeout=60)
+                           capture_output=True, cwd=w.dir, timeout=600)
     same((ended.returncode, b"cannot write results" in ended.stderr), (74, True), "that something is: 74")
 
 

@@ -45,7 +45,7 @@ def shell(w, text, cwd, **env):
     known["LINESYNC_STATE_DIR"] = os.path.join(w.dir, "states")
     path = ":".join([os.path.join(w.dir, "bin"), folder, known.get("PATH", "/usr/bin:/bin")])
     done = subprocess.run(["bash", "-c", text], cwd=cwd, env={**known, **env, "PATH": path},
-                          stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120)
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=600)
     if w.verbose:
         Report.note("%s-> %d\n%s%s" % (text, done.returncode, done.stderr.decode(), done.stdout.decode()))
     return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -62,7 +62,7 @@ def object_id(repo, path, chunk=0):
 def git(where, *args):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     return subprocess.run(["git", "-C", where, *args], env=dict(clean, **GIT_ENV),
-                          stdout=subprocess.PIPE, check=True, timeout=60).stdout
+                          stdout=subprocess.PIPE, check=True, timeout=600).stdout
 
 
 def git_init(where):
@@ -101,7 +101,7 @@ def make_repos(w):
     w.root = os.path.join(w.dir, "repos")
     clean = {k: v for k, v in w.env.items() if not k.startswith("GIT_")}
     subprocess.run([os.path.join(FIXTURES, "mgit", "make-repos"), w.root], env=dict(clean, **GIT_ENV),
-                   check=True, timeout=60)
+                   check=True, timeout=600)
     w.options += ["--root", w.root]
 
 

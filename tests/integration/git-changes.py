@@ -587,7 +587,7 @@ def nothing_is_left(w):
         os.read(pipes[0], 1)
         same(len(os.listdir(tmp)), 1, "there is a folder for what git stores")
         child.send_signal(how)
-        same((child.wait(60), os.listdir(tmp)), (-how, []), "%s: it is gone" % how.name)
+        same((child.wait(600), os.listdir(tmp)), (-how, []), "%s: it is gone" % how.name)
         os.write(pipes[1], b"\n")
         child.communicate()
     for pipe in pipes:
@@ -977,7 +977,7 @@ def watched(w, *dirs):
     except OSError:     # nobody holds the other end any more
         pass
     os.close(master)
-    return child.wait(60), said.decode()
+    return child.wait(600), said.decode()
 
 
 def no_repositories(w):
@@ -1068,7 +1068,7 @@ def no_output(w):
         repo.commit(a="a\n" * lines)
         with open("/dev/full", "wb") as full:
             child = start_producer(w, repo.dir, stdout=full)
-            err = child.communicate(timeout=60)[1].decode()
+            err = child.communicate(timeout=600)[1].decode()
         same(child.returncode, 74, "a full disk")
         test("cannot write" in err, "is said", err)
 
@@ -1094,7 +1094,7 @@ def together(w):
             want.update(repo.of_tree())
         producer = start_producer(w, *[r.dir for r in repos])
         child = subprocess.run([program(), *w.options, "-q"], env=w.env, cwd=w.dir, stdin=producer.stdout,
-                               capture_output=True, check=False, timeout=60)
+                               capture_output=True, check=False, timeout=600)
         producer.stdout.close()
         said = producer.stderr.read()
         producer.stderr.close()

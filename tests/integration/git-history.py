@@ -246,7 +246,7 @@ class History:
         data = cut_listing(self.w, self.rng.randint(0, 6), self.repo.dir)
         cut = self.rng.randint(0, 20) if self.rng.random() < 0.5 else 0
         child = self.w.start(*OPTIONS)
-        child.communicate(data[:len(data) - cut], timeout=60)
+        child.communicate(data[:len(data) - cut], timeout=600)
 
     def refuse(self):
         """The store refuses some objects; the record is held."""
@@ -263,7 +263,7 @@ class History:
         child = subprocess.Popen([program(), *self.w.options, *OPTIONS], env=self.w.env, cwd=self.w.dir,
                                  stdin=producer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         producer.stdout.close()
-        child.communicate(timeout=60)
+        child.communicate(timeout=600)
         producer.stderr.close()
         producer.wait()
 

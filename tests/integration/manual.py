@@ -401,7 +401,7 @@ def killed_at_last(w, lines, results):
         out += os.read(child.stdout.fileno(), 65536) or b"no end\n" * results
     w.store.on_request = lambda _n, call: sent.set() if call.kind == "upsert" else None
     child.stdin.write(as_line(lines[-1]) + b"\n")
-    test(sent.wait(60), "the last line is under way")
+    test(sent.wait(600), "the last line is under way")
     w.store.on_request = None
     child.send_signal(signal.SIGKILL)
     child.stdin.close()

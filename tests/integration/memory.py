@@ -151,7 +151,7 @@ def failed_again(w):
     def hold(_n, call):
         if call.kind == "upsert":
             gate.arrived.set()
-            gate.opened.wait(60)
+            gate.opened.wait(600)
     w.store.on_request = hold
     w.script({"match": {"kind": "upsert"}, "do": {"status": 422, "body": {"error": "no"}}})
     s = Steered(w, "--batch-size", "1", "--connections", "1")

@@ -33,7 +33,7 @@ class Client:
 
     def ask(self, method, path, body=None):
         """(status, headers, answer as JSON, else as text); the name of an error where none came."""
-        link = http.client.HTTPConnection(*self.where, timeout=60)
+        link = http.client.HTTPConnection(*self.where, timeout=600)
         try:
             link.request(method, path, body if isinstance(body, (str, type(None))) else json.dumps(body),
                          self.headers)

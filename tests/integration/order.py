@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import World, delete, find_list, from_file, put, record, report, run_tests  # noqa: E402
+from harness import Steered, World, delete, find_list, from_file, put, record, report, run_tests  # noqa: E402
 
 D, E = ("R", "d"), ("R", "e")
 UPSERT = {"kind": "upsert"}
@@ -37,26 +36,52 @@ def back_and_forth(w):
     same((ended.rc, w.documents()), (0, {D: "A"}), "also where the second line comes later")
 
 
+def lose_first(w, kind):
+    """The first request of this kind is cut off: [that call], to arrive when the test says so, and what
+    collects it."""
+    lost = []
+    w.script({"match": {"kind": kind}, "times": 1, "do": {"drop": True}})
+    return lost, lambda _n, call: call.kind == kind and not lost and lost.append(call)
+
+
+def arrive(w, lost):
+    lost[0].do = {}
+    w.store.perform(lost[0])
+
+
 def late_arrival(w):
     stored(w, d="A")
-    w.script({"match": UPSERT, "times": 1, "do": {"drop": True, "delay_apply_ms": 150}})
-    first = w.sync([put("d", "B")], "--late", "300ms")
-    end = time.monotonic()
+    lost, collect = lose_first(w, "upsert")
+    first = w.sync([put("d", "B")], "--late", "1h", on_request=collect)
     same((first.rc, first.status(1)), (0, "completed"), "the repeat is answered")
-    second = w.sync([put("d", "C")], "--late", "300ms")
-    w.settle()
-    test(w.store.arriving[0][2] > end, "the first request arrives after the run")
-    same((second.rc, second.status(1)), (0, "completed"), "the next run stores the next version")
-    same(w.documents(), {D: "C"}, "which stays")
-    same([t for _, _, t in w.store.history], ["A", "B", "B", "C"], "because it waited")
+    lines = [put("d", "C"), put("e", "E")]
+    second = Steered(w, "--late", "1h")
+    second.feed(*lines)
+    second.wait_results(1)
+    same([(d, t) for _, d, t in w.store.history], [(D, "A"), (D, "B"), (E, "E")],
+         "the next version waits, in the next run, too; another document does not")
+    arrive(w, lost)
+    same(w.documents()[D], "B", "the first request arrives")
+    second.signal(signal.SIGKILL)
+    second.ended()
+    third = w.sync(lines, "--late", "20ms")
+    same((third.rc, third.status(1)), (0, "completed"), "when it is over, the next version is stored")
+    same(w.documents(), {D: "C", E: "E"}, "which stays")
 
 
 def late_arrival_of_delete(w):
     stored(w, d="A")
-    w.script({"match": {"kind": "delete"}, "times": 1, "do": {"drop": True, "delay_apply_ms": 150}})
-    first = w.sync([delete("d"), put("d", "B")], "--late", "300ms")
-    w.settle()
-    same((first.rc, w.documents()), (0, {D: "B"}), "a delete that arrives late takes nothing away")
+    lost, w.store.on_request = lose_first(w, "delete")
+    lines = [delete("d"), put("d", "B"), put("e", "E")]
+    run = Steered(w, "--late", "1h")
+    run.feed(*lines)
+    run.wait_results(2)
+    same((len(lost), w.documents()), (1, {E: "E"}), "a delete is lost, and done again: what follows it waits")
+    arrive(w, lost)
+    run.signal(signal.SIGKILL)
+    run.ended()
+    ended = w.sync(lines, "--late", "20ms")
+    same((ended.rc, w.documents()), (0, {D: "B", E: "E"}), "a delete that arrives late takes nothing away")
 
 
 def refused_repeat(w):
@@ -64,7 +89,10 @@ def refused_repeat(w):
     w.script({"match": {"kind": "upsert", "content": "B"}, "times": 1,
               "do": {"apply_then_drop": True}},
              {"match": {"kind": "upsert", "content": "B"}, "do": {"refuse_objects": True}})
-    ended = w.sync([put("d", "B"), put("d", "A")], pause_ms=[0, 60])
+    run = Steered(w)
+    run.feed(put("d", "B"))
+    run.wait_results(1)
+    ended = run.end(put("d", "A"))
     same(ended.statuses(2), ["failed", "completed"], "the line after it is sent")
     same(w.documents(), {D: "A"}, "and the store ends as it says")
     w.script({"match": {"kind": "upsert", "content": "B"}, "times": 1,
@@ -100,7 +128,7 @@ def superseded_place(w):
 def file_then_delete(w):
     w.write_file("R", "a", "text")
     lines = [from_file("a"), delete("a"), put("b", "B"), put("c", "C")]
-    w.script({"match": {"kind": "upsert", "content": "B"}, "do": {"delay_ms": 200}})
+    w.script({"match": {"kind": "upsert", "content": "B"}, "do": {"hang": True}})
     ended = w.sync(lines, "--batch-size", "1", "--connections", "1", kill_line=2)
     same(ended.rc, 128 + signal.SIGKILL, "killed after line 2")
     w.hung_up()

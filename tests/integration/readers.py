@@ -28,7 +28,7 @@ READING = (["status"], ["status", "--json"], ["status", "--summary"], ["status",
 def call(w, *args, stdin=b"", **env):
     full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
     return subprocess.run([program(), *args], env=full, cwd=w.dir, input=stdin, capture_output=True,
-                          check=False, timeout=60)
+                          check=False, timeout=600)
 
 
 def damage(w, path):
@@ -148,7 +148,7 @@ def slow_sync(w):
     w.store.on_request = lambda _n, call_: seen.set() if call_.kind == "upsert" else None
     child = w.start()
     child.stdin.write(as_line(put("slow", "slow")) + b"\n")
-    test(seen.wait(60), "a sync is at work")
+    test(seen.wait(600), "a sync is at work")
 
     def end():
         child.send_signal(signal.SIGKILL)
@@ -171,7 +171,7 @@ def in_a_commit(w):
             running = [(c, subprocess.Popen([program(), *c], env=w.env, cwd=w.dir, stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)) for c in readers]
             for c, p in running:
-                out, err = p.communicate(timeout=60)
+                out, err = p.communicate(timeout=600)
                 same(p.returncode, 75, "who %s does not wait for ever: %s" % (what, " ".join(c)))
                 test(b"(pid %d, host " % child.pid in out + err, "and says for whom", out, err)
     for c in readers:

@@ -16,7 +16,7 @@ BASE = sys.argv[1] + "/api/v2/tenants/default_tenant/databases/default_database/
 def ask(path, body=None):
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(BASE + path, data, {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request, timeout=30))
+    return json.load(urllib.request.urlopen(request, timeout=600))
 
 
 got = ask("/%s/get" % ask("/Code")["id"], {"include": ["metadatas", "documents", "embeddings"]})

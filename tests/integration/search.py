@@ -28,7 +28,7 @@ def search(w, *args, **env):
     """(exit status, the objects printed, standard error)"""
     full = {k: v for k, v in {**w.env, **env}.items() if v is not None}
     done = subprocess.run([program(), "search", *args], env=full, cwd=w.dir, stdin=subprocess.DEVNULL,
-                          capture_output=True, check=False, timeout=60)
+                          capture_output=True, check=False, timeout=600)
     return done.returncode, [json.loads(x) for x in done.stdout.splitlines()], done.stderr.decode()
 
 

@@ -396,7 +396,7 @@ def rests(w, pid):
 
 def stored(w, n):
     """Waits until the store has so many objects."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 6000
     while len(upserts(w)) < n:
         if time.monotonic() > until:
             raise RuntimeError("%d objects of %d" % (len(upserts(w)), n))
@@ -507,7 +507,7 @@ def flags_untouched(w):
         same(fcntl.fcntl(wr, fcntl.F_GETFL), before, "standard output's flags are left alone")
         sync.feed(*lines[1:])
         sync.child.stdin.close()
-        sync.child.wait(60)
+        sync.child.wait(600)
         same(fcntl.fcntl(wr, fcntl.F_GETFL), before, "to the end")
         os.close(wr)
         ended = sync.ended()

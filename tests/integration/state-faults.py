@@ -31,7 +31,7 @@ def run(w, *args, lines=(), fault=None, keep=False):
             env["FAULT_ON"] = "1"
     if os.path.exists(count) and not keep:
         os.unlink(count)
-    done = subprocess.run([program(), *args], env=env, cwd=w.dir, check=False, timeout=120,
+    done = subprocess.run([program(), *args], env=env, cwd=w.dir, check=False, timeout=600,
                           input="".join(json.dumps(x) + "\n" for x in lines).encode(), capture_output=True)
     seen = 0
     if os.path.exists(count):
@@ -137,11 +137,11 @@ def a_sync_whose_reads_fail(w):
 def descriptors_run_out(w):
     whole = fill(w)
     done = subprocess.run(["bash", "-c", 'ulimit -n 4; exec "$0" changeset', program()], env=w.env, cwd=w.dir,
-                          capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+                          capture_output=True, check=False, timeout=600, stdin=subprocess.DEVNULL)
     err = done.stderr.decode()
     test(done.returncode in (0, 74) and not any(t in err for t in DESTROYS), "four descriptors", err)
     done = subprocess.run(["bash", "-c", 'ulimit -n 3; exec "$0" changeset', program()], env=w.env, cwd=w.dir,
-                          capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+                          capture_output=True, check=False, timeout=600, stdin=subprocess.DEVNULL)
     err = done.stderr.decode()
     test(done.returncode != 0 and not any(t in err for t in DESTROYS), "three", done.returncode, err)
     same(read(w.state), whole, "the file is as it was")

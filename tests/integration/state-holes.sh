@@ -59,7 +59,7 @@ traced() {
 	rc=0
 	# the shell itself would say that it was killed
 	{
-		timeout -k 5 60 strace -f -qq -o "$trace" "$@" "$LINESYNC" "${options[@]}" \
+		timeout -k 5 "$RUN_LIMIT" strace -f -qq -o "$trace" "$@" "$LINESYNC" "${options[@]}" \
 			<in.jsonl >"$out" 2>"$err" || rc=$?
 	} 2>/dev/null
 }
@@ -271,7 +271,7 @@ bg_pid=$!
 started $bg_pid
 exec 7>feed
 head -n 4 in.jsonl >&7
-wait_until 20 grep -q '"line":4' "$out"
+wait_until "$RUN_LIMIT" grep -q '"line":4' "$out"
 truncate -s 1000 "$state"
 tail -n +5 in.jsonl >&7
 exec 7>&-
@@ -291,7 +291,7 @@ bg_pid=$!
 started $bg_pid
 exec 7>feed
 head -n 4 in.jsonl >&7
-wait_until 20 grep -q '"line":4' first.out
+wait_until "$RUN_LIMIT" grep -q '"line":4' first.out
 run "${options[@]}" <in.jsonl
 is "$rc" 75 'a second one: exit status 75'
 like "$(cat "$err")" "pid $bg_pid, host [^,]+, since 20[0-9-]+T[0-9:]+Z" 'it says who works'
@@ -301,7 +301,7 @@ sum=$(date +%s%N)
 run "${options[@]}" --wait-lock 1 <in.jsonl
 is "$rc" 75 'waiting for it in vain'
 ok 'for as long as was asked' test $((($(date +%s%N) - sum) / 1000000)) -ge 1000
-"$LINESYNC" "${options[@]}" --wait-lock 30 <in.jsonl >"$out" 2>"$err" 7>&- &
+"$LINESYNC" "${options[@]}" --wait-lock 600 <in.jsonl >"$out" 2>"$err" 7>&- &
 second=$!
 started $second
 sleep 0.3

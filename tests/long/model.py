@@ -40,7 +40,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import NOTHING, Report, World, delete, embedder, from_file, put, record  # noqa: E402
+from harness import LIMIT_S, NOTHING, Report, World, delete, embedder, from_file, put, record  # noqa: E402
 
 REPOS = ("R", "S")
 PATHS = ("a", "b", "c")
@@ -1134,9 +1134,9 @@ def in_turn(pool, wanted, store, jobs):
     for seed in wanted:
         waiting.append(pool.apply_async(job, (seed, store)))
         while len(waiting) >= 2 * jobs:
-            yield waiting.pop(0).get(300)
+            yield waiting.pop(0).get(LIMIT_S)
     for w in waiting:
-        yield w.get(300)
+        yield w.get(LIMIT_S)
 
 
 def tell_failure(o, report, store, seed, problem, said):

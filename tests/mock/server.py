@@ -12,8 +12,9 @@ The control plane is below /_mock/ and is neither logged nor scripted nor checke
                             headers (keys left out), authorized, ids, paths, digests (file_path and
                             sync_digest of an upsert), applied (null: not yet or never),
                             status (null: none was sent), fault (what the script did, or null), end
-    GET  /_mock/stats       requests by kind, connections, in_flight, most_in_flight, pending, and how
-                            often it was down and is back
+    GET  /_mock/stats       requests by kind, connections ever, open (now, but for the one that asks: those that
+                            came before it are counted, and one stays open until all that came over it is
+                            done), in_flight, most_in_flight, pending, and how often it was down and is back
     POST /_mock/script      replace the script: a list of rules, see below; GET shows it with hits
     GET  /_mock/violations  a list of {"n","side": "request"|"answer"|"mock","text"}
     POST /_mock/down        {"ms": N}: close the port and every connection for N ms
@@ -709,7 +710,8 @@ def control(server, method, target, body):
         elif what == ("GET", "stats"):
             with store.lock:
                 return Answer(200, {"requests": store.asked, "kinds": dict(store.kinds),
-                                    "connections": store.connections, "in_flight": store.in_flight,
+                                    "connections": store.connections, "open": server.count_open() - 1,
+                                    "in_flight": store.in_flight,
                                     "most_in_flight": store.most_in_flight,
                                     "pending": store.pending, "restarts": server.restarts})
         elif what == ("POST", "script"):
@@ -763,6 +765,10 @@ class Server:
             self.wake_w.send(b"e")
         except OSError:
             pass
+
+    def count_open(self):
+        with self.lock:
+            return len(self.connections)
 
     def forget(self, connection):
         with self.lock:

@@ -47,7 +47,7 @@ def check(got, want, name):
     return report(got == want, name, " got: %r" % (got,), "want: %r" % (want,))
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=600):
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
