@@ -949,6 +949,9 @@ def folders(w):
         same((rc, {json.loads(line)["repo"] for line in lines}), (1, {"other"}),
              name + " is left out, others are not")
         test("' is left out: " in err, "it is named", err)
+    rc, _, err = list_changes(w, os.path.join(w.root, "turned\u202e\u2066\u200b"))
+    same((rc, r"turned\xE2\x80\xAE\xE2\x81\xA6\xE2\x80\x8B' is left out" in err, "\u202e" in err), (1, True, False),
+         "what turns text is shown as codes")
     same(list_changes(w, repo.dir, broken + "/../app")[:2], (64, []), "two of one name are refused")
     for words in [[], [""], ["-c"], ["--collection"], ["--unknown", repo.dir], ["-x", repo.dir]]:
         same(list_changes(w, *words)[:2], (64, []), "usage: %r" % words)
