@@ -106,7 +106,7 @@ def before_the_first(w):
     same((sorted(os.listdir(w.dir)), list(w.store.by_name)), (names, []), "nothing was made")
     same(check(w, "--embed", "hash:16")[1]["embedder"], "hash-1:16", "the embedder that is asked for")
     agrees(w, 78, ["collection"], "--no-create", "--no-create")
-    os.unlink(w.state)
+    same(os.path.exists(w.state), False, "and no state is left behind")
     agrees(w, 0, [], "and a sync")
 
 

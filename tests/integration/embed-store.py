@@ -127,7 +127,7 @@ def nothing_embeds(w):
     run.wait_said("--embed store")    # the input is still open, and nothing of it was done
     ended = run.end()
     same((ended.rc, ended.results, list(w.store.classes)), (78, [], []), "no default: 78, and nothing is made")
-    same(state_of(w).get("embedder"), None, "and nothing is decided")
+    same(os.path.exists(w.state), False, "and nothing is decided")
     make_class(w)
     before = json.dumps(w.store.classes["Code"].config)
     ended = w.sync(lines("x"), "--embed", "store")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import program, put, record, report, run_tests  # noqa: E402
+from harness import open_terminal, program, put, record, report, run_tests  # noqa: E402
 from gitrepo import TOP, Repo, clean_round, list_changes, start_producer  # noqa: E402
 
 same, test = report.same, report.test
@@ -969,7 +969,7 @@ def folders(w):
 
 def watched(w, *dirs):
     """What it says on a terminal, and its exit status."""
-    master, slave = os.openpty()
+    master, slave = open_terminal()
     child = subprocess.Popen([os.path.join(TOP, "scripts/git-changes"), *dirs], cwd=w.dir,
                              stdin=subprocess.DEVNULL, env={"LINESYNC": program(), **w.env}, stdout=subprocess.DEVNULL, stderr=slave)
     os.close(slave)

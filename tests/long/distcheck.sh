@@ -6,8 +6,8 @@
 need autoreconf make
 # distcheck finds the libraries and programs of the system, and the user's compiler settings
 ok 'it builds' "$abs_top_srcdir/scripts/build" "$scratch/b" || done_testing
-# shellcheck disable=SC2016  # for make to expand
-make -C b/build -j2 distcheck TESTS='$(check_PROGRAMS)' >log 2>&1
+# shellcheck disable=SC2016  # for make to expand; linesync-small is what a test runs
+make -C b/build -j2 distcheck TESTS='$(filter-out tests/linesync-small,$(check_PROGRAMS))' >log 2>&1
 is $? 0 'make distcheck' || tail -n 60 log | sed 's/^/# /'
 ok 'there is a tarball' test -s "$(echo b/build/linesync-*.tar.gz)"
 
