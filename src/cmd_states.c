@@ -232,9 +232,7 @@ static int remove_one(const struct options *o, const char *folder, const char *n
 	if (status == 0 && e.status == 0) {
 		tell_loss(&e);
 	} else if (status == 0) {
-		fputs("what it knew could not be read: ", stdout);
-		show_text(stdout, e.why.data);
-		putchar('\n');
+		puts("what it knew could not be read");
 	}
 	entry_release(&e);
 	return status;

@@ -156,7 +156,7 @@ int state_list(char ***files, size_t *n, const char *folder)
 	}
 	if (*n > 0)
 		qsort(*files, *n, sizeof **files, by_name);
-	if (why == 0 || why == ENOENT || why == ENOTDIR)
+	if (why == 0 || why == ENOENT)
 		return 0;
 	log_err("cannot read the state folder '%s': %s", folder, strerror(why));
 	return 74;

@@ -246,6 +246,10 @@ static const char *remedy(int error)
 		return "its file system must offer locks";
 	case EBUSY:
 		return "it is in use";
+	case ELOOP:
+	case ENAMETOOLONG:
+	case ENOTDIR:
+		return "name another path with --state or --state-dir";
 	default:
 		return "nothing is known to be wrong with what it holds: mend the disk or file system, and "
 		       "the same command goes on";

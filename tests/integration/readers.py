@@ -110,6 +110,17 @@ def one_of_two(w):
              done.stdout.count(b"completed") == 1, "and listed", done.stdout, done.stderr)
 
 
+def no_folder(w):
+    """A file in the place of the state folder is not a folder without states."""
+    path = os.path.join(w.dir, "file")
+    with open(path, "w", encoding="utf-8"):
+        pass
+    env = {"LINESYNC_STATE": None, "LINESYNC_STATE_DIR": path, "LINESYNC_STORE": None, "LINESYNC_COLLECTION": None}
+    for args in (("changeset", "R"), ("status",), ("export",), ("states",)):
+        done = call(w, *args, **env)
+        same((done.returncode, b"Not a directory" in done.stderr), (74, True), " ".join(args))
+
+
 def each_read(w):
     """Every read in turn fails: what is printed is as it is, or is not printed."""
     w.sync([put("a", "a"), put("b", "b"), record("P1"), {"repo": "R", "path": "c", "op": "nothing"}])
@@ -181,7 +192,7 @@ def in_a_commit(w):
     end()
 
 
-TESTS = [far_in, everything, one_of_two, each_read, in_a_commit]
+TESTS = [far_in, everything, one_of_two, no_folder, each_read, in_a_commit]
 
 
 if __name__ == "__main__":
