@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "collection.h"
 #include "log.h"
 #include "text.h"
@@ -95,7 +96,8 @@ static bool sampled(const struct sample *p, const char *id)
 	return false;
 }
 
-/* Takes the first object of a document that the state surely knows. */
+/* Takes one object of a document that the state surely knows: any of its chunks, for those behind the first
+ * can be gone alone. */
 static void sample_add(struct sample *p, const struct store *store, struct state *state, const struct walk *at)
 {
 	char *id = p->ids[p->n];
@@ -106,7 +108,8 @@ static void sample_add(struct sample *p, const struct store *store, struct state
 	    !(d.flags & DOC_KNOWN) ||
 	    (state_mark_get(state, at->repo, at->path, &m) && !(m.flags & MARK_SETTLED)))
 		return;
-	object_id(id, store->collection, at->repo, at->path, 0);
+	object_id(id, store->collection, at->repo, at->path,
+		  d.chunks > 1 ? (uint32_t)(clock_random() % d.chunks) : 0);
 	if (sampled(p, id))
 		return;
 	p->objects[p->n].id = id;

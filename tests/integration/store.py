@@ -901,6 +901,20 @@ def lose(w, paths):
                 del kept[i]
 
 
+def chunks_lost(w):
+    """Not only a document's first object is looked for."""
+    text = "".join("line %d of it\n" % i for i in range(200))
+    w.sync([put("f%d" % i, text + str(i)) for i in range(20)], "--chunk-bytes", "200")
+    gone = {i for i, meta, _, _ in w.store.objects() if meta["chunk_index"] > 0}
+    test(len(gone) >= 200, "each has ten chunks or more", len(gone))
+    with w.store.lock:
+        for c in w.store.by_name.values():
+            for i in gone:
+                del c.records[i]
+    ended = w.sync([put("new", "new")])
+    same((ended.rc, ended.results), (78, []), "of each the first alone is left: 78")
+
+
 def mostly_lost(w):
     """Others keep theirs in the same collection: its number of objects says nothing of ours."""
     for store, n in (("chroma", 40), ("weaviate", 40), ("chroma", 1000)):
@@ -1353,7 +1367,7 @@ TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, fir
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          means_wait, spent, redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,
-         partly_lost, mostly_lost, lost_in_doubt, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
+         partly_lost, chunks_lost, mostly_lost, lost_in_doubt, not_found, vanishes, not_empty, stopped_between_chunks, embedders, given_vectors, keys,
          proxies, tls, databases, behind_a_path, names]
 
 
