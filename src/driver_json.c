@@ -13,6 +13,7 @@
 #include "json_tree.h"
 #include "text.h"
 
+#define SECRET_MAX 4096	/* of a body that was cut, so much of its end may be half a secret */
 #define WORDS_MAX 400	/* bytes of a server's words that are looked at; fewer are kept */
 
 void cleanup_json(json_object **o)
@@ -171,13 +172,29 @@ const char *answer_string(json_object *o, const char *const *names)
 	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : NULL;
 }
 
+/* JSON's \u002B is "+" to people, and to whoever looks for a secret. */
+static void add_unescaped(struct buf *out, const char *p, size_t n)
+{
+	unsigned char c;
+
+	for (size_t i = 0; i < n; i++)
+		if (n - i >= 6 && memcmp(p + i, "\\u00", 4) == 0 && hex_decode(&c, p + i + 4, 1) == 0 && c > 0x20 &&
+		    c < 0x7f) {
+			buf_addc(out, (char)c);
+			i += 5;
+		} else {
+			buf_addc(out, p[i]);
+		}
+}
+
 /* A page from a proxy is many lines: runs of blanks and controls become one blank.  Secrets are taken out
  * before it is cut: of half a secret nobody would know what it was. */
 static char *squeeze(const char *p, size_t n)
 {
-	auto_buf struct buf clean = BUF_INIT, out = BUF_INIT;
+	auto_buf struct buf plain = BUF_INIT, clean = BUF_INIT, out = BUF_INIT;
 
-	blank_text(&clean, p, n < HTTP_ERROR_TEXT ? n : HTTP_ERROR_TEXT);
+	add_unescaped(&plain, p, n < HTTP_ERROR_TEXT ? n : HTTP_ERROR_TEXT - SECRET_MAX);
+	blank_text(&clean, plain.data, plain.len);
 	p = clean.data;
 	n = clean.len;
 	for (size_t i = 0; i < n && out.len < WORDS_MAX; i++)

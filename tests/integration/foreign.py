@@ -18,7 +18,7 @@ same, test = report.same, report.test
 
 def spellings(key):
     """The key, and as JSON, URLs and base64 write it."""
-    return [key, key.replace("/", "\\/"), urllib.parse.quote(key, safe=""),
+    return [key, key.replace("/", "\\/"), key.replace("/", "\\u002F").replace("+", "\\u002B"), urllib.parse.quote(key, safe=""),
             base64.b64encode(key.encode()).decode().rstrip("="),
             base64.b64encode(b"user:" + key.encode()).decode()[8:]]
 
@@ -63,6 +63,7 @@ def words(key):
     yield "in a shape of its own", {"detail": {"headers": ["x-chroma-token: " + key]}}
     yield "as a page", "<html><pre>Authorization: Bearer %s\nurl=/?k=%s</pre>" % (key, urllib.parse.quote(key, safe=""))
     yield "as PHP's", '{"fehler":"%s"}' % key.replace("/", "\\/")
+    yield "as .NET's", '{"title":"%s"}' % key.replace("/", "\\u002F").replace("+", "\\u002B")
     yield "as base64", "Basic " + base64.b64encode(("user:%s" % key).encode()).decode()
     yield "where a text is cut", "x" * 150 + key
 
@@ -80,6 +81,10 @@ def from_the_store(w):
             ended = w.sync(lines, *options)
             test(ended.rc != 0 and "***" in ended.err + ended.out.decode(), "%d: the rest is said" % status, ended.err)
             is_blank(w, ended, "%d %s" % (status, how))
+    for left in range(4, len(KEY)):     # a body is kept up to 64 KiB
+        w.script({"match": {"kind": "upsert"}, "do": {"status": 401, "body": " " * (65536 - left) + KEY, "unlisted": True}})
+        ended = w.sync(lines, *options)
+        same((ended.rc, [n for n in range(4, len(KEY)) if KEY[:n] in ended.err]), (77, []), "cut within the key")
     for kind in ("heartbeat", "collection_get", "count"):
         w.script({"match": {"kind": kind}, "do": {"status": 403, "body": "no '%s'" % KEY, "unlisted": True}})
         is_blank(w, w.sync(lines, *options), "asked for " + kind)
