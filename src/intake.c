@@ -247,7 +247,7 @@ static enum error_code new_half_error(struct pipeline *p, const struct work *w, 
 	if (k->got == CONTENT_FAIL)
 		return k->error;
 	*message = &c->error_text;
-	if (c->content_error)
+	if (c->content_error && !(k->got == CONTENT_SKIP && k->deletes))	/* what is left out needs no text */
 		return ERR_CONTENT;
 	*message = why;
 	if (k->got != CONTENT_OK || w->op == OP_DELETE)
@@ -510,7 +510,7 @@ static void halt_at(struct pipeline *p, const struct line *line, const struct ch
 		.op = c->op, .status = STATUS_FAILED, .error = c->error, .message = c->message,
 		.has_offset = c->has_offset, .offset = c->offset };
 
-	log_err("line %llu: %s; then the same command goes on", (unsigned long long)line->number, c->message);
+	log_err("line %llu: %s; then feed all of it again", (unsigned long long)line->number, c->message);
 	if (p->o->results != RESULTS_NONE)
 		result_write(&p->fresh, &r);
 	p->halt = 78;

@@ -196,6 +196,17 @@ def other_ways(w):
     same((ended.rc, held(w), w.position("R")), (0, {"a", "b"}, "P1"), "among documents that are absent already")
 
 
+def without_a_text(w):
+    """What the producer could not read is left out like all else that a pattern names."""
+    line = dict(repo="R", path="n.need", content_error="it cannot be read")
+    ended = w.sync([line, record("P0")])
+    same((ended.rc, ended.verdicts()[1], w.position("R")), (1, "failed:content-error", None), "it fails, and holds")
+    ended = w.sync([line, record("P1")], "--exclude", "*.need")
+    same((ended.rc, ended.of(1).get("reason"), w.position("R")), (0, "excluded", "P1"), "excluded, it does not")
+    ended = w.sync([dict(line, skip_index=True), record("P2")])
+    same((ended.rc, w.position("R")), (0, "P2"), "nor where its line says so")
+
+
 def with_git_changes(w):
     """A pattern comes and goes beside a producer that lists differences."""
     repo = Repo(w, "app")
@@ -216,7 +227,7 @@ def with_git_changes(w):
          (0, "another key", {"a", "sec/k"}, set()), "and listed by the next run")
 
 
-TESTS = [patterns_as_in_git, named_later, named_no_more, killed, refused, dry_run, other_ways, with_git_changes]
+TESTS = [patterns_as_in_git, named_later, named_no_more, killed, refused, dry_run, other_ways, without_a_text, with_git_changes]
 
 
 if __name__ == "__main__":
