@@ -637,9 +637,11 @@ static int check_spelling(struct change *c, struct record *r)
 			continue;
 		note_path(c, r);
 		r->reading = r->misspelt_at[i];
+		/* lines that have it right stay as they are */
 		return bad(c, ERR_MISSPELT_FIELD, "there is '%s' and no '%s', and no change has such a field: "
-			   "rename it (jq -c '.%s = .%s | del(.%s)') or take it out (jq -c 'del(.%s)')",
-			   name, ours, ours, name, name, name);
+			   "rename it (jq -c 'if has(\"%s\") and .%s == null then .%s = .%s | del(.%s) else . end') "
+			   "or take it out (jq -c 'del(.%s)')",
+			   name, ours, name, ours, ours, name, name, name);
 	}
 	return 0;
 }

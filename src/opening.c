@@ -19,6 +19,9 @@ static const char utf16le_advice[] = FIRST("UTF-16", "iconv -f UTF-16LE -t UTF-8
 static const char utf16be_advice[] = FIRST("UTF-16", "iconv -f UTF-16BE -t UTF-8");
 static const char nul_advice[] =
 	"the input has NUL where a line would end; say -z with --input-format paths, or name-status";
+static const char letters_advice[] =
+	"the input has a NUL after each letter: if it is git's, say -z with --input-format paths, or name-status; if "
+	"it is UTF-16, put before linesync: iconv -f UTF-16LE (or UTF-16BE) -t UTF-8";
 static const char binary_advice[] =
 	"the input is binary; linesync-records(5) says what linesync reads";
 
@@ -101,8 +104,11 @@ static enum opening judge_nul(const struct head *h, const char **advice)
 	bool text;
 
 	*advice = utf16_advice(h);
-	if (*advice != NULL)
+	if (*advice != NULL) {		/* names of one letter with NUL between them look the same */
+		if (memchr("{[\"", *h->p != '\0' ? h->p[0] : h->p[1], 3) == NULL)
+			*advice = letters_advice;
 		return OPENING_FOREIGN;
+	}
 	if (*h->p == '{' || *h->p == '"')
 		return OPENING_LINE;
 	text = utf8_check(h->p, line) == line;

@@ -7,7 +7,9 @@ import gzip
 import json
 import lzma
 import os
+import re
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -219,6 +221,7 @@ FOREIGN = (
     ("paths in UTF-16", "a.c\nb.c\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8", PATHS),
     ("names that end with NUL", b"a.c\0dir/b.c\0", "-z", ()),
     ("name-status with NUL", b"M\0a.c\0D\0b.c\0", "-z", ()),
+    ("names of one letter, with NUL", b"M\0a\0D\0b\0", "-z", ()),
     ("an image", PNG, "binary", ()),
     ("a program", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0>\0", "binary", ()),
     ("zeros", bytes(100000), "binary", ()),
@@ -299,6 +302,23 @@ def misspelt_first(w):
     same((ended.rc, list(w.objects()[("R", "a")]["vector"])), (0, [0.5] * 8), "mended, its vector is stored")
 
 
+def misspelt_and_mended(w):
+    """The command that is named mends the lines that want it and leaves the others what they say."""
+    lines = [put("a", "one"), dict(repo="R", path="b", text="two"), put("c", "three"),
+             dict(repo="R", path="d", content="four", vector=[0.5] * 8), embedded("e", content="five"),
+             record("P0", complete=True)]
+    data = b"".join(as_line(line) + b"\n" for line in lines)
+    for name in ("text", "embedding"):
+        ended = w.sync(data)
+        test(ended.rc == 78 and "'%s'" % name in ended.err and "feed all of it again" in ended.err, name, ended.err)
+        command = re.search(r"\((jq -c 'if [^']*')\)", ended.err)[1]
+        data = subprocess.run(command, shell=True, input=data, stdout=subprocess.PIPE, check=True).stdout
+    ended = w.sync(data)
+    same((ended.rc, w.position("R"), {d[1]: t for d, t in w.documents().items()}),
+         (0, "P0", {"a": "one", "b": "two", "c": "three", "d": "four", "e": "five"}), "all of it is stored")
+    same([list(w.objects()[("R", d)]["vector"]) for d in "de"], [[0.5] * 8] * 2, "with the vectors that were given")
+
+
 def misspelt_later(w):
     """The lines before it are settled, those after it left; what is mended goes on from there."""
     w.sync([put("z", "Z"), record("P0")])
@@ -370,7 +390,7 @@ def unknown_named(w):
 
 
 TESTS = [nothing_anew, nothing_later, nobody_is_waited_for, no_clean_run, comes_late, first_lines,
-         other_kinds, only_looks_so, misspelt_first, misspelt_later, misspelt_before_a_resumed_line, unknown_named]
+         other_kinds, only_looks_so, misspelt_first, misspelt_and_mended, misspelt_later, misspelt_before_a_resumed_line, unknown_named]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS))
