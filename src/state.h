@@ -43,9 +43,9 @@ int state_remove(const char *path, int64_t wait_ms);
 
 /* Opens for writing, under the lock.  Where there is no file, the state is in memory until
  * state_settle() or the first commit; closed before that, it leaves neither a file nor a lock file.
- * store and collection are what it must belong to.  wait_ms: how long to wait for another linesync.  Returns 0 and *s, or an exit
- * status (73 cannot create, 74 unreadable or not ours, 75 locked, 78 belongs to another collection)
- * with the reason logged. */
+ * store and collection are what it must belong to.  wait_ms: how long to wait for another linesync.
+ * Returns 0 and *s, or an exit status (73 cannot create, 74 unreadable or not ours, 75 locked, 78 belongs
+ * to another collection) with the reason logged. */
 int state_open(struct state **s, const char *path, const char *store, const char *collection,
 	       int64_t wait_ms);
 /* To be called once the store has answered, and collection and embedder are settled: makes the file of a
