@@ -1107,9 +1107,10 @@ def aggregate(store, _call, f):
     c = store.classes[f.name]
     if [(x.name, [y.name for y in x.fields or ()]) for x in f.fields] != [("meta", ["count"])]:
         raise graphql.Unknown("Aggregate of anything but meta{count}")
-    if set(f.arguments) - {"where"}:
+    # with a filter the real one counts what a crash left in its index as well
+    if f.arguments:
         raise graphql.Unknown("Aggregate with %s" % list(f.arguments))
-    return [{"meta": {"count": len(c.matched(checked_where(c, f)))}}]
+    return [{"meta": {"count": len(c.objects)}}]
 
 
 def wanted_vector(store, call, c, f):
