@@ -212,7 +212,7 @@ def base64_history(w):
     def step(path, text, **more):
         return dict(repo="H", op="modify", path=path, size=float(len(text)), line_count=1e0,
                     content_base64=base64.b64encode(text.encode()).decode(), **more)
-    write(w, "pkg/__init__.py", "a file of that name that is none of the history's", "H")
+    write(w, "pkg/__init__.py", "a file of that name that is none of the history's", os.path.join(w.root, "H"))
     ended = w.sync([step("pkg/__init__.py", ""), step("a", "one\n"), record("h1", "H"),
                     step("a", ""), step("pkg/__init__.py", "import a\n"), record("h2", "H", since="h1"),
                     step("pkg/__init__.py", "", content=None), step("a", "two\n"),

@@ -1,1 +1,0 @@
-a file of that name that is none of the history's
