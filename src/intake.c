@@ -535,7 +535,7 @@ void intake_line(struct pipeline *p, const struct line *line)
 	    l.digest == line->digest && take_finished(p, line, &l))
 		return;
 	parse(p, &c, line, &needs_file);
-	if (p->o->results != RESULTS_PROBLEMS)
+	if (p->o->results != RESULTS_PROBLEMS && !is_misspelt(&c))
 		unknown_tell(&p->unknown, &c, line->number);
 	if (is_misspelt(&c))
 		halt_at(p, line, &c);

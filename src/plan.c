@@ -100,7 +100,7 @@ static void plan_line(struct plan *p, const struct line *line)
 	} else {
 		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
 	}
-	if (p->o->results != RESULTS_PROBLEMS)
+	if (p->o->results != RESULTS_PROBLEMS && c.error != ERR_MISSPELT_FIELD)
 		unknown_tell(&p->unknown, &c, line->number);
 	r.repo = c.repo;
 	r.path = c.path;

@@ -294,6 +294,7 @@ def misspelt_first(w):
                  (78, {1: "failed:misspelt-field"} if more != ("--dry-run",) else [1]), name)
             test("line 1: there is '%s' and no '" % name in ended.err and "jq -c" in ended.err, "it says so",
                  ended.err)
+            test("are ignored" not in ended.err, "and nothing else of that field", ended.err)
         test("stopped with 2 lines read" in w.sync([line, put("b", "B")]).err, "and what is left")
         same((w.documents(), w.writes()), ({}, []), "nothing is stored")
     same(json.loads(w.ask("status", "--json")[1])["failed"], 0, "and nobody is charged")
