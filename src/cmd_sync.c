@@ -202,13 +202,13 @@ static void add_next(struct buf *b, const struct sync *s, bool failed, bool held
 static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
 {
 	auto_buf struct buf b = BUF_INIT;
-	uint64_t failed = e->counts[STATUS_FAILED], held = e->held;
+	uint64_t failed = e->tally.counts[STATUS_FAILED], held = e->held;
 
 	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO))
 		return;
 	buf_addf(&b, "run %s: %llu stored, %llu deleted, %llu unchanged, %llu failed, %llu held in %.1f s",
 		 e->run, (unsigned long long)e->stored, (unsigned long long)e->deleted,
-		 (unsigned long long)e->unchanged, (unsigned long long)failed, (unsigned long long)held,
+		 (unsigned long long)e->tally.unchanged, (unsigned long long)failed, (unsigned long long)held,
 		 (double)(clock_ms() - s->start_ms) / 1000);
 	if (e->unclosed > 0)
 		buf_addf(&b, "; lines after the last changeset record of %llu %s, whose position stays",

@@ -380,7 +380,7 @@ static void take_not_a_change(struct pipeline *p, const struct line *line, enum 
 	if (!p->matching)	/* an earlier invocation of this run has counted it */
 		pipeline_count(p, (struct place_in_run){ 0, 0 }, STATUS_NONE, STATUS_SKIPPED, reason,
 			       OP_NONE);
-	pipeline_result(p, &r, true);
+	outbox_add(p->outbox, &r, false, clock_ms());
 }
 
 static void take_skipped(struct pipeline *p, struct work *w, enum reason reason)
@@ -427,7 +427,7 @@ static bool take_finished(struct pipeline *p, const struct line *line, const str
 		return false;
 	p->ord++;
 	p->changes_seen++;
-	pipeline_result(p, &r, true);
+	outbox_add(p->outbox, &r, false, clock_ms());
 	return true;
 }
 
@@ -511,8 +511,7 @@ static void halt_at(struct pipeline *p, const struct line *line, const struct ch
 		.has_offset = c->has_offset, .offset = c->offset };
 
 	log_err("line %llu: %s; then feed all of it again", (unsigned long long)line->number, c->message);
-	if (p->o->results != RESULTS_NONE)
-		result_write(&p->fresh, &r);
+	outbox_tell(p->outbox, &r);
 	p->halt = 78;
 	p->has_first = true;	/* read, and not settled */
 }

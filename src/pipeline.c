@@ -37,30 +37,7 @@
 #include "text.h"
 #include "pipeline_p.h"
 
-#define RIDERS_MAX 5000		/* lines without a request that may wait for a commit */
-
 /* ---- commit and print: steps 4, 7 and 8 ---- */
-
-void pipeline_result(struct pipeline *p, const struct result *r, bool rider)
-{
-	if (p->fresh.len == 0)
-		p->oldest_fresh = clock_ms();
-	if (rider)
-		p->riders++;
-	else
-		p->verdicts = true;
-	p->end->counts[r->status]++;
-	if (r->status == STATUS_SKIPPED && r->reason == REASON_UNCHANGED)
-		p->end->unchanged++;
-	if (r->status == STATUS_FAILED && !r->retried)
-		p->failed++;
-	if (r->resumed)
-		p->end->resumed++;
-	if (p->o->results == RESULTS_NONE ||
-	    (p->o->results == RESULTS_PROBLEMS && r->status != STATUS_FAILED && r->status != STATUS_HELD))
-		return;
-	result_write(&p->fresh, r);
-}
 
 void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
 		    enum reason reason, enum change_op op)
@@ -119,10 +96,7 @@ static void commit(struct pipeline *p)
 	figures_to_run(p);
 	state_commit(p->state);
 	p->run = state_run(p->state);
-	output_add(p->parts.output, p->fresh.data, p->fresh.len);
-	buf_reset(&p->fresh);
-	p->riders = 0;
-	p->verdicts = false;
+	outbox_release_to(p->outbox, p->parts.output);
 	for (struct work *w = p->settled, *next; w != NULL; w = next) {
 		next = w->done_next;
 		work_free(w);
@@ -130,11 +104,9 @@ static void commit(struct pipeline *p)
 	p->settled = NULL;
 }
 
-static bool rider_commit_due(const struct pipeline *p)
+static bool commit_due(const struct pipeline *p)
 {
-	return p->riders >= RIDERS_MAX || state_dirty(p->state) >= STATE_DIRTY_MAX ||
-	       (p->riders > 0 && clock_ms() - p->oldest_fresh >= (int64_t)p->o->flush_ms) ||
-	       p->fresh.len >= OUTPUT_LIMIT;
+	return outbox_due(p->outbox, clock_ms()) || state_dirty(p->state) >= STATE_DIRTY_MAX;
 }
 
 /* Steps 4, 5, 7 and 8 for what is ready now.  no_more: nothing new may be sent. */
@@ -145,7 +117,7 @@ static void settle_and_send(struct pipeline *p, bool no_more)
 
 	while (!no_more && n < 64 && (batches[n] = lane_next(p->lane)) != NULL)
 		mark_batch(p, batches[n++]);
-	if (n > 0 || p->verdicts || rider_commit_due(p))
+	if (n > 0 || commit_due(p))
 		commit(p);
 	for (int i = 0; i < n; i++)
 		lane_send(p->lane, batches[i]);
@@ -174,7 +146,7 @@ static bool all_taken(const struct pipeline *p)
 /* Takes what may be taken without waiting.  Returns true if input would have to be waited for. */
 static bool take_some(struct pipeline *p)
 {
-	for (int n = 0; n < 1000 && p->stop_status == 0 && p->failed <= p->o->max_failures && room(p); n++) {
+	for (int n = 0; n < 1000 && p->stop_status == 0 && outbox_tally(p->outbox)->failed <= p->o->max_failures && room(p); n++) {
 		struct line line;
 
 		if (p->sweeping != NULL) {
@@ -183,7 +155,7 @@ static bool take_some(struct pipeline *p)
 		}
 		if (excluded_going(p)) {
 			excluded_turn(p);
-			if (rider_commit_due(p))
+			if (commit_due(p))
 				commit(p);
 			continue;
 		}
@@ -212,7 +184,7 @@ static bool take_some(struct pipeline *p)
 				intake_branch(p, p->ord + 1, 0);
 			return false;
 		}
-		if (rider_commit_due(p))
+		if (commit_due(p))
 			commit(p);
 	}
 	return false;
@@ -220,11 +192,12 @@ static bool take_some(struct pipeline *p)
 
 static void show_progress(struct pipeline *p, bool asked)
 {
+	const struct tally *t = outbox_tally(p->outbox);
 	struct progress_figures f = { 0 };
 
 	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++)
-		f.done += p->end->counts[i];
-	f.failed = p->end->counts[STATUS_FAILED];
+		f.done += t->counts[i];
+	f.failed = t->counts[STATUS_FAILED];
 	f.in_flight = p->window_works;
 	f.total_lines = p->o->total;
 	f.bytes = input_bytes(p->parts.input);
@@ -288,7 +261,7 @@ bool pipeline_must_stop(struct pipeline *p)
 		p->stop_status = lane_stop(p->lane);
 	if (p->stop_status == 0 && p->embed_lane != NULL)
 		p->stop_status = lane_stop(p->embed_lane);
-	if (p->stop_status == 0 && p->failed > p->o->max_failures) {
+	if (p->stop_status == 0 && outbox_tally(p->outbox)->failed > p->o->max_failures) {
 		log_err("more than %llu lines failed (--max-failures); the same command resumes",
 			(unsigned long long)p->o->max_failures);
 		p->stop_status = 1;
@@ -306,9 +279,7 @@ static int64_t next_turn(struct pipeline *p)
 		due = earliest(due, lane_due(p->lane));
 	if (!output_full(p->parts.output) && p->embed_lane != NULL)
 		due = earliest(due, lane_due(p->embed_lane));
-	if (p->riders > 0)
-		due = earliest(due, p->oldest_fresh + (int64_t)p->o->flush_ms);
-	return due;
+	return earliest(due, outbox_due_ms(p->outbox));
 }
 
 /* What needs no commit: nothing is stored by it. */
@@ -467,7 +438,7 @@ static void read_back(struct pipeline *p)
 			task_mark_del(p, d);
 		}
 		work_doc_put(p, d);
-		if (rider_commit_due(p))
+		if (commit_due(p))
 			commit(p);
 	}
 	walk_release(&at);
@@ -629,7 +600,8 @@ static void drop_old(struct pipeline *p, bool clean)
 /* A run has ended well only when its results are printed too: until then a resume prints them. */
 static void end_run(struct pipeline *p)
 {
-	bool clean = p->end->counts[STATUS_FAILED] == 0 && p->end->counts[STATUS_HELD] == 0;
+	const struct tally *t = outbox_tally(p->outbox);
+	bool clean = t->counts[STATUS_FAILED] == 0 && t->counts[STATUS_HELD] == 0;
 	bool whole = !pipeline_must_stop(p);
 	/* messages alone, more of them than cmd_sync.c waits for */
 	bool idle = p->run->lines == 0 && p->run->retried == 0;
@@ -649,6 +621,7 @@ static void end_run(struct pipeline *p)
 	commit(p);
 	if (whole)
 		state_lines_drop(p->state, p->run->number);
+	p->end->tally = *t;
 	p->end->whole = whole;
 	p->end->unsettled = whole ? 0 : intake_left(p);
 	p->end->unprinted = output_lines(p->parts.output);
@@ -698,6 +671,7 @@ static void pipeline_init(struct pipeline *p, const struct pipeline_parts *parts
 	p->parts = *parts;
 	p->o = o;
 	p->state = parts->state;
+	p->outbox = outbox_new(o->results, (int64_t)o->flush_ms);
 	p->lane = lane_new(&lo, parts->store, parts->http, task_item_done, p);
 	p->late_ms = lo.late_ms;
 	p->start_ms = clock_ms();
@@ -751,7 +725,7 @@ static void pipeline_release(struct pipeline *p)
 	lane_free(p->embed_lane);
 	free(p->settings);
 	unknown_release(&p->unknown);
-	buf_release(&p->fresh);
+	outbox_free(p->outbox);
 	failure_walk_release(&p->retry);
 	walk_release(&p->sweep);
 	excluded_release(p);
@@ -784,7 +758,7 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	end->signal = stop_signal();
 	memcpy(end->run, p->run->id, strlen(p->run->id) + 1);
 	status = p->stop_status;
-	if (status == 0 && (end->counts[STATUS_FAILED] > 0 || end->held > 0 || end->left_in > 0))
+	if (status == 0 && (end->tally.counts[STATUS_FAILED] > 0 || end->held > 0 || end->left_in > 0))
 		status = 1;
 	pipeline_release(p);
 	free(p);

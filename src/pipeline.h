@@ -15,6 +15,7 @@
 #include "input.h"
 #include "lane.h"
 #include "options.h"
+#include "outbox.h"
 #include "output.h"
 #include "state.h"
 
@@ -36,8 +37,8 @@ struct pipeline_parts {
 };
 
 struct pipeline_end {
-	uint64_t counts[8];		/* results of this invocation, by enum status */
-	uint64_t unchanged, deleted, stored, resumed;
+	struct tally tally;
+	uint64_t deleted, stored;	/* documents */
 	uint64_t held;			/* changesets that are held now, of earlier runs too */
 	uint64_t left_in;		/* documents that --exclude names and that could not be deleted */
 	bool whole;			/* all that was read is settled and printed */

@@ -24,17 +24,14 @@ struct pipeline {
 	struct doc *late;		/* list by late_next: marks that are not over yet */
 	struct group *groups[GROUP_SLOTS];
 	struct work *settled;		/* to free after the commit */
-	struct buf fresh;		/* results that wait for the commit */
-	size_t riders;			/* of them, lines that needed no request */
-	bool verdicts;			/* of them, lines that a request settled */
-	int64_t oldest_fresh;		/* since when the first of them waits */
+	struct outbox *outbox;		/* results that wait for the commit */
 	size_t window_bytes, window_works;	/* in use */
 	size_t max_bytes, max_works;
 	size_t max_ahead;		/* bytes of objects that wait while every connection is busy */
 	uint32_t ord;			/* of the last line taken */
 	bool matching;			/* lines are compared with those of the run being resumed */
 	uint32_t recorded;		/* how many lines that run has */
-	bool eof, reading_done;
+	bool eof;
 	struct failure_walk retry;
 	bool retries_done;
 	struct pending_record *sweeping;	/* complete: true: its documents are being deleted */
@@ -46,7 +43,7 @@ struct pipeline {
 	struct line first;		/* read to see whether it is the first of the last run */
 	bool has_first;
 	int64_t start_ms, late_ms;
-	uint64_t changes_seen, hopeless_seen, failed;
+	uint64_t changes_seen, hopeless_seen;
 	bool unmerged_told;
 	int stop_status;		/* exit status that ends the run early, 0 */
 	int halt;			/* the same, once the lines taken so far are settled */
@@ -123,7 +120,6 @@ void excluded_release(struct pipeline *p);
 
 /* ---- pipeline.c ---- */
 
-void pipeline_result(struct pipeline *p, const struct result *r, bool rider);
 /* A line at `at` is now `now`; before: as the run that it was read in has counted it. */
 void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
 		    enum reason reason, enum change_op op);

@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "changeset.h"
+#include "clock.h"
 #include "log.h"
 #include "pipeline_p.h"
 #include "results.h"
@@ -55,7 +56,7 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	changeset_close_block(p->state, g->repo, pr->at, closes);
 	state_line_set(p->state, pr->at.ord, status, REASON_NONE);
 	pipeline_count(p, pr->at, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE, OP_CHANGESET);
-	pipeline_result(p, &r, true);
+	outbox_add(p->outbox, &r, false, clock_ms());
 	g->records = pr->next;
 	g->nrecords--;
 	free(pr->commit);
@@ -154,7 +155,7 @@ static void release_held(struct pipeline *p, struct group *g)
 	r.changeset = rs->commit;
 	if (state_run_get(p->state, run, &older) == 0) {
 		r.run = older.id;
-		pipeline_result(p, &r, true);
+		outbox_add(p->outbox, &r, false, clock_ms());
 	}
 	run_release(&older);
 }

@@ -259,7 +259,7 @@ void task_settle_work(struct pipeline *p, struct work *w)
 		fill_result(p, w, t, &r, run);
 		r.status = status;
 		r.reason = reason;
-		pipeline_result(p, &r, !r.sent);
+		outbox_add(p->outbox, &r, r.sent, clock_ms());
 	}
 	work_leave(p, w);
 }

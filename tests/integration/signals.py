@@ -4,6 +4,7 @@ gone or does not read, an input that pauses; and progress, which a signal asks f
 these."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -546,6 +547,26 @@ def pausing_input(w):
     same(w.documents()[("R", "c")], "C", "a line may come in pieces")
 
 
+def printing_nothing(w):
+    """What --results leaves out is committed all the same when it is --flush-ms old."""
+    prepare(w)
+    def told():
+        run = json.loads(w.ask("status", "--json")[1])["run"]
+        return run["run"], run["lines"]["skipped"]
+    for options in (["-q"], ["--results", "none"], ["--results", "all"]):
+        before = told()[0]
+        sync = Steered(w, "--flush-ms", "300", *options)
+        fed, run, seen = 0, before, 0
+        while (run == before or not seen) and fed < 3000:   # each comes before the one ahead of it is old enough
+            sync.feed(put("first", "text"))
+            fed += 1
+            if fed % 10 == 0:
+                run, seen = told()
+        test(run != before and 0 < seen <= fed and sync.child.poll() is None,
+             "%s: the state knows of lines" % options, (fed, seen))
+        same(sync.end().rc, 0, "and the run ends well")
+
+
 # ---- progress ----
 
 
@@ -597,7 +618,7 @@ def bars(w):
 TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, in_backoff,
          before_the_first_line, waiting_for_the_lock, before_a_resumed_line, dry_run, ignored,
          while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_of_embedded, slow_reader_stopped,
-         slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, asked_for, bars]
+         slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, printing_nothing, asked_for, bars]
 
 
 if __name__ == "__main__":
