@@ -34,6 +34,46 @@ int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd)
 	return ask_reply(s, h, a, stop_fd, &retry_after_s);
 }
 
+void asking_begin(struct asking *q, struct store *s, struct http *h, struct ask *a)
+{
+	*q = (struct asking){ .store = s, .http = h, .ask = a };
+}
+
+/* False: there is no more to ask. */
+static bool send_next(struct asking *q)
+{
+	struct request r = { 0 };
+
+	if (q->store->driver->build(q->store, q->ask, &r) != 1)
+		return false;
+	q->flying = http_start(q->http, &r, q->ask) == 0;
+	if (!q->flying)
+		request_release(&r);
+	return q->flying;
+}
+
+bool asking_turn(struct asking *q)
+{
+	struct reply reply;
+	void *tag;
+
+	while (q->flying || send_next(q)) {
+		if (!http_next(q->http, &tag, &reply))
+			return true;
+		if (tag == q->ask) {	/* else of one that was given up */
+			q->flying = false;
+			q->store->driver->judge(q->store, q->ask, &reply);
+		}
+		reply_release(&reply);
+	}
+	return false;
+}
+
+void asking_release(struct asking *q)
+{
+	memset(q, 0, sizeof *q);
+}
+
 static bool is_transient(enum verdict_scope scope)
 {
 	return scope == VERDICT_UNKNOWN || scope == VERDICT_ATTEMPT || scope == VERDICT_STORE;

@@ -11,6 +11,20 @@
  * or -1 if stop_fd became readable. */
 int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd);
 
+/* The same without waiting: a question on its way, which the caller's loop moves and waits for.  h carries
+ * nothing else meanwhile. */
+struct asking {
+	struct store *store;
+	struct http *http;
+	struct ask *ask;
+	bool flying;
+};
+/* a stays the caller's, and is to last until the end or asking_release(). */
+void asking_begin(struct asking *q, struct store *s, struct http *h, struct ask *a);
+/* Moves it: true while an answer is waited for (http_wait()), false once a->verdict is there. */
+bool asking_turn(struct asking *q);
+void asking_release(struct asking *q);	/* whatever comes back is nobody's */
+
 struct ask_patience {
 	int64_t retry_wait_ms, retry_max_wait_ms, give_up_ms;
 };

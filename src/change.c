@@ -108,6 +108,14 @@ const char *op_name(enum change_op op)
 	return (size_t)op < sizeof(names) / sizeof(names[0]) ? names[op] : NULL;
 }
 
+void change_too_long(struct change *c, uint64_t max)
+{
+	memset(c, 0, sizeof *c);
+	c->kind = CHANGE_BAD;
+	c->error = ERR_LINE_TOO_LONG;
+	c->message = xasprintf("the line has more than %llu bytes; raise --max-line", (unsigned long long)max);
+}
+
 void change_release(struct change *c)
 {
 	free(c->repo);

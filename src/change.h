@@ -91,6 +91,8 @@ struct change_options {
  * change_release(). */
 void change_parse(struct change *c, const char *line, size_t n, bool last_without_newline,
 		  bool *needs_file, const struct change_options *o);
+/* A line of more than max bytes, of which none is there. */
+void change_too_long(struct change *c, uint64_t max);
 void change_release(struct change *c);
 
 /* True if n bytes of a line are no change and no message either, and have no result.  With -z only

@@ -1248,6 +1248,14 @@ void content_load(struct content *k, struct change *c, struct roots *r, bool nee
 		forget_preset(r);
 }
 
+bool content_is_newer(const struct change *c, const struct content *k, int64_t start_ns)
+{
+	if (c->kind != CHANGE_DOCUMENT)
+		return false;
+	/* a file made for this line is no listing's */
+	return k->unsteady || (k->ctime_ns > start_ns && k->ctime_ns != 0 && c->source != CONTENT_REF);
+}
+
 void content_release(struct content *k)
 {
 	free(k->message);

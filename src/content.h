@@ -79,6 +79,9 @@ struct content {
  * A rename of a path to itself becomes OP_MODIFY.
  * The caller frees with content_release(). */
 void content_load(struct content *k, struct change *c, struct roots *r, bool needs_file, bool *keep_old);
+/* True if the text comes from a file that changed after start_ns (clock_file_ns()), when its listing was made,
+ * or while it was read: it may hold more than the listing knew. */
+bool content_is_newer(const struct change *c, const struct content *k, int64_t start_ns);
 void content_release(struct content *k);
 
 #endif

@@ -392,6 +392,12 @@ static int check_dimension(const struct embedder *e, const struct store *store)
 	return 78;
 }
 
+void embedder_foresee(struct embedder *e)
+{
+	if (e->kind == EMBED_HASH && e->dimension == 0)
+		e->dimension = EMBED_HASH_DEFAULT;
+}
+
 int embedder_settle(struct embedder *e, const struct state *state, const struct store *store,
 		    const struct store *server, const struct options *o)
 {
@@ -411,11 +417,28 @@ int embedder_settle(struct embedder *e, const struct state *state, const struct 
 	       refuse_other(was, state, "what is there now,", e->name) : 0;
 }
 
-bool embedder_decide(struct embedder *e, struct state *state, const struct store *store,
-		     const struct options *o, size_t dim)
+static void keep(struct embedder *e, struct state *state, const struct store *store)
 {
 	struct head *h = state_head(state);
 	auto_buf struct buf how = BUF_INIT;
+
+	write_how(&how, e);
+	repo_set_text(&h->embed_how, how.data);
+	if (e->decided)
+		return;
+	repo_set_text(&h->embedder, e->name);
+	h->dimension = (uint32_t)e->dimension;
+	e->decided = true;
+	if (e->dimension != 0)
+		log_note("collection '%s': vectors of %zu numbers, embedder %s", store->collection,
+			 e->dimension, e->name);
+	else
+		log_note("collection '%s': embedder %s", store->collection, e->name);
+}
+
+bool embedder_decide(struct embedder *e, struct state *state, const struct store *store,
+		     const struct options *o, size_t dim)
+{
 	bool changed = false;
 
 	if (dim != 0 && e->kind == EMBED_HASH && o->embed == NULL && !e->decided &&
@@ -425,18 +448,8 @@ bool embedder_decide(struct embedder *e, struct state *state, const struct store
 		make_name(e, NULL);
 		changed = true;
 	}
-	write_how(&how, e);
-	repo_set_text(&h->embed_how, how.data);
-	if (e->decided)
-		return changed;
-	repo_set_text(&h->embedder, e->name);
-	h->dimension = (uint32_t)e->dimension;
-	e->decided = true;
-	if (e->dimension != 0)
-		log_note("collection '%s': vectors of %zu numbers, embedder %s", store->collection,
-			 e->dimension, e->name);
-	else
-		log_note("collection '%s': embedder %s", store->collection, e->name);
+	if (state != NULL)
+		keep(e, state, store);
 	return changed;
 }
 

@@ -51,8 +51,11 @@ void embedder_prepare(const struct embedder *e, struct store *store, const struc
  * neither state nor options did, and compares.  0, 64 or 78 with the reason logged. */
 int embedder_settle(struct embedder *e, const struct state *state, const struct store *store,
 		    const struct store *server, const struct options *o);
+/* Without asking the store: what the above would settle for a collection that is not there yet. */
+void embedder_foresee(struct embedder *e);
 /* The first object decides, where nobody has: the vector that it brings (dim numbers; 0: none), or what
- * was chosen.  Says so, and keeps it in the state, whose commit is the caller's.  True if e changed. */
+ * was chosen.  Says so, and keeps it in the state (NULL: does neither), whose commit is the caller's.  True
+ * if e changed. */
 bool embedder_decide(struct embedder *e, struct state *state, const struct store *store,
 		     const struct options *o, size_t dim);
 /* What every sync_digest names: embedder and chunking.  Owned. */

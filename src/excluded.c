@@ -24,7 +24,6 @@ struct excluded {
 	struct excluded_walk walk;
 	bool going;
 	uint64_t gone, back;
-	char *first_failed;	/* owned */
 };
 
 /* ---- the rule ---- */
@@ -116,17 +115,14 @@ bool excluded_going(const struct pipeline *p)
 /* The store may hold it: it goes, by no line. */
 static void let_go(struct pipeline *p, const struct excluded_walk *at)
 {
-	struct change c = { .op = OP_DELETE };
-	struct work *w;
+	struct change c = { .op = OP_DELETE, .repo = xstrdup(at->at.repo), .path = xstrdup(at->at.path) };
+	struct change_options none = { 0 };
+	struct work_origin from = { &none, NULL };
+	struct work *w = work_new(&c, &from, at->doc.last, 0);
 
-	c.repo = xstrdup(at->at.repo);
-	c.path = xstrdup(at->at.path);
-	w = intake_work(p, &c, NULL, at->doc.last, 0);
 	w->internal = w->left_out = true;
-	intake_add_delete(p, w, HALF_NEW, REASON_EXCLUDED);
-	work_enter(p, w);
-	w->half[0].doc = work_doc(p, w->repo, w->path);
-	task_queue(p, &w->half[0]);
+	work_add_half(w, LANE_DELETE, HALF_NEW)->skip = REASON_EXCLUDED;
+	task_line(p->tasks, w);
 }
 
 static void tell(const struct excluded *x)
@@ -166,24 +162,18 @@ void excluded_turn(struct pipeline *p)
 	}
 }
 
-/* It is no line's: what is left of it is tried again by the next run, for the patterns stay not done. */
-void excluded_failed(struct pipeline *p, const struct task *t)
-{
-	if (p->excluded->first_failed == NULL)
-		p->excluded->first_failed = xasprintf("'%s': %s", t->doc->path, t->message ? t->message : "");
-	p->end->left_in++;
-}
-
+/* What is left of them is no line's: the next run tries again, for the patterns stay not done. */
 bool excluded_end(struct pipeline *p)
 {
 	struct head *h = state_head(p->state);
 	autofree char *text = excludes_text(roots_excludes(p->parts.roots));
+	const struct task_figures *f = tasks_figures(p->tasks);
 
 	if (p->excluded == NULL)
 		return true;
-	if (p->end->left_in > 0) {
+	if (f->left_in > 0) {
 		log_err("%llu documents that --exclude names could not be deleted (%s); the next run tries again",
-			(unsigned long long)p->end->left_in, p->excluded->first_failed);
+			(unsigned long long)f->left_in, f->first_left_in);
 		return false;
 	}
 	repo_set_text(&h->exclude, text);
@@ -196,6 +186,5 @@ void excluded_release(struct pipeline *p)
 	if (p->excluded == NULL)
 		return;
 	walk_release(&p->excluded->walk.at);
-	free(p->excluded->first_failed);
 	free(p->excluded);
 }

@@ -1,130 +1,116 @@
-/* pipeline_p: what the parts of the pipeline share: work.c (lines and documents in memory), intake.c
- * (steps 1 and 2), task.c (steps 3 and 6), records.c (changesets), pipeline.c (the order of steps,
- * commits, the loop). */
+/* pipeline_p: the parts of a pipeline, for those that work together in it.  Each part is opened only by its own
+ * file; calls go down this list, and what comes back is a lane's callback (task.h) or a value:
+ *
+ *   pipeline.c    the order of steps, the loop with its phases, the commit
+ *   run.c         begins, continues and ends a run
+ *   intake.c      standard input: a line's place in the run, resumed, branched        three sources of lines,
+ *   again.c       failures of earlier runs                                            each with a turn
+ *   sweep.c       what a complete listing did not name
+ *   excluded.c    what --exclude names and did not before
+ *   records.c     judges changeset records
+ *   readback.c    asks the store what documents in doubt are
+ *   task.c, offer.c, doc.c, work.c, outbox.c, lane.c ... */
 #ifndef LINESYNC_PIPELINE_P_H
 #define LINESYNC_PIPELINE_P_H
 
 #include "pipeline.h"
-#include "results.h"
-#include "unknown.h"
+#include "changeset.h"
+#include "offer.h"
+#include "task.h"
 #include "work.h"
 
-#define DOC_SLOTS 4096
-#define GROUP_SLOTS 256
-
 struct pipeline {
-	struct pipeline_parts parts;
+	struct pipeline_parts parts;	/* borrowed */
 	const struct options *o;
 	struct state *state;
+	/* owned */
+	struct window *window;
+	struct outbox *outbox;
+	struct tasks *tasks;
 	struct lane *lane;
 	struct lane *embed_lane;	/* NULL: vectors need no server */
-	struct run_state *run;
-	struct change_options change_options;
-	struct doc *docs[DOC_SLOTS];
-	struct doc *late;		/* list by late_next: marks that are not over yet */
-	struct group *groups[GROUP_SLOTS];
-	struct work *settled;		/* to free after the commit */
-	struct outbox *outbox;		/* results that wait for the commit */
-	size_t window_bytes, window_works;	/* in use */
-	size_t max_bytes, max_works;
-	size_t max_ahead;		/* bytes of objects that wait while every connection is busy */
-	uint32_t ord;			/* of the last line taken */
-	bool matching;			/* lines are compared with those of the run being resumed */
-	uint32_t recorded;		/* how many lines that run has */
-	bool eof;
-	struct failure_walk retry;
-	bool retries_done;
-	struct pending_record *sweeping;	/* complete: true: its documents are being deleted */
-	struct group *sweep_group;
-	struct excluded *excluded;	/* owned; --exclude names others than the state knows of; NULL */
-	struct walk sweep;
-	bool sweep_in_marks;
-	struct lane_figures told;	/* what the run's record already counts */
-	struct line first;		/* read to see whether it is the first of the last run */
-	bool has_first;
-	int64_t start_ms, late_ms;
-	uint64_t changes_seen, hopeless_seen;
-	bool unmerged_told;
-	int stop_status;		/* exit status that ends the run early, 0 */
-	int halt;			/* the same, once the lines taken so far are settled */
-	struct unknown unknown;
-	bool output_gone;		/* writing failed: what waits there is never printed */
-	char synced_at[21];
-	char current[200];		/* path of the last document taken, cut: for people */
-	struct embedder *embedder;
-	bool embedder_kept;		/* in the state, by this run */
-	char *settings;			/* owned; embedder_settings() */
-	struct pipeline_end *end;
+	struct offer_maker maker;
+	struct intake *intake;
+	struct again *again;
+	struct sweep *sweep;
+	struct excluded *excluded;	/* NULL: --exclude is as it was */
+	struct readback *readback;
 };
 
-/* ---- work.c ---- */
+/* ---- run.c ---- */
 
-struct group *work_group(struct pipeline *p, const char *repo);
-bool work_group_idle(const struct group *g);	/* nothing needs it */
-void work_group_free(struct group *g);
-/* The document, with what the state knows of it; kept until work_doc_put() finds it unused. */
-struct doc *work_doc(struct pipeline *p, const char *repo, const char *path);
-struct doc *work_doc_find(struct pipeline *p, const char *repo, const char *path);
-void work_doc_put(struct pipeline *p, struct doc *d);
-void work_doc_late(struct pipeline *p, struct doc *d);	/* keep until its attempts are over */
-void work_enter(struct pipeline *p, struct work *w);	/* counts in the window from now on */
-void work_leave(struct pipeline *p, struct work *w);	/* settled: freed after the next commit */
-void work_free(struct work *w);
-void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed any more */
-/* Cuts the text that the line's one object holds out of the payload, if it stands there between `at` and
- * at + len as json_str() writes it: the window would hold it twice. */
-void work_cut_payload(struct work *w, size_t at, size_t len);
-/* The line as it came, appended to *out: nothing if it was too long to keep. */
-void work_payload(const struct work *w, struct buf *out);
-
-/* ---- task.c ---- */
-
-void task_queue(struct pipeline *p, struct task *t);	/* step 3 begins */
-void task_item_done(void *ctx, struct lane_item *i, enum lane_end end);
-void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end);
-bool task_kept_nothing(const struct task *t);	/* what was sent of it left nothing in the store */
-void task_settle_work(struct pipeline *p, struct work *w);
-void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d);
-void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known);
-void task_settle_mark(struct pipeline *p, struct doc *d);
-void task_mark_put(struct pipeline *p, struct doc *d);
-void task_mark_del(struct pipeline *p, struct doc *d);
-uint32_t task_most_chunks(const struct doc *d);		/* that may stand, in flight ones included */
-void task_late_turn(struct pipeline *p);		/* attempts that are over by now */
-int64_t task_late_due(const struct pipeline *p);
+/* Begins a run, or continues the last one: true, and its lines are to be compared with the input's. */
+bool run_begin(struct pipeline *p);
+/* The current run goes on in a new one that takes over its lines below cut; line is where it differs, 0: the
+ * input has ended. */
+void run_branch(struct pipeline *p, uint32_t cut, uint64_t line);
+/* All is settled and printed (whole), or it was stopped.  clean: nothing failed or is held.  Commits. */
+void run_end(struct pipeline *p, bool whole, bool clean);
 
 /* ---- intake.c ---- */
 
-void intake_line(struct pipeline *p, const struct line *line);
-bool intake_retry(struct pipeline *p);		/* offers one earlier failure; false: none left */
-void intake_first_line(struct pipeline *p);
-void intake_branch(struct pipeline *p, uint32_t cut, uint64_t number);
+struct intake *intake_new(struct pipeline *p);
+void intake_free(struct intake *in);
+/* The run's own lines are compared from now on with what was recorded; until intake_began() only lines are
+ * read that ask for nothing. */
+void intake_resume(struct pipeline *p);
+bool intake_began(const struct intake *in);
+/* Looks for the first line that asks for something, and keeps it for intake_turn(): if it is not the first of
+ * the run that goes on, that run is given up before anything is tried again.  INPUT_MORE: to be called
+ * again. */
+enum input_got intake_first(struct pipeline *p);
+/* Takes one line, if there is one. */
+enum input_got intake_turn(struct pipeline *p);
+bool intake_ended(const struct intake *in);	/* nothing more is to be read */
+/* The exit status with which a line ends the run: at once (stop), or once those before it are settled
+ * (halt); 0. */
+int intake_stop(const struct intake *in);
+int intake_halt(const struct intake *in);
 uint64_t intake_left(struct pipeline *p);	/* lines read and not taken up; passes over them */
-struct work *intake_work(struct pipeline *p, struct change *c, const struct content *k,
-		      struct place_in_run at, uint64_t number);
-void intake_add_delete(struct pipeline *p, struct work *w, uint8_t half, enum reason skip);
+const char *intake_current(const struct intake *in);	/* path of the last document, cut; "" */
+
+/* ---- again.c ---- */
+
+struct again *again_new(void);
+void again_free(struct again *a);
+bool again_turn(struct pipeline *p);	/* offers one earlier failure; false: none left */
+bool again_done(const struct again *a);	/* so it was said */
+
+/* ---- sweep.c ---- */
+
+enum sweep_need { SWEEP_NOT, SWEEP_GOES, SWEEP_TOO_MANY };
+
+struct sweep *sweep_new(void);
+void sweep_free(struct sweep *s);
+bool sweep_going(const struct sweep *s);
+/* True while the documents of this record are being deleted. */
+bool sweep_of(const struct sweep *s, const struct pending_record *r);
+void sweep_turn(struct pipeline *p);		/* one more document; at its end its record can be judged */
+/* What a complete record, pr of g (r: its fields), asks for: begins it if no other one is going.
+ * *waiting: how many documents. */
+enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_record *pr,
+			    const struct record *r, uint64_t *waiting);
 
 /* ---- records.c ---- */
 
+/* last: the input is read and all is settled, so what cannot advance is held. */
 void records_judge(struct pipeline *p, bool last);
-void records_sweep_turn(struct pipeline *p);
+void record_fields(const struct group *g, const struct pending_record *pr, struct record *r);
+
+/* ---- readback.c ---- */
+
+struct readback *readback_new(void);
+void readback_free(struct readback *b);
+/* Goes on as far as it can without waiting; *until: when there is more to do, if nothing wakes it.  False:
+ * all is done. */
+bool readback_turn(struct pipeline *p, int64_t *until);
 
 /* ---- excluded.c ---- */
 
 void excluded_begin(struct pipeline *p);	/* a run begins: in its first commit */
 bool excluded_going(const struct pipeline *p);
 void excluded_turn(struct pipeline *p);		/* some more documents */
-void excluded_failed(struct pipeline *p, const struct task *t);
 bool excluded_end(struct pipeline *p);		/* all is settled; false: something is still to go */
 void excluded_release(struct pipeline *p);
-
-/* ---- pipeline.c ---- */
-
-/* A line at `at` is now `now`; before: as the run that it was read in has counted it. */
-void pipeline_count(struct pipeline *p, struct place_in_run at, enum status before, enum status now,
-		    enum reason reason, enum change_op op);
-void pipeline_date_run(struct pipeline *p);	/* the run has begun with this process */
-bool pipeline_must_stop(struct pipeline *p);
-void pipeline_wait(struct pipeline *p, bool want_input, int64_t limit);
 
 #endif

@@ -94,9 +94,7 @@ static void plan_line(struct plan *p, const struct line *line)
 	if (!line->too_long && change_is_blank(line->data, line->n, &p->change))
 		return;
 	if (line->too_long) {
-		c.kind = CHANGE_BAD;
-		c.error = ERR_LINE_TOO_LONG;
-		c.message = xstrdup("the line is too long; raise --max-line");
+		change_too_long(&c, p->o->max_line);
 	} else {
 		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
 	}

@@ -155,6 +155,7 @@ void progress_print(const struct progress_figures *f)
 {
 	auto_buf struct buf line = BUF_INIT;
 
+	buf_addf(&line, "%s: ", f->phase);
 	add_figures(&line, f);
 	if (f->path != NULL)
 		buf_addf(&line, ", at '%s'", f->path);

@@ -8,6 +8,7 @@
 #include "options.h"
 
 struct progress_figures {
+	const char *phase;			/* what is being done: "reading" */
 	uint64_t done, failed, in_flight;	/* lines */
 	uint64_t total_lines;			/* --total; 0: unknown */
 	uint64_t bytes, total_bytes;		/* of the input; total 0: unknown */

@@ -611,6 +611,18 @@ void state_lines_drop(struct state *s, uint32_t number)
 	run_release(&r);
 }
 
+void run_count(struct run_state *run, struct place_in_run at, enum status before, enum status now,
+	       enum reason reason, enum change_op op)
+{
+	if (before != STATUS_NONE && at.run == run->number)
+		run->counts[before]--;
+	else
+		run->ops[op]++;
+	run->counts[now]++;
+	if (now == STATUS_SKIPPED && reason == REASON_UNCHANGED)
+		run->unchanged++;
+}
+
 void state_run_end(struct state *s, enum run_status status)
 {
 	s->run.status = (uint8_t)status;

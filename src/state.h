@@ -94,6 +94,10 @@ struct run_state *state_run_continue(struct state *s, uint32_t number);
  * RUN_ANCESTORS of them. */
 struct run_state *state_run_branch(struct state *s, uint32_t cut);
 struct run_state *state_run(struct state *s);		/* the current one; NULL if none */
+/* A line at `at` is now `now`; before: what the run that it was read in has counted it as (STATUS_NONE: as
+ * nothing). */
+void run_count(struct run_state *run, struct place_in_run at, enum status before, enum status now,
+	       enum reason reason, enum change_op op);
 /* Ends the current run.  Its lines are to be dropped after the commit, unless it was interrupted. */
 void state_run_end(struct state *s, enum run_status status);
 /* Drops the lines of a run that needs them no more, in several commits, the last lines first; one that

@@ -6,182 +6,49 @@
 #include <string.h>
 
 #include "alloc.h"
-#include "changeset.h"
 #include "clock.h"
+#include "doc.h"
 #include "embed_hash.h"
 #include "json.h"
-#include "pipeline_p.h"
-#include "results.h"
+#include "task.h"
+
+struct tasks {
+	struct task_parts p;
+	struct lane *lane, *embed_lane;
+	struct task *ready, **ready_end;	/* whose turn it is, in order */
+	bool starting;			/* the list is being worked off */
+	struct task_figures figures;
+};
+
+struct tasks *tasks_new(const struct task_parts *parts)
+{
+	struct tasks *ts = xcalloc(1, sizeof *ts);
+
+	ts->p = *parts;
+	ts->ready_end = &ts->ready;
+	return ts;
+}
+
+void tasks_use(struct tasks *ts, struct lane *lane, struct lane *embed_lane)
+{
+	ts->lane = lane;
+	ts->embed_lane = embed_lane;
+}
+
+void tasks_free(struct tasks *ts)
+{
+	if (ts == NULL)
+		return;
+	free(ts->figures.first_left_in);
+	free(ts);
+}
+
+const struct task_figures *tasks_figures(const struct tasks *ts)
+{
+	return &ts->figures;
+}
 
 /* ---- settling ---- */
-
-static bool in_doubt(const struct doc *d)
-{
-	return d->has_mark && !(d->mark.flags & MARK_SETTLED);
-}
-
-void task_mark_put(struct pipeline *p, struct doc *d)
-{
-	d->has_mark = true;
-	state_mark_put(p->state, d->repo, d->path, &d->mark);
-}
-
-void task_mark_del(struct pipeline *p, struct doc *d)
-{
-	if (d->has_mark)
-		state_mark_del(p->state, d->repo, d->path);
-	d->has_mark = false;
-}
-
-/* A line has settled the document: an attempt that may still arrive only delays what comes. */
-void task_settle_mark(struct pipeline *p, struct doc *d)
-{
-	if (!d->has_mark)
-		return;
-	if (d->mark.flags & MARK_DOUBT)
-		d->group->release = true;
-	if (d->late_until <= clock_ms()) {
-		task_mark_del(p, d);
-		return;
-	}
-	d->mark.flags = (uint8_t)((d->mark.flags & MARK_DELETE) | MARK_SETTLED);
-	task_mark_put(p, d);
-	work_doc_late(p, d);
-}
-
-/* A line that finished the document supersedes its failures, but not one of a later line. */
-static void drop_failure(struct pipeline *p, struct doc *d, struct place_in_run at)
-{
-	struct failure f;
-
-	if (state_repo(p->state, d->repo)->failed == 0 ||
-	    !state_failure_get(p->state, d->repo, d->path, &f))
-		return;
-	if (!state_later(p->state, f.line, at)) {
-		state_failure_del(p->state, d->repo, d->path);
-		d->group->release = true;
-	}
-	failure_release(&f);
-}
-
-/* True while an earlier line of the input has the document: it is that one's to finish, also in an
- * invocation that goes on from here. */
-static bool has_earlier_line(const struct doc *d)
-{
-	return (d->active != NULL && !d->active->work->retried) ||
-	       (d->next != NULL && !d->next->work->retried);
-}
-
-/* The line names the document and carries no text of it: it stays as it is, a doubt included,
- * and counts as listed. */
-void task_leave_doc(struct pipeline *p, struct work *w, struct doc *d)
-{
-	if (has_earlier_line(d)) {
-		drop_failure(p, d, w->at);
-		return;
-	}
-	if (d->known.flags == 0 && in_doubt(d)) {	/* or a complete listing would not find it named */
-		d->known.flags = DOC_PRESENT;
-		d->known.chunks = d->mark.chunks > 0 ? d->mark.chunks : 1;
-	}
-	if (d->known.flags != 0 && !state_later(p->state, d->known.last, w->at)) {
-		d->known.last = w->at;
-		d->known.flags &= (uint8_t)~DOC_SAME;	/* what the line's text was is not known */
-		state_doc_put(p->state, d->repo, d->path, &d->known);
-		if (!w->retried)
-			changeset_line(p->state, d->repo, w->at);
-	}
-	drop_failure(p, d, w->at);
-}
-
-/* A document that --exclude names is gone.  No line has finished it, and it is not of what a position says. */
-static void finish_left_out(struct pipeline *p, struct task *t)
-{
-	struct doc *d = t->doc;
-
-	d->known.flags = DOC_ABSENT | DOC_EXCLUDED | DOC_SAME;
-	d->known.chunks = 0;
-	state_doc_put(p->state, d->repo, d->path, &d->known);
-	drop_failure(p, d, t->work->at);
-	task_settle_mark(p, d);
-	d->group->release = true;
-}
-
-/* The task's line has finished the document: it holds what flags say, by that line. */
-static void finish_doc(struct pipeline *p, struct task *t, uint8_t flags, const uint8_t *digest,
-		       uint32_t chunks)
-{
-	struct doc *d = t->doc;
-	struct work *w = t->work;
-
-	if (w->left_out) {
-		finish_left_out(p, t);
-		return;
-	}
-	d->known.flags = flags;
-	if (t->skip == REASON_EXCLUDED)	/* whatever its text is, and whenever it was read: none of it is kept */
-		d->known.flags |= DOC_EXCLUDED;
-	if (w->uncommitted && t->skip != REASON_EXCLUDED)	/* of a rename both halves: what is changed back has the old path again */
-		d->known.flags |= DOC_UNCOMMITTED;
-	if (w->retried && t->skip != REASON_EXCLUDED)
-		d->known.flags |= DOC_LOOSE;
-	if (digest != NULL)
-		memcpy(d->known.digest, digest, SYNC_DIGEST_SIZE);
-	d->known.chunks = chunks;
-	if (!state_later(p->state, d->known.last, w->at))	/* a later line has only named it */
-		d->known.last = w->at;
-	state_doc_put(p->state, d->repo, d->path, &d->known);
-	drop_failure(p, d, w->at);
-	task_settle_mark(p, d);
-	if (!w->retried)
-		changeset_line(p->state, d->repo, w->at);
-}
-
-void task_put_failure(struct pipeline *p, struct work *w, const struct task *t, bool repo_known)
-{
-	struct failure f = { 0 }, other;
-	struct place_in_run hold;
-	auto_buf struct buf payload = BUF_INIT;
-
-	f.line = w->at;
-	f.hold = t != NULL ? t->hold : w->at;
-	f.number = w->number;
-	f.op = (uint8_t)w->op;
-	f.half = t != NULL ? t->half : HALF_NEW;
-	f.code = (uint16_t)(t != NULL ? t->error : w->half[0].error);
-	f.http = (uint16_t)(t != NULL ? t->http : 0);
-	f.retries = w->retries_before + (w->retried ? 1 : 0);
-	f.first_s = f.last_s = clock_unix_s();
-	f.format = w->format;
-	f.repo = w->repo;
-	f.path = t != NULL && t->doc != NULL ? t->doc->path : (char *)"";
-	f.message = t != NULL && t->message ? t->message : w->half[0].message ? w->half[0].message : "";
-	f.root = w->root;
-	f.folder = w->folder;
-	f.default_repo = w->default_repo;
-	f.namespace = w->namespace;
-	f.default_uncommitted = w->default_uncommitted;
-	if (!repo_known) {
-		f.digest = w->digest;
-		changeset_unknown_again(p->state, &f);
-	}
-	if (f.path[0] == '\0' || !state_failure_get(p->state, f.repo, f.path, &other)) {
-		work_payload(w, &payload);
-		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);
-		return;
-	}
-	hold = state_later(p->state, f.hold, other.hold) ? other.hold : f.hold;
-	if (state_later(p->state, other.line, f.line)) {	/* a later line of it has failed already */
-		other.hold = hold;
-		state_failure_payload(p->state, &other, &payload);
-		state_failure_put(p->state, &other, true, payload.data, payload.len);
-	} else {
-		f.hold = hold;
-		work_payload(w, &payload);
-		state_failure_put(p->state, &f, repo_known, payload.data, payload.len);
-	}
-	failure_release(&other);
-}
 
 /* What a line of two halves came to. */
 static const struct task *telling_half(const struct work *w, enum status *status, enum reason *reason)
@@ -205,17 +72,18 @@ static const struct task *telling_half(const struct work *w, enum status *status
 	return a;
 }
 
-static void fill_result(struct pipeline *p, struct work *w, const struct task *t, struct result *r,
+static void fill_result(struct tasks *ts, struct work *w, const struct task *t, struct result *r,
 			char run[64])
 {
+	const struct run_state *run_now = state_run(ts->p.state);
 	struct run_state older = { 0 };
 
-	*r = (struct result){ .run = p->run->id, .line = w->number, .repo = w->repo, .path = w->path,
+	*r = (struct result){ .run = run_now->id, .line = w->number, .repo = w->repo, .path = w->path,
 		.old_path = w->old_path, .op = w->op, .objects = w->objects, .retried = w->retried,
 		.error = t->error, .http = t->http,
 		.message = t->message, .retryable = error_retryable(t->error),
 		.has_offset = w->has_offset, .offset = w->offset };
-	if (w->at.run != p->run->number && state_run_get(p->state, w->at.run, &older) == 0) {
+	if (w->at.run != run_now->number && state_run_get(ts->p.state, w->at.run, &older) == 0) {
 		size_t n = strlen(older.id);
 
 		memcpy(run, older.id, n < 63 ? n + 1 : 63);
@@ -237,7 +105,16 @@ static void fill_result(struct pipeline *p, struct work *w, const struct task *t
 	}
 }
 
-void task_settle_work(struct pipeline *p, struct work *w)
+/* A line at w->at is now `now`; the run that it was read in may have counted it as something else. */
+static void count_line(struct tasks *ts, const struct work *w, enum status now, enum reason reason)
+{
+	if (w->retried)
+		state_run(ts->p.state)->retried++;
+	else
+		run_count(state_run(ts->p.state), w->at, w->before, now, reason, w->op);
+}
+
+static void settle_line(struct tasks *ts, struct work *w)
 {
 	struct result r;
 	char run[64];
@@ -248,84 +125,111 @@ void task_settle_work(struct pipeline *p, struct work *w)
 	w->group->look = true;
 	w->group->release |= w->retried;	/* its last half may have been all that held a record */
 	if (w->before == STATUS_FAILED && status != STATUS_FAILED)	/* done again, and well this time */
-		state_failure_del_line(p->state, w->repo, w->at);
+		state_failure_del_line(ts->p.state, w->repo, w->at);
 	if (!w->internal) {
-		if (!w->retried) {
-			state_line_set(p->state, w->at.ord, status, reason);
-			pipeline_count(p, w->at, w->before, status, reason, w->op);
-		} else {
-			state_run(p->state)->retried++;
-		}
-		fill_result(p, w, t, &r, run);
+		if (!w->retried)
+			state_line_set(ts->p.state, w->at.ord, status, reason);
+		count_line(ts, w, status, reason);
+		fill_result(ts, w, t, &r, run);
 		r.status = status;
 		r.reason = reason;
-		outbox_add(p->outbox, &r, r.sent, clock_ms());
+		outbox_add(ts->p.outbox, &r, r.sent, clock_ms());
 	}
-	work_leave(p, w);
+	work_leave(ts->p.window, w);
 }
 
-static void start_task(struct pipeline *p, struct task *t);
+/* It is the task's turn, as soon as what is being settled is. */
+static void make_ready(struct tasks *ts, struct task *t)
+{
+	t->ready = true;
+	t->ready_next = NULL;
+	*ts->ready_end = t;
+	ts->ready_end = &t->ready_next;
+}
 
-static void start_next(struct pipeline *p, struct doc *d)
+static void start_next(struct tasks *ts, struct doc *d)
 {
 	if (d->active == NULL && d->next != NULL) {
 		d->active = d->next;
 		d->next = NULL;
-		start_task(p, d->active);	/* settles it at once, perhaps, and d is gone */
+		make_ready(ts, d->active);
 	} else {
-		work_doc_put(p, d);
+		work_doc_put(ts->p.window, d);
 	}
 }
 
-static void settle_half(struct pipeline *p, struct task *t)
+static void left_in(struct tasks *ts, const struct task *t)
+{
+	if (ts->figures.first_left_in == NULL)
+		ts->figures.first_left_in = xasprintf("'%s': %s", t->doc->path, t->message ? t->message : "");
+	ts->figures.left_in++;
+}
+
+static void settle_half(struct tasks *ts, struct task *t)
 {
 	struct work *w = t->work;
 
 	t->phase = TASK_SETTLED;
-	if (t->status == STATUS_FAILED && w->left_out)
-		excluded_failed(p, t);
+	t->ready = false;
+	if (t->status == STATUS_FAILED && w->left_out)	/* no line's: the next run tries again */
+		left_in(ts, t);
 	else if (t->status == STATUS_FAILED)
-		task_put_failure(p, w, t, true);
+		doc_put_failure(ts->p.state, w, t, true);
 	work_drop_pieces(t);	/* after that: the payload may want their text */
-	for (struct task *s = t->superseded, *also; s != NULL; s = also) {
-		also = s->also;
-		s->status = STATUS_SUPERSEDED;
-		settle_half(p, s);
-	}
-	t->superseded = NULL;
-	if (--w->open == 0) {
-		task_settle_work(p, w);
-	} else if (w->halves > 1 && t == &w->half[0] && w->half[1].phase == TASK_SIBLING &&
-		   w->half[1].doc->active == &w->half[1]) {
-		start_task(p, &w->half[1]);
-	}
+	if (--w->open == 0)
+		settle_line(ts, w);
+	else if (w->halves > 1 && t == &w->half[0] && w->half[1].phase == TASK_SIBLING &&
+		 w->half[1].doc->active == &w->half[1])
+		make_ready(ts, &w->half[1]);
 }
 
-/* The task that had its document's turn is settled: the next one's turn. */
-static void settle_task(struct pipeline *p, struct task *t, enum status status, enum reason reason)
+static struct task *oldest_first(struct task *newest)
+{
+	struct task *list = NULL;
+
+	for (struct task *t; (t = newest) != NULL;) {
+		newest = t->also;
+		t->also = list;
+		list = t;
+	}
+	return list;
+}
+
+/* The task that had its document's turn is settled, and so are those that it has superseded: the next one's
+ * turn. */
+static void settle_task(struct tasks *ts, struct task *t, enum status status, enum reason reason)
 {
 	struct doc *d = t->doc;
+	struct task *superseded = oldest_first(t->superseded);
 
 	t->status = status;
 	t->reason = reason;
+	t->superseded = NULL;
 	d->active = NULL;
-	settle_half(p, t);
-	start_next(p, d);
+	for (struct task *s; (s = superseded) != NULL;) {
+		superseded = s->also;
+		s->status = STATUS_SUPERSEDED;
+		settle_half(ts, s);
+	}
+	settle_half(ts, t);
+	start_next(ts, d);
 }
 
-static void fail_task(struct pipeline *p, struct task *t, enum error_code error, long http,
+static void fail_task(struct tasks *ts, struct task *t, enum error_code error, long http,
 		      const char *message)
 {
 	t->error = error;
 	t->http = http;
 	free(t->message);
 	t->message = xstrdup(message);
-	settle_task(p, t, STATUS_FAILED, REASON_NONE);
+	settle_task(ts, t, STATUS_FAILED, REASON_NONE);
 }
+
+static void start_ready(struct tasks *ts);
 
 /* ---- verdicts: step 6 ---- */
 
-static void lane_add_piece(struct pipeline *p, struct task *t, struct piece *piece)
+static void lane_add_piece(struct tasks *ts, struct task *t, struct piece *piece)
 {
 	piece->task = t;
 	piece->item.owner = piece;
@@ -333,10 +237,10 @@ static void lane_add_piece(struct pipeline *p, struct task *t, struct piece *pie
 	piece->item.again = t->doc->has_mark && (t->doc->mark.flags & MARK_DOUBT);
 	t->phase = TASK_LANE;
 	t->flying++;
-	lane_add(p->lane, &piece->item);
+	lane_add(ts->lane, &piece->item);
 }
 
-static void delete_chunks(struct pipeline *p, struct task *t, uint32_t from, uint32_t to)
+static void delete_chunks(struct tasks *ts, struct task *t, uint32_t from, uint32_t to)
 {
 	struct doc *d = t->doc;
 	struct lane_item *i = &t->deletion.item;
@@ -345,51 +249,44 @@ static void delete_chunks(struct pipeline *p, struct task *t, uint32_t from, uin
 	i->nids = to - from;
 	i->ids = xcalloc(i->nids, sizeof *i->ids);
 	for (uint32_t c = from; c < to; c++)
-		object_id(i->ids[c - from], p->parts.store->collection, d->repo, d->path, c);
+		object_id(i->ids[c - from], ts->p.store->collection, d->repo, d->path, c);
 	i->size = (size_t)i->nids * 40;
-	lane_add_piece(p, t, &t->deletion);
+	lane_add_piece(ts, t, &t->deletion);
 }
 
-uint32_t task_most_chunks(const struct doc *d)
+static void stored(struct tasks *ts, struct task *t)
 {
-	uint32_t n = d->known.chunks;
-
-	return d->has_mark && d->mark.chunks > n ? d->mark.chunks : n;
+	doc_finish(ts->p.state, ts->p.window, t, DOC_PRESENT | DOC_KNOWN, t->digest, t->npieces);
+	settle_task(ts, t, STATUS_COMPLETED, REASON_NONE);
 }
 
-static void stored(struct pipeline *p, struct task *t)
+static void deleted(struct tasks *ts, struct task *t)
 {
-	finish_doc(p, t, DOC_PRESENT | DOC_KNOWN, t->digest, t->npieces);
-	settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
-}
-
-static void deleted(struct pipeline *p, struct task *t)
-{
-	p->end->deleted++;
+	ts->figures.deleted++;
 	t->work->objects += t->deletion.item.nids;
-	finish_doc(p, t, DOC_ABSENT, NULL, 0);
+	doc_finish(ts->p.state, ts->p.window, t, DOC_ABSENT, NULL, 0);
 	if (t->skip != REASON_NONE)
-		settle_task(p, t, STATUS_SKIPPED, t->skip);
+		settle_task(ts, t, STATUS_SKIPPED, t->skip);
 	else
-		settle_task(p, t, STATUS_COMPLETED, REASON_NONE);
+		settle_task(ts, t, STATUS_COMPLETED, REASON_NONE);
 }
 
 /* Every object is stored: what the document had beyond goes. */
-static void trim(struct pipeline *p, struct task *t)
+static void trim(struct tasks *ts, struct task *t)
 {
-	uint32_t most = task_most_chunks(t->doc);
+	uint32_t most = doc_most_chunks(t->doc);
 
 	t->work->objects += t->npieces;
-	p->end->stored++;
+	ts->figures.stored++;
 	t->trims = true;
 	if (most > t->npieces)
-		delete_chunks(p, t, t->npieces, most);
+		delete_chunks(ts, t, t->npieces, most);
 	else
-		stored(p, t);
+		stored(ts, t);
 }
 
 /* Pieces that were never sent left nothing behind either. */
-bool task_kept_nothing(const struct task *t)
+static bool kept_nothing(const struct task *t)
 {
 	if (t->trims)
 		return false;
@@ -403,17 +300,10 @@ bool task_kept_nothing(const struct task *t)
 	       (!t->deletion.item.unclear && t->deletion.item.verdict.kept_nothing);
 }
 
-static void failed(struct pipeline *p, struct task *t, const struct piece *first)
+static void failed(struct tasks *ts, struct task *t, const struct piece *first)
 {
-	struct doc *d = t->doc;
-
-	if (task_kept_nothing(t) && !(d->mark.flags & MARK_DOUBT)) {
-		task_mark_del(p, d);
-	} else {
-		d->mark.flags |= MARK_DOUBT;
-		task_mark_put(p, d);
-	}
-	fail_task(p, t, first->end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED,
+	doc_unsettled(ts->p.state, t->doc, kept_nothing(t));
+	fail_task(ts, t, first->end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED,
 		  first->item.verdict.http, first->item.verdict.text);
 }
 
@@ -437,73 +327,52 @@ static void note_sent(struct task *t, unsigned *most, const struct lane_item *i)
 
 void task_item_done(void *ctx, struct lane_item *i, enum lane_end end)
 {
-	struct pipeline *p = ctx;
+	struct tasks *ts = ctx;
 	struct piece *piece = i->owner;
 	struct task *t = piece->task;
 	const struct piece *bad;
 
 	piece->end = end;
 	note_sent(t, &t->sent, i);
-	if (i->lost_until > t->doc->late_until)
-		t->doc->late_until = i->lost_until;
+	doc_lost_until(t->doc, i->lost_until);
 	if (--t->flying > 0)
 		return;
 	bad = first_failed(t);
 	if (bad != NULL)
-		failed(p, t, bad);
+		failed(ts, t, bad);
 	else if (t->kind == LANE_DELETE)
-		deleted(p, t);
+		deleted(ts, t);
 	else if (t->trims)
-		stored(p, t);
+		stored(ts, t);
 	else
-		trim(p, t);
+		trim(ts, t);
+	start_ready(ts);
 }
 
 /* ---- a document's turn: step 3 ---- */
 
-static bool same_version(const struct task *t)
+static struct version wanted(const struct task *t)
 {
-	const struct mark *m = &t->doc->mark;
-
-	if (t->kind == LANE_DELETE)
-		return m->flags & MARK_DELETE;
-	return !(m->flags & MARK_DELETE) && memcmp(m->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
+	return (struct version){ t->kind, t->digest, t->npieces, t->skip };
 }
 
-/* True if the state says that there is nothing to do (I8). */
-static bool is_unchanged(const struct pipeline *p, const struct task *t)
+static bool is_unchanged(const struct tasks *ts, const struct task *t)
 {
-	const struct doc_state *k = &t->doc->known;
+	struct version v = wanted(t);
 
-	if (p->o->force || in_doubt(t->doc))
-		return false;
-	if (t->kind == LANE_DELETE)	/* a skipped document that no one stored needs no delete either */
-		return (k->flags & DOC_ABSENT) || (t->skip != REASON_NONE && k->flags == 0);
-	return (k->flags & DOC_PRESENT) && (k->flags & DOC_KNOWN) && k->chunks == t->npieces &&
-	       memcmp(k->digest, t->digest, SYNC_DIGEST_SIZE) == 0;
+	return !ts->p.force && doc_is_unchanged(t->doc, &v);
 }
 
-/* A document that is as it was at the position stays so by a line that finds it unchanged; but not if
- * a record that stands before the line may still take the position to where the document was another. */
-static bool same_as_at_position(struct pipeline *p, const struct task *t)
-{
-	const struct doc *d = t->doc;
-
-	return !t->work->retried && d->group->records == NULL &&
-	       state_repo(p->state, d->repo)->held_commit[0] == '\0' &&
-	       !changeset_touched(p->state, d->repo, &d->known);
-}
-
-static void settle_unchanged(struct pipeline *p, struct task *t)
+static void settle_unchanged(struct tasks *ts, struct task *t)
 {
 	struct doc_state *k = &t->doc->known;
 	uint8_t flags = k->flags & (DOC_PRESENT | DOC_KNOWN);
 
 	flags = flags ? flags : DOC_ABSENT;
-	if (same_as_at_position(p, t))
+	if (doc_same_as_at_position(ts->p.state, t))
 		flags |= DOC_SAME;
-	finish_doc(p, t, flags, NULL, k->chunks);
-	settle_task(p, t, STATUS_SKIPPED, t->skip != REASON_NONE ? t->skip : REASON_UNCHANGED);
+	doc_finish(ts->p.state, ts->p.window, t, flags, NULL, k->chunks);
+	settle_task(ts, t, STATUS_SKIPPED, t->skip != REASON_NONE ? t->skip : REASON_UNCHANGED);
 }
 
 static void embed_by_hash(const struct embedder *e, const struct task *t, struct object *o)
@@ -518,11 +387,11 @@ static void embed_by_hash(const struct embedder *e, const struct task *t, struct
 }
 
 /* Sends its texts to the embedding server.  False: none needs that. */
-static bool enter_embedding(struct pipeline *p, struct task *t)
+static bool enter_embedding(struct tasks *ts, struct task *t)
 {
 	auto_buf struct buf b = BUF_INIT;
 
-	if (p->embedder->kind != EMBED_URL || t->pieces[0].object->vector != NULL)
+	if (ts->p.embedder->kind != EMBED_URL || t->pieces[0].object->vector != NULL)
 		return false;
 	t->phase = TASK_EMBED;
 	t->flying = t->npieces;
@@ -531,35 +400,35 @@ static bool enter_embedding(struct pipeline *p, struct task *t)
 		struct lane_item *item = &piece->item;
 
 		item->text_len = piece->object->text_len;
-		item->text = embedder_input(p->embedder, t->doc->path, piece->object->text, &item->text_len, &b);
+		item->text = embedder_input(ts->p.embedder, t->doc->path, piece->object->text, &item->text_len, &b);
 		if (item->text != piece->object->text)
 			item->text = piece->input = buf_detach(&b);
 		item->kind = LANE_EMBED;
 		item->size = json_str_size(item->text, item->text_len);
 		item->owner = piece;
 		piece->task = t;
-		lane_add(p->embed_lane, item);
+		lane_add(ts->embed_lane, item);
 	}
 	return true;
 }
 
-static void enter_lane(struct pipeline *p, struct task *t)
+static void enter_lane(struct tasks *ts, struct task *t)
 {
-	uint32_t most = task_most_chunks(t->doc);
+	uint32_t most = doc_most_chunks(t->doc);
 
 	if (t->kind == LANE_DELETE) {
-		delete_chunks(p, t, 0, most > 0 ? most : 1);
+		delete_chunks(ts, t, 0, most > 0 ? most : 1);
 		return;
 	}
 	for (uint32_t i = 0; i < t->npieces; i++) {
 		struct piece *piece = &t->pieces[i];
 
-		if (piece->object->vector == NULL && p->embedder->kind == EMBED_HASH)
-			embed_by_hash(p->embedder, t, piece->object);
+		if (piece->object->vector == NULL && ts->p.embedder->kind == EMBED_HASH)
+			embed_by_hash(ts->p.embedder, t, piece->object);
 		piece->item.kind = LANE_UPSERT;
 		piece->item.object = piece->object;
-		piece->item.size = p->parts.store->driver->object_bytes(p->parts.store, piece->object);
-		lane_add_piece(p, t, piece);
+		piece->item.size = ts->p.store->driver->object_bytes(ts->p.store, piece->object);
+		lane_add_piece(ts, t, piece);
 	}
 }
 
@@ -567,7 +436,7 @@ static void enter_lane(struct pipeline *p, struct task *t)
  * sent there. */
 void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end)
 {
-	struct pipeline *p = ctx;
+	struct tasks *ts = ctx;
 	struct piece *piece = i->owner;
 	struct task *t = piece->task;
 	const struct piece *bad;
@@ -586,23 +455,25 @@ void task_text_embedded(void *ctx, struct lane_item *i, enum lane_end end)
 		return;
 	bad = first_failed(t);
 	if (bad == NULL)
-		enter_lane(p, t);
+		enter_lane(ts, t);
 	else
-		fail_task(p, t, bad->end == LANE_REFUSED ? ERR_EMBED_REJECTED : ERR_EMBED_FAILED,
+		fail_task(ts, t, bad->end == LANE_REFUSED ? ERR_EMBED_REJECTED : ERR_EMBED_FAILED,
 			  bad->item.verdict.http, bad->item.verdict.text);
+	start_ready(ts);
 }
 
 /* True while an attempt for another version of the document may still arrive. */
-static bool must_wait(const struct pipeline *p, const struct task *t)
+static bool must_wait(const struct tasks *ts, const struct task *t)
 {
 	const struct doc *d = t->doc;
+	struct version v = wanted(t);
 
 	if (!d->has_mark || d->late_until <= clock_ms())
 		return false;
-	return !(same_version(t) && p->parts.store->driver->again_is_upsert);
+	return !(doc_asks_for(d, &v) && ts->p.store->driver->again_is_upsert);
 }
 
-static void start_task(struct pipeline *p, struct task *t)
+static void start_task(struct tasks *ts, struct task *t)
 {
 	struct work *w = t->work;
 
@@ -610,84 +481,157 @@ static void start_task(struct pipeline *p, struct task *t)
 		t->phase = TASK_SIBLING;
 		return;
 	}
-	if ((w->resumed || w->retried) && state_later(p->state, t->doc->known.last, w->at)) {
+	if ((w->resumed || w->retried) && state_later(ts->p.state, t->doc->known.last, w->at)) {
 		if (w->retried)
-			state_failure_del(p->state, t->doc->repo, t->doc->path);
-		settle_task(p, t, STATUS_SUPERSEDED, REASON_NONE);
-	} else if (is_unchanged(p, t)) {
-		settle_unchanged(p, t);
-	} else if (must_wait(p, t)) {
+			state_failure_del(ts->p.state, t->doc->repo, t->doc->path);
+		settle_task(ts, t, STATUS_SUPERSEDED, REASON_NONE);
+	} else if (is_unchanged(ts, t)) {
+		settle_unchanged(ts, t);
+	} else if (must_wait(ts, t)) {
 		t->phase = TASK_LATE;
-		work_doc_late(p, t->doc);
-	} else if (t->kind == LANE_DELETE || !enter_embedding(p, t)) {
-		enter_lane(p, t);
+		work_doc_late(ts->p.window, t->doc);
+	} else if (t->kind == LANE_DELETE || !enter_embedding(ts, t)) {
+		enter_lane(ts, t);
 	}
 }
 
-static void supersede(struct pipeline *p, struct task *old, struct task *by)
+/* To start one may settle it, and that make others ready: a list, so that a chain of any length is no
+ * recursion. */
+static void start_ready(struct tasks *ts)
 {
-	old->also = by->superseded;
+	if (ts->starting)
+		return;
+	ts->starting = true;
+	for (struct task *t; (t = ts->ready) != NULL;) {
+		ts->ready = t->ready_next;
+		if (ts->ready == NULL)
+			ts->ready_end = &ts->ready;
+		if (t->ready) {
+			t->ready = false;
+			start_task(ts, t);
+		}
+	}
+	ts->starting = false;
+}
+
+static void supersede(struct tasks *ts, struct task *old, struct task *by)
+{
+	old->also = old->superseded;
+	old->superseded = NULL;
+	old->ready = false;
 	by->superseded = old;
-	if (state_later(p->state, by->hold, old->hold))
+	if (state_later(ts->p.state, by->hold, old->hold))
 		by->hold = old->hold;
 	/* its text is not needed any more; its line and place are */
 	work_drop_pieces(old);
 }
 
 /* Step 3 begins: the task queues for its document. */
-void task_queue(struct pipeline *p, struct task *t)
+static void queue_task(struct tasks *ts, struct task *t)
 {
 	struct doc *d = t->doc;
 
 	t->phase = TASK_TURN;
 	if (d->next != NULL) {
-		supersede(p, d->next, t);
+		supersede(ts, d->next, t);
 		d->next = t;
 	} else if (d->active != NULL && d->active->phase != TASK_LANE && d->active->phase != TASK_EMBED) {
-		supersede(p, d->active, t);
+		supersede(ts, d->active, t);
 		d->active = t;
-		start_task(p, t);
+		make_ready(ts, t);
 	} else if (d->active != NULL) {
 		d->next = t;
 	} else {
 		d->active = t;
-		start_task(p, t);
+		make_ready(ts, t);
 	}
 }
 
-/* Attempts that are over by now: who waited for that goes on, and marks of settled documents go. */
-void task_late_turn(struct pipeline *p)
+/* A half that was decided when the line was read.  A failure takes the place of an older one of its document,
+ * but leaves what the store holds; what is left stays as it is. */
+static void take_decided(struct tasks *ts, struct work *w, struct task *t)
 {
-	int64_t now = clock_ms();
-	struct doc *d, *keep = NULL, *over = NULL;
+	struct state *s = ts->p.state;
 
-	for (struct doc *next; (d = p->late) != NULL; p->late = next) {
-		struct doc **list = d->late_until <= now ? &over : &keep;
-
-		next = d->late_next;
-		d->late_next = *list;
-		*list = d;
+	w->open--;
+	if (t->alone) {
+		if (t->status == STATUS_FAILED)
+			doc_put_failure(s, w, t, w->repo_known);
+		return;
 	}
-	p->late = keep;
-	for (struct doc *next; over != NULL; over = next) {
-		d = over;
+	t->doc = work_doc(ts->p.window, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+	if (t->status == STATUS_FAILED && w->resumed && state_later(s, t->doc->known.last, w->at))
+		t->status = STATUS_SUPERSEDED;
+	else if (t->status == STATUS_FAILED)
+		doc_put_failure(s, w, t, true);
+	else
+		doc_leave(s, w, t->doc);
+	work_doc_put(ts->p.window, t->doc);
+	t->doc = NULL;
+}
+
+void task_line(struct tasks *ts, struct work *w)
+{
+	if (w->halves == 0) {
+		struct task *t = work_add_half(w, LANE_UPSERT, HALF_NEW);
+
+		t->alone = true;
+		t->phase = TASK_SETTLED;
+		t->status = STATUS_COMPLETED;
+	}
+	work_enter(ts->p.window, w);
+	for (int i = 0; i < w->halves; i++) {
+		struct task *t = &w->half[i];
+
+		if (t->phase == TASK_SETTLED) {
+			take_decided(ts, w, t);
+			continue;
+		}
+		t->doc = work_doc(ts->p.window, w->repo, t->half == HALF_OLD ? w->old_path : w->path);
+		queue_task(ts, t);
+	}
+	if (w->open == 0)
+		settle_line(ts, w);
+	start_ready(ts);
+}
+
+/* ---- turns that time gives, and marks ---- */
+
+void tasks_late_turn(struct tasks *ts)
+{
+	struct doc *d = work_late_over(ts->p.window, clock_ms());
+
+	for (struct doc *next; d != NULL; d = next) {
 		next = d->late_next;
-		d->in_late = false;
-		if (d->has_mark && (d->mark.flags & MARK_SETTLED))
-			task_mark_del(p, d);
+		doc_over(ts->p.state, d);
 		if (d->active != NULL && d->active->phase == TASK_LATE)
-			start_task(p, d->active);
+			make_ready(ts, d->active);
 		else
-			work_doc_put(p, d);
+			work_doc_put(ts->p.window, d);
 	}
+	start_ready(ts);
 }
 
-int64_t task_late_due(const struct pipeline *p)
+void tasks_mark_batch(struct tasks *ts, struct batch *b)
 {
-	int64_t due = CLOCK_NEVER;
+	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next)
+		doc_sent(ts->p.state, ((struct piece *)i->owner)->task);
+}
 
-	for (const struct doc *d = p->late; d != NULL; d = d->late_next)
-		if (d->late_until < due)
-			due = d->late_until;
-	return due;
+/* Marks of documents of which the store has kept nothing: nothing is in doubt because of them. */
+static void unmark_unsent(struct tasks *ts, struct task *t)
+{
+	struct doc *d = t->doc;
+
+	if (t->phase == TASK_LANE && t->marked && d->has_mark &&
+	    !(d->mark.flags & (MARK_DOUBT | MARK_SETTLED)) && kept_nothing(t))
+		doc_unmark(ts->p.state, d);
+}
+
+void tasks_unmark_unsent(struct tasks *ts)
+{
+	for (struct group *g = NULL; (g = work_group_next(ts->p.window, g)) != NULL;)
+		for (struct work *w = g->works; w != NULL; w = w->next)
+			for (int k = 0; k < w->halves; k++)
+				unmark_unsent(ts, &w->half[k]);
 }

@@ -15,10 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "change.h"
 #include "lane.h"
+#include "offer.h"
 #include "state.h"
 
+struct window;
 struct work;
 struct group;
 
@@ -53,6 +56,8 @@ struct task {
 	enum reason skip;		/* a delete that stands for a skipped document: its reason */
 	bool trims;			/* stored; now what the document had beyond is deleted */
 	bool marked;			/* its document is marked "in flight" for it */
+	bool alone;			/* it names no document for certain, and is settled */
+	bool ready;			/* it is in task.c's list of those whose turn it is */
 	unsigned sent;			/* most requests that one piece was part of */
 	unsigned embed_sent;		/* the same, to the embedding server */
 	int64_t first_sent_ms;		/* to either */
@@ -61,8 +66,9 @@ struct task {
 	enum error_code error;
 	long http;
 	char *message;			/* owned */
-	struct task *superseded;	/* list by ->also */
+	struct task *superseded;	/* list by ->also; those have none of their own */
 	struct task *also;
+	struct task *ready_next;
 	struct place_in_run hold;	/* invariant 3 */
 };
 
@@ -75,7 +81,8 @@ struct work {
 	enum change_op op;
 	char *repo, *path, *old_path;	/* owned */
 	uint64_t digest;	/* of the line, as read now; 0: it was not */
-	bool resumed, retried, internal, uncommitted, again;	/* again: it had a status in this run */
+	bool resumed, retried, internal, uncommitted;
+	bool repo_known;		/* false: whose line it is cannot be told */
 	bool left_out;			/* internal: a document that --exclude names goes (excluded.c) */
 	enum status before;		/* that status */
 	struct task half[2];
@@ -131,5 +138,57 @@ struct group {
 	struct place_in_run prior_at;
 	bool prior_whole;
 };
+
+/* What is in memory.  Documents get what the state knows of them; attempts of earlier runs are over at
+ * earlier_until_ms. */
+struct window *window_new(struct state *s, int64_t earlier_until_ms);
+/* With all that is left in it; returns how many lines of the input and records these were. */
+uint64_t window_free(struct window *win);
+
+size_t window_bytes(const struct window *win);		/* of unsettled lines, with what they bring along */
+size_t window_works(const struct window *win);		/* how many */
+
+struct group *work_group(struct window *win, const char *repo);
+/* A walk over all groups, in no order: start with NULL; the one that was given last may be dropped. */
+struct group *work_group_next(struct window *win, const struct group *g);
+/* Frees a group that nothing needs any more; another is left as it is. */
+void work_group_put(struct window *win, struct group *g);
+
+/* The document, with what the state knows of it; kept until work_doc_put() finds it unused: while tasks
+ * concern it, or an attempt for it is not over. */
+struct doc *work_doc(struct window *win, const char *repo, const char *path);
+struct doc *work_doc_find(struct window *win, const char *repo, const char *path);	/* NULL: not in memory */
+void work_doc_put(struct window *win, struct doc *d);
+void work_doc_late(struct window *win, struct doc *d);	/* keep until its attempts are over */
+/* The documents kept for that whose attempts are over at now_ms, as a list by ->late_next, and kept for it no
+ * more: each is the caller's to put. */
+struct doc *work_late_over(struct window *win, int64_t now_ms);
+int64_t work_late_due(const struct window *win);	/* when the next are; CLOCK_NEVER: none */
+
+/* What made a line what it is, for its failure's record. */
+struct work_origin {
+	struct change_options *options;
+	const struct content *content;	/* NULL: it names no file */
+};
+/* A line at `at`, the number-th of its input.  Takes the texts of *c. */
+struct work *work_new(struct change *c, const struct work_origin *from, struct place_in_run at,
+		      uint64_t number);
+/* Keeps the line as it came, unless it is too long. */
+void work_keep_payload(struct work *w, const char *line, size_t n);
+/* What it is to do: *of's texts and objects pass over. */
+void work_take_offer(struct work *w, struct offer *of, const struct offer_maker *m);
+struct task *work_add_half(struct work *w, enum lane_kind kind, uint8_t half);
+
+void work_enter(struct window *win, struct work *w);	/* counts in the window from now on */
+void work_leave(struct window *win, struct work *w);	/* settled: kept until work_committed() */
+void work_committed(struct window *win);
+void work_free(struct work *w);			/* one that never entered */
+void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed any more */
+/* Cuts the text that the line's one object holds out of the payload, if it stands there between `at` and
+ * at + len as json_str() writes it: the window would hold it twice. */
+void work_cut_payload(struct work *w, size_t at, size_t len);
+/* The line as it came, appended to *out: nothing if it was too long to keep. */
+void work_payload(const struct work *w, struct buf *out);
+void record_free(struct pending_record *r);
 
 #endif

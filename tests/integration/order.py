@@ -4,6 +4,7 @@ line says, or a changeset could be ahead of the store.  NAMEs: only these."""
 
 import json
 import os
+import resource
 import signal
 import sys
 
@@ -34,6 +35,24 @@ def back_and_forth(w):
     ended = w.sync([put("d", "B"), put("d", "A")], "--batch-size", "4", "--flush-ms", "40",
                    pause_ms=[0, 15])
     same((ended.rc, w.documents()), (0, {D: "A"}), "also where the second line comes later")
+
+
+def small_stack():
+    resource.setrlimit(resource.RLIMIT_STACK, (256 << 10, 256 << 10))
+
+
+def long_chains(w):
+    """However many lines wait for one another, to settle them takes no stack."""
+    for name, lines in (
+            ("lines of one document", [put("d", "text %d" % i) for i in range(20000)]),
+            ("renames of one document", [put("r0", "text")] + [
+                dict(repo="R", path="r%d" % (i + 1), old_path="r%d" % i, op="rename", content="text")
+                for i in range(3000)])):
+        last = lines[-1]["path"]
+        sync = Steered(w, "--batch-size", "20000", "--flush-ms", "60000", preexec_fn=small_stack)
+        ended = sync.end(*lines)
+        same((ended.rc, len(ended.results), [p for _, p in w.documents() if p[0] == last[0]]),
+             (0, len(lines), [last]), name)
 
 
 def lose_first(w, kind):
@@ -263,7 +282,7 @@ def poison_at_the_head(w):
         test("away" not in ended.err, "the store is not called away", ended.err)
 
 
-SCHEDULES = [poison_at_the_head, back_and_forth, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
+SCHEDULES = [poison_at_the_head, back_and_forth, long_chains, late_arrival, late_arrival_of_delete, refused_repeat, superseded_place,
              file_then_delete, retried_only, forgotten, poison, failed_folder, given_up_twice,
              absent_and_complete]
 

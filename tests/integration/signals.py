@@ -407,7 +407,7 @@ def stored(w, n):
 def at_line(sync, n):
     """Waits until so many lines are done, by asking for it."""
     caught(sync.pid)
-    text = "linesync: %d lines" % n
+    text = ": %d lines" % n
     for _ in range(600):
         sync.signal(signal.SIGUSR1)
         if text in sync.said():
@@ -579,7 +579,7 @@ def asked_for(w):
     sync.wait_results(1)
     gate.wait_arrived()
     sync.signal(signal.SIGUSR1)
-    line = r"^linesync: 1 of 200 lines \(0%\), \d+/s(, \d+:\d\d:\d\d to go)?, 1 failed, 2 in flight, at 'b'$"
+    line = r"^linesync: reading: 1 of 200 lines \(0%\), \d+/s(, \d+:\d\d:\d\d to go)?, 1 failed, 2 in flight, at 'b'$"
     sync.wait("a line of progress", lambda: re.search(line, sync.said(), re.M))
     sync.signal(signal.SIGUSR1)
     sync.wait("another", lambda: len(re.findall(line, sync.said(), re.M)) == 2)

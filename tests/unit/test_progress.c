@@ -26,14 +26,14 @@ static const char *said(void)
 
 static void test_off(void)
 {
-	struct progress_figures f = { .done = 1 };
+	struct progress_figures f = { .phase = "reading", .done = 1 };
 
 	progress_init(PROGRESS_AUTO, 0);
 	ok(!progress_on() && progress_due() == CLOCK_NEVER, "no terminal, no bar");
 	progress_draw(&f);
 	ok(said()[0] == '\0', "nothing is drawn");
 	progress_print(&f);
-	ok(strncmp(said(), "linesync: 1 lines", 17) == 0, "SIGUSR1 prints all the same");
+	ok(strncmp(said(), "linesync: reading: 1 lines", 26) == 0, "SIGUSR1 prints all the same");
 	progress_init(PROGRESS_NEVER, 0);
 	ok(!progress_on(), "never");
 }
