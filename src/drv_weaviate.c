@@ -234,11 +234,18 @@ static void send_query(const struct store *s, struct request *r, const struct bu
 	buf_addc(&r->body, '}');
 }
 
+/* How many named objects a request may count: all, unless that was more than the server gives at once. */
+static size_t count_at_once(const struct ask *a)
+{
+	return a->limit ? a->limit : a->n;
+}
+
 static bool is_wanted(const struct ask *a, size_t i)
 {
 	switch (a->kind) {
 	case ASK_DELETE: return !a->objects[i].again;
 	case ASK_UPSERT: return a->objects[i].again && a->objects[i].verdict.scope == VERDICT_OK;
+	case ASK_COUNT: return i >= a->cursor && i - a->cursor < count_at_once(a);
 	default: return true;
 	}
 }
@@ -481,11 +488,12 @@ static int build_fetch(const struct store *s, const struct ask *a, struct reques
 static void build_count(const struct store *s, const struct ask *a, struct request *r)
 {
 	auto_buf struct buf q = BUF_INIT;
+	size_t n;
 
 	if (a->n) {
 		buf_addf(&q, "{Get{%s(where:{path:[\"id\"],operator:ContainsAny,valueText:", s->collection);
-		add_ids(&q, a);
-		buf_addf(&q, "},limit:%zu){_additional{id}}}}", a->n);
+		n = add_ids(&q, a);
+		buf_addf(&q, "},limit:%zu){_additional{id}}}}", n);
 	} else {
 		buf_addf(&q, "{Aggregate{%s{meta{count}}}}", s->collection);
 	}
@@ -1122,10 +1130,18 @@ static void judge_ready_refused(struct verdict *v, const struct store *s, const 
 static void judge_count_named(struct verdict *v, const struct store *s, struct ask *a, const struct reply *r)
 {
 	auto_json json_object *o = answer_json(r);
-	json_object *list = object_list(v, s, a, o, a->n, r);
+	size_t n = count_at_once(a);
+	json_object *list = object_list(v, s, a, o, n, r);
 
+	if (!list && n > 1 && strstr(v->text, "query maximum results exceeded")) {
+		a->limit = (n + 1) / 2;
+		return;
+	}
 	for (size_t i = 0; list && i < a->n; i++)
-		a->count += list_has(list, a->objects[i].id);
+		a->count += is_wanted(a, i) && list_has(list, a->objects[i].id);
+	a->cursor += n;
+	if (list && a->cursor < a->n)
+		return;
 	if (list)
 		v->scope = VERDICT_OK;
 	end_with(a, v);

@@ -766,6 +766,14 @@ static void test_count(void)
 		{ "POST", "graphql", "{\"query\":\"{Get{Code(where:{path:[\\\"id\\\"],operator:ContainsAny,valueText:"
 		  "[\\\"" ID0 "\\\",\\\"" ID1 "\\\"]},limit:2){_additional{id}}}}\"}", 200, GET(FOUND(ID1)) },
 	};
+#define NAMED(ids, n) "{\"query\":\"{Get{Code(where:{path:[\\\"id\\\"],operator:ContainsAny,valueText:[" ids \
+		      "]},limit:" n "){_additional{id}}}}\"}"
+	static const struct turn by_ones[] = {
+		{ "POST", "graphql", NAMED(Q0 ",\\\"" ID1 "\\\"", "2"), 200,
+		  "{\"errors\":[{\"message\":\"list class: search: query maximum results exceeded\"}]}" },
+		{ "POST", "graphql", NAMED(Q0, "1"), 200, GET("") },
+		{ "POST", "graphql", NAMED("\\\"" ID1 "\\\"", "1"), 200, GET(FOUND(ID1)) },
+	};
 	struct ask a;
 
 	begin(&a, ASK_COUNT, 0);
@@ -780,6 +788,9 @@ static void test_count(void)
 	begin(&a, ASK_COUNT, 2);
 	reply(&a, 200, GET(FOUND(ID0) "," FOUND(ID1) "," FOUND(ID1)));
 	ok(verdict_is(&a.verdict, VERDICT_UNKNOWN, false) && a.count == 0, "three for two are no answer");
+	begin(&a, ASK_COUNT, 2);
+	PLAY(&a, by_ones, "count where no two are given at once");
+	ok(verdict_is(&a.verdict, VERDICT_OK, false) && a.count == 1, "counted one by one");
 	for (size_t i = 0; i < COUNT(counts); i++) {
 		begin(&a, ASK_COUNT, 0);
 		reply(&a, 200, counts[i].body);
