@@ -28,7 +28,7 @@ struct batch {
 	bool blames;			/* a witness: its success is held against what was set aside */
 	bool clears;			/* and against what was refused */
 	struct list items;
-	int64_t opened_ms;
+	int64_t since_ms;		/* since when the oldest of them waits */
 	unsigned tries;
 	uint64_t successes_before;	/* of the lane when it first failed */
 	int64_t not_before;		/* until then an earlier attempt may arrive */
@@ -136,7 +136,7 @@ static struct batch *batch_new(enum lane_kind kind)
 	struct batch *b = xcalloc(1, sizeof *b);
 
 	b->kind = kind;
-	b->opened_ms = clock_ms();
+	b->since_ms = CLOCK_NEVER;
 	list_init(&b->items);
 	return b;
 }
@@ -228,6 +228,8 @@ void lane_add(struct lane *l, struct lane_item *item)
 
 	item->tries = item->sent = 0;
 	item->outage = item->tried_again = item->unclear = false;
+	if (item->since_ms == 0)
+		item->since_ms = clock_ms();
 	l->held++;
 	l->flushed = false;
 	if (must_wait(l, item)) {	/* others of its batch would wait with it */
@@ -245,6 +247,8 @@ void lane_add(struct lane *l, struct lane_item *item)
 	}
 	item->origin = l->next_origin;
 	list_add(&b->items, item);
+	if (item->since_ms < b->since_ms)
+		b->since_ms = item->since_ms;
 	if (b->items.objects >= l->o.batch_size || b->items.bytes >= l->o.batch_bytes)
 		close_open(l, item->kind);
 }
@@ -277,10 +281,16 @@ static bool any_aside(const struct lane *l)
 	return false;
 }
 
+/* When the oldest item of what is open has waited long enough. */
+static int64_t open_due(const struct lane *l, int kind)
+{
+	return l->open[kind] != NULL ? l->open[kind]->since_ms + l->o.flush_ms : CLOCK_NEVER;
+}
+
 static void close_aged(struct lane *l, int64_t now)
 {
 	for (int k = 0; k < LANE_KINDS; k++)
-		if (l->open[k] != NULL && now - l->open[k]->opened_ms >= l->o.flush_ms)
+		if (open_due(l, k) <= now)
 			close_open(l, (enum lane_kind)k);
 }
 
@@ -330,6 +340,20 @@ static int64_t lasting_due(const struct lane *l)
 	return oldest->answered_ms + (l->o.flush_ms < LASTING_MS ? l->o.flush_ms : LASTING_MS);
 }
 
+/* What was closed, and else what is open and may fill no longer: where nothing can go, it fills on. */
+static struct batch *take_next(struct lane *l, int64_t now)
+{
+	struct batch *b = take_ready(l, now);
+
+	if (b != NULL)
+		return b;
+	if (any_open(l) && lasting_due(l) <= now)
+		close_all(l);		/* better than a write for nothing */
+	else
+		close_aged(l, now);
+	return take_ready(l, now);
+}
+
 /* When the smallest write is to go, if nothing else may. */
 static int64_t touch_due(const struct lane *l)
 {
@@ -343,15 +367,10 @@ struct batch *lane_next(struct lane *l)
 	int64_t now = clock_ms();
 	struct batch *b;
 
-	close_aged(l, now);
 	if (l->stop != 0 || now < l->pause_until || now < l->rate_until ||
 	    l->in_flight >= connections_now(l))
 		return NULL;
-	b = l->asks_word ? NULL : take_ready(l, now);
-	if (b == NULL && !l->asks_word && any_open(l) && lasting_due(l) <= now) {
-		close_all(l);		/* better than a write for nothing */
-		b = take_ready(l, now);
-	}
+	b = l->asks_word ? NULL : take_next(l, now);
 	if (b == NULL && touch_due(l) <= now) {
 		b = batch_new(LANE_DELETE);
 		b->witness = true;
@@ -1074,8 +1093,8 @@ int64_t lane_due(const struct lane *l)
 		if (b->not_before < due)
 			due = b->not_before;
 	for (int k = 0; k < LANE_KINDS; k++)
-		if (l->open[k] != NULL && l->open[k]->opened_ms + l->o.flush_ms < due)
-			due = l->open[k]->opened_ms + l->o.flush_ms;
+		if (open_due(l, k) < due)
+			due = open_due(l, k);
 	return due < wait ? wait : due;
 }
 

@@ -37,6 +37,8 @@ struct lane_item {
 	const char *text;		/* LANE_EMBED: text_len bytes, borrowed */
 	size_t text_len;
 	size_t size;			/* bytes, about */
+	int64_t since_ms;		/* since when its line waits; 0: the lane sets it to now.  An item that
+					 * goes on to another lane keeps it, and with it its age */
 	bool again;			/* an earlier attempt may have arrived */
 	void *owner;
 

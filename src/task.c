@@ -233,6 +233,7 @@ static void lane_add_piece(struct tasks *ts, struct task *t, struct piece *piece
 {
 	piece->task = t;
 	piece->item.owner = piece;
+	piece->item.since_ms = t->work->since_ms;
 	/* its own mark is no doubt: what is deleted after a store was not under way */
 	piece->item.again = t->doc->has_mark && (t->doc->mark.flags & MARK_DOUBT);
 	t->phase = TASK_LANE;
@@ -406,6 +407,7 @@ static bool enter_embedding(struct tasks *ts, struct task *t)
 		item->kind = LANE_EMBED;
 		item->size = json_str_size(item->text, item->text_len);
 		item->owner = piece;
+		item->since_ms = t->work->since_ms;
 		piece->task = t;
 		lane_add(ts->embed_lane, item);
 	}

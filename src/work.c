@@ -259,6 +259,7 @@ struct work *work_new(struct change *c, const struct work_origin *from, struct p
 	const struct content *k = from->content;
 
 	w->at = at;
+	w->since_ms = clock_ms();
 	w->number = number;
 	w->op = c->op;
 	w->repo = c->repo != NULL ? c->repo : xstrdup("");

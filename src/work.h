@@ -77,6 +77,7 @@ struct work {
 	struct work *done_next;		/* settled, freed after the commit */
 	struct group *group;
 	struct place_in_run at;
+	int64_t since_ms;		/* when it was taken up: a batch closes when its oldest line is old */
 	uint64_t number;		/* physical line */
 	enum change_op op;
 	char *repo, *path, *old_path;	/* owned */

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -504,6 +505,28 @@ class Gate:
     def wait_arrived(self):
         if not self.arrived.wait(LIMIT_S):
             raise NoEnd("no such request comes")
+
+
+class Hands:
+    """The hands of the monotonic clock of a program, which stands still but for them: start it with
+    env=hands.env."""
+
+    def __init__(self, w):
+        self.name, self.ms = os.path.join(w.dir, "clock"), 0
+        self.write()
+        built = os.environ.get("abs_top_builddir", os.path.dirname(HERE))
+        self.env = dict(w.env, LD_PRELOAD=os.path.join(built, "tests", "handclock.so"), CLOCK_FILE=self.name,
+                        ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0")
+
+    def write(self):
+        with open(self.name, "r+b" if self.ms else "wb") as f:
+            f.write(struct.pack("=q", self.ms))
+
+    def move(self, ms, sync):
+        """So much time passes; the sync looks at its clock."""
+        self.ms += ms
+        self.write()
+        sync.signal(signal.SIGUSR1)
 
 
 class Steered:

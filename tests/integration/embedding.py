@@ -15,7 +15,7 @@ import termios
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (NoEnd, Steered, World, delete, embedder, put, record, report,  # noqa: E402
+from harness import (Hands, NoEnd, Steered, World, delete, embedder, put, record, report,  # noqa: E402
                      run_tests)
 
 same, test = report.same, report.test
@@ -176,6 +176,29 @@ def requests_fit(w):
     ended = w.sync([put("big%d" % i, "x%d" % i * 300) for i in range(6)], "--embed-batch-bytes", "2k",
                    "--flush-ms", "60000")
     same((ended.rc, max(len(r) for r in requests(w)[-3:])), (0, 3), "and --embed-batch-bytes")
+
+
+def age(w):
+    """--flush-ms counts from the line: what has waited for its vectors does not wait as long again for the
+    store.  The clock moves by hand, and the input stays open: nothing else closes a batch."""
+    w.add_embedder("--chunk-bytes", "0", "--chunk-lines", "2")
+    prepared(w, [put("shrinks", "one\ntwo\nthree\n")])
+    hands = Hands(w)
+    sync = Steered(w, *ONE_BY_ONE, "--batch-size", "100", "--flush-ms", "60000", env=hands.env)
+    for n, (line, moves) in enumerate(((put("old", "some words"), (60000, 0)),
+                                       (put("young", "other words"), (20000, 40000)),
+                                       (put("shrinks", "less\n"), (70000, 0)))):
+        gate = w.hold_vectors(line["content"])
+        sync.feed(line)
+        gate.wait_arrived()
+        hands.move(moves[0], sync)
+        gate.open()
+        hands.move(moves[1], sync)
+        sync.wait_results(n + 1)
+    ended = sync.end()
+    same((ended.rc, ended.statuses(3)), (0, ["completed"] * 3), "old enough when its vector comes: it goes at once; "
+         "else when it is, counted from the line; and so do chunks that are too many")
+    same((w.writes()[-1][0], texts(w, "shrinks")), ("delete", ["less\n"]), "which were there")
 
 
 def chunked(w):
@@ -1170,7 +1193,7 @@ def as_azure(w):
         test("--embed-header-file" in ended.err, "it says what to do", ended.err)
 
 
-TESTS = [as_azure, placed, given_vectors, before_the_text, requests_fit, chunked, bad_once, bad_always,
+TESTS = [as_azure, placed, given_vectors, before_the_text, requests_fit, age, chunked, bad_once, bad_always,
          misfits, alone, too_long, chunk_refused, other_length, retry_after, away_at_start, goes_away,
          stopped, means_wait, spent, all_refused, no_such_model, keys, paid_once, store_away, refused_by_store,
          killed_while_embedding, terminated_while_embedding, later_line, same_again,

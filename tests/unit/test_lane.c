@@ -416,6 +416,53 @@ static void test_batches(void)
 	   "flushed; deletes go by themselves");
 }
 
+/* The age of a batch is that of its oldest item, which may have waited elsewhere before. */
+static void test_age(void)
+{
+	set_up(100);
+	start();
+	add(0);
+	ok(items[0].since_ms == now, "an item that nobody says more of waits since now");
+	items[1].since_ms = now - 400;
+	add(1);
+	items[2].since_ms = now - 300;
+	add(2);
+	ok(!send_one() && lane_due(lane) == now + 600, "what waited before makes its batch older");
+	set_time(now + 599);
+	ok(!send_one(), "not yet");
+	set_time(now + 1);
+	ok(send_one() && was_sent("0,1,2 "), "old enough, all of it");
+	lane_turn(lane);
+	add(3);
+	items[4].since_ms = now - 1000;
+	add(4);
+	ok(lane_due(lane) <= now && send_one() && was_sent("0,1,2 3,4 "), "one that comes too old takes the others along");
+	lane_turn(lane);
+	set_time(now + 5000);
+	items[3].since_ms = now - 1000;
+	add_delete(5, 1);
+	add(3);
+	send_all();
+	ok(was_sent("0,1,2 3,4 3 "), "but not those of another kind");
+}
+
+/* Of things that come old one by one, batches are made while all connections are busy. */
+static void test_age_while_busy(void)
+{
+	set_up(100);
+	options.connections = 1;
+	start();
+	for (int i = 0; i < 4; i++) {
+		items[i].since_ms = now - 5000;
+		add(i);
+		send_one();
+		ok(i == 0 || lane_due(lane) == CLOCK_NEVER, "old, and nothing can go: %d", i);
+	}
+	lane_turn(lane);
+	send_all();
+	ok(was_sent("0 1,2,3 "), "they go together");
+}
+
 static void test_bytes(void)
 {
 	set_up(100);
@@ -1794,6 +1841,8 @@ int main(void)
 {
 	log_set_level(LOG_ERROR);
 	test_batches();
+	test_age();
+	test_age_while_busy();
 	test_bytes();
 	test_unsend();
 	test_connections();
