@@ -141,10 +141,21 @@ static struct batch *batch_new(enum lane_kind kind)
 	return b;
 }
 
+/* Items are the caller's, the parts of one are not. */
+static void list_drop(struct list *l)
+{
+	struct lane_item *i;
+
+	while ((i = list_take(l)) != NULL)
+		if (i->whole != NULL)
+			free(i);
+}
+
 static void batch_free(struct batch *b)
 {
 	if (b == NULL)
 		return;
+	list_drop(&b->items);
 	ask_release(&b->ask);
 	free(b->ask.objects);
 	free(b);
@@ -162,8 +173,12 @@ void lane_free(struct lane *l)
 		next = b->next;
 		batch_free(b);
 	}
-	for (int k = 0; k < LANE_KINDS; k++)
+	for (int k = 0; k < LANE_KINDS; k++) {
 		batch_free(l->open[k]);
+		list_drop(&l->aside[k]);
+	}
+	list_drop(&l->suspects);
+	list_drop(&l->lasting);
 	free(l);
 }
 
@@ -199,6 +214,51 @@ static void queue_front(struct lane *l, struct batch *b)
 	l->ready = b;
 }
 
+/* What a verdict of several ids begins with. */
+static const struct verdict all_well = { .scope = VERDICT_OK, .kept_nothing = true };
+
+/* It is done when all are, and else takes the first verdict that is not.  It kept nothing only if that is so
+ * of each: where one id was deleted, something is other than it was. */
+static void merge_verdict(struct verdict *into, const struct verdict *v)
+{
+	bool kept = into->kept_nothing && v->kept_nothing && v->scope != VERDICT_OK;
+
+	if (into->scope == VERDICT_OK)
+		*into = *v;
+	into->kept_nothing = kept;
+}
+
+/* A part with all the ids of a delete that nobody has cut yet. */
+static struct lane_item *part_of(struct lane_item *whole)
+{
+	struct lane_item *part = xmalloc(sizeof *part);
+
+	*part = *whole;
+	part->whole = whole;
+	whole->parts = 1;
+	whole->end = LANE_DONE;
+	whole->verdict = all_well;
+	whole->unclear = true;
+	return part;
+}
+
+/* The first n ids of a part, as another part. */
+static struct lane_item *cut_off(struct lane *l, struct lane_item *part, uint32_t n)
+{
+	struct lane_item *first = xmalloc(sizeof *first);
+	size_t size = part->size / part->nids * n;
+
+	*first = *part;
+	first->nids = n;
+	first->size = size;
+	part->ids += n;
+	part->nids -= n;
+	part->size -= size;
+	part->whole->parts++;
+	l->held++;
+	return first;
+}
+
 static void batch_of_one(struct lane *l, struct lane_item *i)
 {
 	struct batch *b = batch_new(i->kind);
@@ -222,16 +282,10 @@ static bool fits(const struct lane *l, const struct batch *b, const struct lane_
 	       b->items.objects + item_objects(i) <= l->o.batch_size;
 }
 
-void lane_add(struct lane *l, struct lane_item *item)
+static void enter(struct lane *l, struct lane_item *item)
 {
 	struct batch *b = l->open[item->kind];
 
-	item->tries = item->sent = 0;
-	item->outage = item->tried_again = item->unclear = false;
-	if (item->since_ms == 0)
-		item->since_ms = clock_ms();
-	l->held++;
-	l->flushed = false;
 	if (must_wait(l, item)) {	/* others of its batch would wait with it */
 		item->origin = ++l->next_origin;
 		batch_of_one(l, item);
@@ -251,6 +305,34 @@ void lane_add(struct lane *l, struct lane_item *item)
 		b->since_ms = item->since_ms;
 	if (b->items.objects >= l->o.batch_size || b->items.bytes >= l->o.batch_bytes)
 		close_open(l, item->kind);
+}
+
+/* So many of its ids go into one request. */
+static uint32_t most_ids(const struct lane *l, const struct lane_item *i)
+{
+	size_t n = l->o.batch_bytes / (i->size / i->nids + 1);
+
+	n = n < l->o.batch_size ? n : l->o.batch_size;
+	return n == 0 ? 1 : n < i->nids ? (uint32_t)n : i->nids;
+}
+
+void lane_add(struct lane *l, struct lane_item *item)
+{
+	item->tries = item->sent = 0;
+	item->outage = item->tried_again = item->unclear = false;
+	item->whole = NULL;
+	if (item->since_ms == 0)
+		item->since_ms = clock_ms();
+	l->held++;
+	l->flushed = false;
+	if (item->kind == LANE_DELETE && most_ids(l, item) < item->nids) {
+		uint32_t most = most_ids(l, item);
+
+		item = part_of(item);
+		while (item->nids > most)
+			enter(l, cut_off(l, item, most));
+	}
+	enter(l, item);
 }
 
 static void close_all(struct lane *l)
@@ -439,12 +521,38 @@ static void fill_ask(struct batch *b)
 	a->n = n;
 }
 
+/* Leaves with the whole what became of the part, which is gone then.  True if it was the last. */
+static bool end_part(struct lane_item *part, enum lane_end end)
+{
+	struct lane_item *w = part->whole;
+
+	if (w->verdict.scope == VERDICT_OK)
+		w->end = end;
+	part->verdict.kept_nothing &= !part->unclear;
+	merge_verdict(&w->verdict, &part->verdict);
+	if (w->sent == 0 || part->first_sent_ms < w->first_sent_ms)
+		w->first_sent_ms = part->first_sent_ms;
+	w->sent = part->sent > w->sent ? part->sent : w->sent;
+	w->tries = part->tries > w->tries ? part->tries : w->tries;
+	w->lost_until = part->lost_until > w->lost_until ? part->lost_until : w->lost_until;
+	free(part);
+	if (--w->parts > 0)
+		return false;
+	w->unclear = !w->verdict.kept_nothing;
+	return true;
+}
+
 static void finish(struct lane *l, struct lane_item *i, enum lane_end end)
 {
+	struct lane_item *whole = i->whole;
+
 	if (end == LANE_DONE)
 		*(i->kind == LANE_DELETE ? &l->figures.deletes : &l->figures.objects) += item_objects(i);
 	l->held--;
-	l->done(l->ctx, i, end);
+	if (whole == NULL)
+		l->done(l->ctx, i, end);
+	else if (end_part(i, end))
+		l->done(l->ctx, whole, whole->end);
 }
 
 static void conclude(struct lane *l, struct batch *b, const struct reply *r);
@@ -660,24 +768,15 @@ static void check_give_up(struct lane *l, const struct verdict *v, bool answered
 	stop_with(l, 75);
 }
 
-static void merge_verdict(struct verdict *into, const struct verdict *v, bool first)
-{
-	/* an item of several ids is done when all are, and else takes the first that is not */
-	if (first || (into->scope == VERDICT_OK && v->scope != VERDICT_OK)) {
-		bool kept = first ? v->kept_nothing : into->kept_nothing && v->kept_nothing;
-
-		*into = *v;
-		into->kept_nothing = kept;
-	}
-}
-
 static void spread_verdicts(struct batch *b)
 {
-	size_t n = 0;
+	const struct ask_object *o = b->ask.objects;
 
-	for (struct lane_item *i = b->items.first; i != NULL; i = i->next)
+	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
+		i->verdict = all_well;
 		for (size_t k = 0; k < item_objects(i); k++)
-			merge_verdict(&i->verdict, &b->ask.objects[n++].verdict, k == 0);
+			merge_verdict(&i->verdict, &o++->verdict);
+	}
 }
 
 /* What an embedding server made of the texts passes to their items. */
@@ -725,12 +824,19 @@ static void retry_single(struct lane *l, struct lane_item *i)
 	}
 }
 
+/* By items; a single one, of several ids, by these. */
 static void halve(struct lane *l, struct batch *b)
 {
 	struct batch *second = batch_new(b->kind), *first = batch_new(b->kind);
 	size_t half = b->items.n / 2;
-	struct lane_item *i;
+	struct lane_item *i = b->items.first;
 
+	if (half == 0) {
+		i = list_take(&b->items);
+		i = i->whole != NULL ? i : part_of(i);
+		list_add(&first->items, cut_off(l, i, i->nids / 2));
+		list_add(&second->items, i);
+	}
 	while ((i = list_take(&b->items)) != NULL)
 		list_add(first->items.n < half ? &first->items : &second->items, i);
 	l->figures.halved++;
@@ -776,14 +882,14 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 	if (is_misfit(b))
 		count_misfit(l, &why);
 	check_give_up(l, &why, scope != VERDICT_STORE && r != NULL && r->end == HTTP_ANSWERED);
-	if (scope == VERDICT_STORE && b->items.n == 1 && b->tries >= l->o.max_retries) {
+	if (scope == VERDICT_STORE && b->items.objects == 1 && b->tries >= l->o.max_retries) {
 		b->items.first->successes_before = b->successes_before;
 		list_add(&l->aside[b->kind], list_take(&b->items));	/* the witness decides */
 	} else if (scope == VERDICT_STORE && !tried_out && b->tries >= l->o.max_retries) {
 		repeat_behind(l, b);
 	} else if (scope == VERDICT_STORE && !tried_out) {
 		repeat(l, b);
-	} else if (b->items.n > 1) {
+	} else if (b->items.objects > 1) {
 		halve(l, b);
 	} else {
 		retry_single(l, list_take(&b->items));
@@ -1033,7 +1139,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 			look_up_again(l, b, first, r);
 		if (stops || rest == VERDICT_OPENING)
 			repeat(l, b);
-		else if (rest == VERDICT_REQUEST && b->items.n > 1) {
+		else if (rest == VERDICT_REQUEST && b->items.objects > 1) {
 			ask_word(l, first);
 			halve(l, b);
 		}

@@ -8,6 +8,10 @@
  * another of its kind has succeeded since its last attempt, or the store's smallest write has.  While
  * nothing succeeds, the store is away, and after give_up_ms the lane asks to stop.
  *
+ * A delete of many ids is cut where they are more than go into a request, and halved like a batch where
+ * one with all of them is refused or fails.  Its parts travel as items of the lane's own, with the owner
+ * of the whole, which has ended when all of them have: done only if all are.
+ *
  * Where sending again is more than an upsert (driver.again_is_upsert), an item whose attempt was lost
  * waits until that attempt can arrive no more; others go on.  Where all that is held waits so and the
  * store is away, its smallest write is the probe.
@@ -28,11 +32,17 @@
 
 enum lane_kind { LANE_UPSERT, LANE_DELETE, LANE_EMBED, LANE_KINDS };
 
+enum lane_end {
+	LANE_DONE,		/* the store acknowledged it, and it lasts */
+	LANE_REFUSED,		/* rejected by itself */
+	LANE_GAVE_UP		/* transient to the end, with a witness */
+};
+
 struct lane_item {
 	/* the caller's */
 	enum lane_kind kind;
 	struct object *object;		/* LANE_UPSERT, borrowed */
-	char (*ids)[37];		/* LANE_DELETE: nids of them, borrowed */
+	char (*ids)[37];		/* LANE_DELETE: nids of them, any number, borrowed */
 	uint32_t nids;
 	const char *text;		/* LANE_EMBED: text_len bytes, borrowed */
 	size_t text_len;
@@ -48,7 +58,8 @@ struct lane_item {
 	size_t dim;
 	unsigned tries;			/* attempts that were charged to it */
 	unsigned sent;			/* requests that it was part of */
-	bool unclear;			/* an attempt ended without the store known to have kept nothing */
+	bool unclear;			/* an attempt ended without the store known to have kept nothing; also
+					 * while an item that was cut has not ended */
 	int64_t lost_until;		/* until then an unanswered attempt may still be applied; 0: none */
 	int64_t first_sent_ms;
 	int64_t answered_ms;		/* when it was acknowledged, and how many batches had been sent */
@@ -57,12 +68,9 @@ struct lane_item {
 	uint64_t origin;		/* the batch that it was first part of */
 	uint64_t successes_before;	/* of the lane, when it first failed by itself */
 	bool outage, tried_again;	/* see blame_aside() */
-};
-
-enum lane_end {
-	LANE_DONE,		/* the store acknowledged it, and it lasts */
-	LANE_REFUSED,		/* rejected by itself */
-	LANE_GAVE_UP		/* transient to the end, with a witness */
+	struct lane_item *whole;	/* a part of a delete: the item that was cut; else NULL */
+	uint32_t parts;			/* of an item that was cut, how many have not ended */
+	enum lane_end end;		/* and how the first of them that failed did */
 };
 
 struct lane_options {
@@ -84,7 +92,7 @@ struct batch;
 /* done is called from lane_turn() and lane_send(), once for each item, in the order of verdicts. */
 struct lane *lane_new(const struct lane_options *o, struct store *store, struct http *http,
 		      void (*done)(void *ctx, struct lane_item *item, enum lane_end end), void *ctx);
-void lane_free(struct lane *l);
+void lane_free(struct lane *l);		/* while the items that it holds are there still */
 
 void lane_add(struct lane *l, struct lane_item *item);
 void lane_flush(struct lane *l);	/* closes what is open: no more is coming soon */

@@ -562,10 +562,10 @@ static void free_parts(struct loop *l)
 	intake_free(p->intake);
 	excluded_release(p);
 	offer_maker_release(&p->maker);
-	l->end->unsettled += window_free(p->window);
-	tasks_free(p->tasks);
 	lane_free(p->lane);
 	lane_free(p->embed_lane);
+	l->end->unsettled += window_free(p->window);
+	tasks_free(p->tasks);
 	outbox_free(p->outbox);
 }
 

@@ -21,8 +21,8 @@ from email.utils import formatdate
 from urllib.parse import quote
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import Steered, World, as_line, chroma, delete, find_list, program, put, report, \
-    run_tests  # noqa: E402
+from harness import Steered, World, as_line, chroma, delete, find_list, program, put, record, \
+    report, run_tests  # noqa: E402
 
 UPSERT = {"kind": "upsert"}
 LATER = "3600000"       # --flush-ms: never within a test
@@ -364,6 +364,49 @@ def too_large(w):
          "a store that hangs up on what is too large: only what can never fit fails")
     same([p for (_, p) in w.documents() if p[0] == "g"], ["g%d" % i for i in range(8)],
          "the others are stored")
+
+
+def delete_too_large(w):
+    """A document of more objects than go into one request: its delete is cut, and halved."""
+    cut = ("--chunk-lines", "1", "--chunk-bytes", "0")
+    long = "".join("line %d\n" % i for i in range(40))
+
+    w.options += cut
+    for name, options, rule, most in (
+            ("--batch-size", ["--batch-size", "15"], [], 15), ("--batch-bytes", ["--batch-bytes", "1k"], [], 25),
+            ("413", [], [{"match": {"kind": "delete", "min_objects": 7}, "do": {"status": 413}}], 41),
+            ("no answer", [], [{"match": {"kind": "delete", "min_objects": 20}, "do": {"drop": True}}], 41)):
+        prepared(w, put("long", long), put("shrinks", long))
+        w.store.clear_log()
+        w.script(*rule)
+        ended = w.sync([delete("long"), delete("never" + name), put("shrinks", "short\n")], *options)
+        same((ended.rc, ended.statuses(3), ended.of(1)["objects"]), (0, ["completed"] * 3, 40),
+             name + ": a delete of 40 objects, and one of 39 behind a shorter text")
+        test(max(len(e["ids"]) for e in logged(w, "delete")) <= most, name + ": so many ids in a request",
+             [len(e["ids"]) for e in logged(w, "delete")])
+        same({p: t for (_, p), t in w.documents().items() if p in ("long", "shrinks")}, {"shrinks": "short\n"},
+             name + ": nothing of it is left")
+        w.script()
+
+
+def delete_refused(w):
+    """One object of several that cannot be deleted."""
+    w.options += ["--chunk-lines", "1", "--chunk-bytes", "0"]
+    long = "".join("line %d\n" % i for i in range(20))
+    stays = object_id("R", "long", 17)
+    prepared(w, put("long", long), record("c1"))
+    w.store.clear_log()
+    w.script({"match": {"kind": "delete", "id": stays}, "do": {"status": 413}})
+    ended = w.sync([delete("long"), record("c2")])
+    same((ended.rc, codes(ended), w.position("R")), (1, {"long": ("store-rejected", 413)}, "c1"),
+         "the document is not deleted")
+    same([i for i, meta, _, _ in w.store.objects() if meta["file_path"] == "long"], [stays], "only that one is left")
+    test([stays] in [e["ids"] for e in logged(w, "delete")], "it was tried alone")
+    w.script()
+    ended = w.sync([put("long", long)], "--no-retry")
+    same((ended.rc, ended.status(1), w.position("R")), (0, "completed", "c2"),
+         "the text that was there before is not unchanged")
+    same(len([1 for _, meta, _, _ in w.store.objects() if meta["file_path"] == "long"]), 20, "it comes back whole")
 
 
 # ---- trouble ----
@@ -1363,7 +1406,7 @@ def names(w):
 
 
 TESTS = [batch_limits, batch_bytes_on_the_wire, server_limit, slow_producer, first_write,
-         superseded, window, refused_whole, fails_whole, all_refused, too_large, transient,
+         superseded, window, refused_whole, fails_whole, all_refused, too_large, delete_too_large, delete_refused, transient,
          odd_answers, trouble_at_the_start, reset_in_request, long_error, retry_after,
          no_hammering, comes_back, reading_pauses, give_up, not_there, one_poison, access,
          means_wait, spent, redirect, wrong_shape, max_failures, rate, created, unfit, gone, only_in_doubt,

@@ -369,6 +369,34 @@ def many_deletes(w):
          "what is not there counts as deleted")
 
 
+def delete_too_large(w):
+    """More objects of one document than go into one request: with one that gets no answer, and is sent again
+    one by one; with a server that is killed between two parts."""
+    w.options += ["--chunk-lines", "1", "--chunk-bytes", "0"]
+    long = "".join("line %d\n" % i for i in range(30))
+
+    def kill_after_two(_n, call):
+        if call.kind == "delete" and len(call.ids) > 1:
+            seen.append(call)
+            if len(seen) == 3:
+                w.store.kill()
+
+    for name, rule, on_request in (
+            ("413", {"match": {"kind": "delete", "min_objects": 4}, "do": {"status": 413, "unlisted": True}}, None),
+            ("no answer", {"match": {"kind": "delete", "min_objects": 8}, "times": 1, "do": {"apply_then_drop": True}},
+             None),
+            ("killed", {"match": {"kind": "never"}, "do": {}}, kill_after_two)):
+        seen = []
+        w.sync([put("long", long), put("stays", "text")])
+        w.script(rule)
+        ended = w.sync([delete("long")], "--batch-size", "10", on_request=on_request)
+        same((ended.rc, ended.statuses(1), w.documents()), (0, ["completed"], {("R", "stays"): "text"}),
+             name + ": all of it is deleted")
+        w.script()
+        w.kill_store()
+        same(w.documents(), {("R", "stays"): "text"}, name + ": which lasts")
+
+
 # ---- collections ----
 
 
@@ -437,7 +465,7 @@ def keys(w):
 
 TESTS = [cut_off, cut_repeats, late_arrival, in_doubt, read_back, deletes_in_doubt, read_only, refused_objects, no_body,
          others_answers, means_wait,
-         slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, names, described, unfit,
+         slow_or_small, quota, lasts, printed_lasts, cut_witness, many_deletes, delete_too_large, names, described, unfit,
          vanished, keys, read_back_lasts, killed_between, no_witness, vanishes]
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ static enum http_end end_with;
 static bool resent, resent_once, fresh_once, touch_fails, touch_misfits, kept_nothing, lookup_fails;
 static int kill_after = -1;	/* so many requests are answered, then the store is killed */
 static int steps;		/* requests of one ask */
+static size_t takes;		/* objects in a request; more are too many */
 static long retry_after = -1, status = 200;
 static char collection_now[40];
 
@@ -181,6 +182,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 		a->verdict.scope = lookup_fails ? VERDICT_STORE : VERDICT_OK;
 		return;
 	}
+	spoilt = a->n > takes;
 	blames = a->blames;
 	if (a->kind == ASK_TOUCH)
 		a->verdict.scope = whole != VERDICT_OK ? whole : touch_says != VERDICT_OK ? touch_says :
@@ -215,7 +217,7 @@ static struct store store = { .driver = &driver };
 static struct lane_options options;
 static struct object objects[ITEMS];
 static struct lane_item items[ITEMS];
-static char ids[ITEMS][4][37];
+static char ids[ITEMS][16][37];
 static int not_lasting;		/* done, and a kill would lose them */
 static char ended[ITEMS];	/* 'd' done, 'r' refused, 'g' given up */
 static int64_t now;
@@ -259,6 +261,7 @@ static void set_up(size_t batch_size)
 	end_with = HTTP_ANSWERED;
 	resent = resent_once = fresh_once = touch_fails = touch_misfits = kept_nothing = lookup_fails = false;
 	steps = 1;
+	takes = ITEMS;
 	retry_after = -1;
 	sent[0] = '\0';
 	requests = most_flying = held_back = 0;
@@ -321,6 +324,18 @@ static void add_to(int n)
 		add(i);
 }
 
+/* Its number; "d" before that of a delete, and of a part the numbers of its first and last id. */
+static size_t name_item(char *out, size_t size, const struct lane_item *i)
+{
+	const char *d = i->kind == LANE_DELETE ? "d" : "";
+
+	if (i->whole == NULL)
+		return (size_t)snprintf(out, size, "%s%d", d, (int)(i - items));
+	if (i->nids == 1)
+		return (size_t)snprintf(out, size, "%s%s", d, i->ids[0]);
+	return (size_t)snprintf(out, size, "%s%s-%s", d, i->ids[0], i->ids[i->nids - 1]);
+}
+
 /* Sends one batch that may go; false if none may. */
 static bool send_one(void)
 {
@@ -331,10 +346,10 @@ static bool send_one(void)
 		return false;
 	if (batch_items(b) == NULL)
 		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "touch");
-	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next)
-		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "%s%d%s",
-				       i->kind == LANE_DELETE ? "d" : "", (int)(i - items),
-				       i->next ? "," : "");
+	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next) {
+		at += name_item(sent + at, sizeof(sent) - at, i);
+		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "%s", i->next ? "," : "");
+	}
 	snprintf(sent + at, sizeof(sent) - at, " ");
 	requests++;
 	lane_send(lane, b);
@@ -1135,6 +1150,124 @@ static void test_deletes(void)
 	ok(was_sent("d10 d20 "), "ids count as objects of a batch");
 }
 
+/* More ids than go into one request. */
+static void test_delete_cut(void)
+{
+	set_up(4);
+	start();
+	add_delete(20, 10);
+	add_delete(40, 2);
+	lane_flush(lane);
+	send_one();
+	lane_turn(lane);
+	ok(!ended[20] && items[20].unclear, "a part of it is done: it is not");
+	run(0);
+	ok(was_sent("d20-23 d24-27 d28-29,d40 ") && ended[20] == 'd' && ended[40] == 'd' && lane_empty(lane) &&
+	   lane_figures(lane)->deletes == 12, "cut by objects, done once all parts are");
+	set_up(100);
+	options.batch_bytes = 130;
+	start();
+	add_delete(20, 7);
+	lane_flush(lane);
+	run(0);
+	ok(was_sent("d20-22 d23-25 d26 ") && ended[20] == 'd', "cut by bytes");
+}
+
+static void test_delete_halved(void)
+{
+	set_up(100);
+	takes = 3;
+	start();
+	add_delete(10, 8);
+	lane_flush(lane);
+	ok(run(0) == 0 && ended[10] == 'd' && was_sent("d10 d10-13 d14-17 d14-15 d16-17 d10-11 d12-13 "),
+	   "too many ids for the store: halved, and deleted");
+	ok(items[10].tries == 0 && items[10].sent == 3 && lane_figures(lane)->deletes == 8 &&
+	   lane_figures(lane)->halved == 3, "charged to nobody");
+	set_up(100);
+	rules[13] = SPOILS;
+	kept_nothing = true;
+	start();
+	add_delete(10, 5);
+	add_delete(30, 3);
+	lane_flush(lane);
+	run(0);
+	ok(ended[10] == 'r' && ended[30] == 'd' && was_sent("d10,d30 d10 d30 d10-11 d12-14 d12 d13-14 d13 d14 "),
+	   "one id spoils them all: found, and the item is refused once the others are deleted");
+	ok(items[10].verdict.scope == VERDICT_OBJECT && items[10].unclear && !items[10].verdict.kept_nothing,
+	   "with its verdict; it is not as it was");
+	set_up(100);
+	for (int n = 10; n < 14; n++)
+		rules[n] = SPOILS;
+	kept_nothing = true;
+	start();
+	add_delete(10, 4);
+	lane_flush(lane);
+	run(0);
+	ok(ended[10] == 'r' && requests == 7 && !items[10].unclear && items[10].verdict.kept_nothing,
+	   "where every id is refused, it is as it was");
+	set_up(100);
+	for (int n = 10; n < 14; n++)
+		rules[n] = SPOILS;
+	kept_nothing = true;
+	start();
+	add_delete(10, 4);
+	lane_flush(lane);
+	end_with = HTTP_LOST;
+	send_one();
+	lane_turn(lane);
+	end_with = HTTP_ANSWERED;
+	run(100000);
+	ok(ended[10] == 'r' && items[10].unclear, "unless an attempt before that was lost");
+	set_up(3);
+	rules[10] = REFUSED;
+	kept_nothing = true;
+	start();
+	add_delete(10, 3);
+	run(0);
+	ok(ended[10] == 'r' && items[10].unclear && !items[10].verdict.kept_nothing,
+	   "nor is it where others of the same request were deleted");
+}
+
+/* Parts are blamed as other items are. */
+static void test_delete_blame(void)
+{
+	set_up(100);
+	rules[12] = CRASHES;
+	start();
+	add_delete(10, 4);
+	lane_flush(lane);
+	run(600000);
+	ok(ended[10] == 'g' && items[10].tries == 3 && items[10].unclear && lane_figures(lane)->deletes == 3 &&
+	   lane_stop(lane) == 0, "one id makes the store fail: given up after its retries, the others are deleted");
+	ok(items[10].verdict.scope == VERDICT_ATTEMPT && items[10].sent >= 5, "in %u requests", items[10].sent);
+	set_up(100);
+	rules[12] = BUSY;
+	start();
+	add_delete(10, 4);
+	add(1);
+	lane_flush(lane);
+	run(10000000);
+	ok(ended[1] == 'd' && ended[10] == 'g' && lane_figures(lane)->deletes == 3 && lane_stop(lane) == 0,
+	   "always 503 for one id of several: the same");
+	set_up(2);
+	rules[11] = CRASHES;
+	rules[14] = REFUSED;
+	start();
+	add_delete(10, 6);
+	lane_flush(lane);
+	run(600000);
+	ok(ended[10] == 'r' && items[10].verdict.scope == VERDICT_OBJECT && items[10].tries == 3,
+	   "the first part that fails speaks for all");
+	set_up(2);
+	start();
+	add_delete(10, 6);
+	lane_flush(lane);
+	whole = VERDICT_STORE;
+	run(10000000);
+	ok(lane_stop(lane) == 75 && !ended[10] && lane_away(lane), "a store that is away: nobody is charged");
+}
+
 /* ---- where sending again is more than an upsert ---- */
 
 static void set_up_late(size_t batch_size)
@@ -1671,6 +1804,61 @@ static void test_lasting_collection(void)
 	ok(lane_stop(lane) == 78 && !ended[0], "another in its place: 78");
 }
 
+/* An older attempt for one part holds up that part. */
+static void test_delete_late(void)
+{
+	int64_t over;
+
+	set_up_late(100);
+	add_delete(10, 4);
+	lane_flush(lane);
+	lose();
+	over = now + 10000;
+	pass_pause();
+	add(0);
+	add(1);
+	lane_flush(lane);
+	send_all();
+	lane_turn(lane);
+	ok(was_sent("d10 0,1 ") && !ended[10], "no answer: its halves wait until the attempt is over, others do not");
+	lane_flush(lane);
+	run(over - now);
+	ok(now == over && was_sent("d10 0,1 d10-11 d12-13 ") && ended[10] == 'd' && items[10].lost_until == over,
+	   "and go then; the late attempt is not forgotten");
+	set_up_late(2);
+	items[10].lost_until = now + 5000;
+	add_delete(10, 3);
+	add(0);
+	lane_flush(lane);
+	send_all();
+	lane_turn(lane);
+	ok(was_sent("0 ") && run(100000) == 5000 && was_sent("0 d10-11 d12 ") && ended[10] == 'd',
+	   "one that comes with a lost attempt waits with all its parts");
+}
+
+static void test_delete_lasting(void)
+{
+	set_up_lasting(2, 1);
+	add_delete(10, 4);
+	send_one();
+	answer(1);
+	ok(!ended[10] && lane_figures(lane)->deletes == 0, "a part is acknowledged");
+	send_one();
+	answer(1);
+	ok(!ended[10] && lane_figures(lane)->deletes == 2, "it lasts when the next is, which does not yet");
+	fresh_once = true;
+	lane_flush(lane);
+	send_one();
+	answer(1);
+	ok(!ended[10], "the store was killed and is back: what did not last is sent again");
+	lane_flush(lane);
+	run(100000);
+	lane_flush(lane);
+	run(100000);
+	ok(ended[10] == 'd' && strstr(sent, "d10-11 d12-13 touch d12-13 ") == sent && items[10].sent == 2,
+	   "and all of it is done once that lasts");
+}
+
 /* ---- texts to embed ---- */
 
 /* Runs until the lane stops; true if it said want. */
@@ -1780,6 +1968,21 @@ static void test_embed_shape(void)
 		free(items[n].vector);
 }
 
+/* As what the store makes of it says; of a delete, of any of its ids that is not deleted. */
+static bool ended_well(int n)
+{
+	uint32_t ids_of = items[n].kind == LANE_DELETE ? items[n].nids : 1;
+	bool fine = true, fits = false;
+
+	for (uint32_t k = 0; k < ids_of; k++) {
+		enum rule rule = rules[n + (int)k];
+
+		fine &= rule == FINE;
+		fits |= rule != FINE && ended[n] == (rule == CRASHES ? 'g' : 'r');
+	}
+	return fine ? ended[n] == 'd' : fits;
+}
+
 /* Random stores: every item ends once, and as it must. */
 static void test_random(void)
 {
@@ -1799,8 +2002,11 @@ static void test_random(void)
 		for (int i = 0; i < n; i++) {
 			x = x * 1664525 + 1013904223;
 			rules[i] = (x >> 16) % 5 ? FINE : (enum rule)((x >> 20) % 4);
+		}
+		for (int i = 0; i < n; i += items[i].kind == LANE_DELETE ? (int)items[i].nids : 1) {
+			x = x * 1664525 + 1013904223;
 			if ((x >> 24) % 4 == 0)
-				add_delete(i, 1);
+				add_delete(i, 1 + (x >> 16) % (n - i < 7 ? (uint32_t)(n - i) : 7));
 			else
 				add(i);
 		}
@@ -1821,8 +2027,8 @@ static void test_random(void)
 		run(50000000);
 		wrong += driver.lasts_after_next && not_lasting > 0;
 		wrong += !lane_empty(lane) || lane_stop(lane) != 0;
-		for (int i = 0; i < n; i++)
-			wrong += ended[i] != (rules[i] == FINE ? 'd' : rules[i] == CRASHES ? 'g' : 'r');
+		for (int i = 0; i < n; i += items[i].kind == LANE_DELETE ? (int)items[i].nids : 1)
+			wrong += !ended_well(i);
 	}
 	ok(idle_turns == 0, "a lane that has nothing to give does not say that it has");
 	ok(wrong == 0, "300 random stores: every item ends once and as it must (%d)", wrong);
@@ -1833,8 +2039,9 @@ static void test_free_in_flight(void)
 	set_up(1);
 	start();
 	add_to(4);
+	add_delete(10, 8);
 	send_all();
-	ok(lane_busy(lane), "freed with requests in flight");
+	ok(lane_busy(lane), "freed with requests in flight, and parts that wait");
 }
 
 int main(void)
@@ -1870,6 +2077,11 @@ int main(void)
 	test_lookup();
 	test_lookup_fails_for_now();
 	test_deletes();
+	test_delete_cut();
+	test_delete_halved();
+	test_delete_blame();
+	test_delete_late();
+	test_delete_lasting();
 	test_late();
 	test_late_unclear();
 	test_late_item_alone();
