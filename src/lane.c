@@ -11,7 +11,6 @@
 #include "lane.h"
 #include "log.h"
 #include "retry.h"
-#include "stop.h"
 
 #define LASTING_MS 1000		/* an acknowledged write waits no longer for the next: sooner than a
 				 * server that was killed can be back unnoticed */
@@ -27,6 +26,8 @@ struct batch {
 	bool witness;			/* no items: the driver's smallest write */
 	bool blames;			/* a witness: its success is held against what was set aside */
 	bool clears;			/* and against what was refused */
+	bool looks_up;			/* no items: the collection is looked up by its name */
+	char *was;			/* owned; its id before that */
 	struct list items;
 	int64_t since_ms;		/* since when the oldest of them waits */
 	unsigned tries;
@@ -68,8 +69,9 @@ struct lane {
 	uint64_t successes, next_origin;
 	bool first_done;
 	uint64_t sent;			/* batches, ever */
-	uint64_t looked_up;		/* of them, when the collection was found again since the last
-					 * success; 0: it was not */
+	bool asks_lookup, looking_up;	/* the collection is to be looked up, or is being: nothing else goes */
+	uint64_t looked_up;		/* of the batches, when it was found again since the last success; 0: it
+					 * was not */
 	int stop;
 	struct lane_figures figures;
 };
@@ -158,6 +160,7 @@ static void batch_free(struct batch *b)
 	list_drop(&b->items);
 	ask_release(&b->ask);
 	free(b->ask.objects);
+	free(b->was);
 	free(b);
 }
 
@@ -444,24 +447,49 @@ static int64_t touch_due(const struct lane *l)
 	return due < l->touch_until ? l->touch_until : due;
 }
 
+static struct batch *witness(struct lane *l)
+{
+	struct batch *b = batch_new(LANE_DELETE);
+
+	b->witness = true;
+	/* a provider that is away must not keep from lasting what is stored */
+	b->blames = (wants_witness(l) && (!l->store->embeds || l->lasting.n == 0)) || l->asks_word;
+	b->clears = l->asks_word;
+	l->word_flies |= b->clears;
+	l->asks_word = false;
+	return b;
+}
+
+static struct batch *lookup(struct lane *l)
+{
+	struct batch *b = batch_new(LANE_DELETE);
+
+	b->looks_up = true;
+	b->was = xstrdup(l->store->collection_id);
+	l->asks_lookup = false;
+	l->looking_up = true;
+	return b;
+}
+
+static bool may_send(const struct lane *l, int64_t now)
+{
+	return l->stop == 0 && !l->looking_up && now >= l->pause_until && now >= l->rate_until &&
+	       l->in_flight < connections_now(l);
+}
+
 struct batch *lane_next(struct lane *l)
 {
 	int64_t now = clock_ms();
-	struct batch *b;
+	struct batch *b = NULL;
 
-	if (l->stop != 0 || now < l->pause_until || now < l->rate_until ||
-	    l->in_flight >= connections_now(l))
+	if (!may_send(l, now))
 		return NULL;
-	b = l->asks_word ? NULL : take_next(l, now);
-	if (b == NULL && touch_due(l) <= now) {
-		b = batch_new(LANE_DELETE);
-		b->witness = true;
-		/* a provider that is away must not keep from lasting what is stored */
-		b->blames = (wants_witness(l) && (!l->store->embeds || l->lasting.n == 0)) || l->asks_word;
-		b->clears = l->asks_word;
-		l->word_flies |= b->clears;
-		l->asks_word = false;
-	}
+	if (l->asks_lookup)
+		b = lookup(l);
+	else if (!l->asks_word)
+		b = take_next(l, now);
+	if (b == NULL && touch_due(l) <= now)
+		b = witness(l);
 	if (b != NULL) {
 		l->in_flight++;
 		b->next = l->flying;
@@ -480,6 +508,7 @@ static void landed(struct lane *l, struct batch *b)
 	b->next = NULL;
 	l->in_flight--;
 	l->word_flies &= !b->clears;
+	l->looking_up &= !b->looks_up;
 }
 
 struct lane_item *batch_items(const struct batch *b)
@@ -491,7 +520,8 @@ void lane_unsend(struct lane *l, struct batch *b)
 {
 	landed(l, b);
 	l->asks_word |= b->clears;
-	if (b->witness)
+	l->asks_lookup |= b->looks_up;
+	if (b->witness || b->looks_up)
 		batch_free(b);
 	else
 		queue_front(l, b);
@@ -506,7 +536,7 @@ static void fill_ask(struct batch *b)
 	ask_release(a);
 	free(a->objects);
 	memset(a, 0, sizeof *a);
-	a->kind = b->witness ? ASK_TOUCH : kinds[b->kind];
+	a->kind = b->looks_up ? ASK_LOOKUP : b->witness ? ASK_TOUCH : kinds[b->kind];
 	a->blames = b->blames;
 	a->objects = xcalloc(b->items.objects, sizeof *a->objects);
 	for (struct lane_item *i = b->items.first; i != NULL; i = i->next) {
@@ -896,56 +926,6 @@ static void again_later(struct lane *l, struct batch *b, enum verdict_scope scop
 	}
 }
 
-/* The verdict of a look-up by name: VERDICT_OK only for the very collection that was opened. */
-static enum verdict_scope look_up(struct lane *l)
-{
-	struct ask a = { .kind = ASK_LOOKUP };
-	char *old = xstrdup(l->store->collection_id);
-	struct request r = { 0 };
-	struct reply reply;
-	enum verdict_scope scope;
-
-	if (l->store->driver->build(l->store, &a, &r) == 1 &&
-	    http_once(l->http, &r, &reply, stop_fd()) == 0) {
-		l->store->driver->judge(l->store, &a, &reply);
-		reply_release(&reply);
-	}
-	scope = a.verdict.scope;
-	if (scope == VERDICT_OK && (old == NULL || l->store->collection_id == NULL ||
-				    strcmp(old, l->store->collection_id) != 0))
-		scope = VERDICT_RUN;
-	free(old);
-	ask_release(&a);
-	return scope;
-}
-
-/* The store says that the collection is not there.  Once it is looked up again; what was sent before
- * that is just repeated. */
-static void look_up_again(struct lane *l, const struct batch *b, const struct verdict *v,
-			  const struct reply *r)
-{
-	bool known = b->serial <= l->looked_up;
-	enum verdict_scope scope = known ? VERDICT_OK : l->looked_up != 0 ? VERDICT_RUN : look_up(l);
-
-	switch (scope) {
-	case VERDICT_OK:
-		if (!known)
-			l->looked_up = l->sent;
-		break;
-	case VERDICT_UNKNOWN:
-	case VERDICT_ATTEMPT:
-	case VERDICT_STORE:
-		pause_lane(l, v, r);
-		check_give_up(l, v, false);
-		break;
-	default:
-		log_err("collection '%s' vanished from the store during the run; mend --store, or run "
-			"'linesync forget --all --collection %s' and feed everything", l->store->collection,
-			l->store->collection);
-		stop_with(l, 78);
-	}
-}
-
 static bool stops_run(struct lane *l, const struct verdict *v)
 {
 	if (v->scope == VERDICT_AUTH) {
@@ -961,6 +941,55 @@ static bool stops_run(struct lane *l, const struct verdict *v)
 		return true;
 	}
 	return false;
+}
+
+static void stop_vanished(struct lane *l)
+{
+	if (l->stop != 0)
+		return;
+	log_err("collection '%s' vanished from the store during the run; mend --store, or run "
+		"'linesync forget --all --collection %s' and feed everything", l->store->collection,
+		l->store->collection);
+	stop_with(l, 78);
+}
+
+/* The store says that the collection is not there.  Once it is looked up by its name; what was sent before
+ * that is just repeated. */
+static void miss_collection(struct lane *l, const struct batch *b)
+{
+	if (l->looking_up || b->serial <= l->looked_up)
+		return;
+	if (l->looked_up != 0)
+		stop_vanished(l);
+	else
+		l->asks_lookup = true;
+}
+
+/* Only the very collection that was opened will do. */
+static void conclude_lookup(struct lane *l, const struct batch *b, const struct reply *r)
+{
+	const struct verdict *v = &b->ask.verdict;
+	const char *id = l->store->collection_id;
+
+	switch (v->scope) {
+	case VERDICT_OK:
+		if (b->was != NULL && id != NULL && strcmp(b->was, id) == 0)
+			l->looked_up = l->sent;
+		else
+			stop_vanished(l);
+		break;
+	case VERDICT_UNKNOWN:
+	case VERDICT_ATTEMPT:
+	case VERDICT_STORE:
+		pause_lane(l, v, r);
+		check_give_up(l, v, false);
+		break;
+	case VERDICT_AUTH:
+		stops_run(l, v);
+		break;
+	default:
+		stop_vanished(l);
+	}
 }
 
 /* Deletes sent again go one by one, which need not make an earlier batch last. */
@@ -1106,7 +1135,7 @@ static void conclude_witness(struct lane *l, const struct batch *b, const struct
 			l->word_successes = l->successes;
 		}
 	} else if (v->scope == VERDICT_OPENING) {
-		look_up_again(l, b, v, r);
+		miss_collection(l, b);
 	} else if (!stops_run(l, v)) {
 		pause_lane(l, v, r);
 		if (v->wrong_shape)
@@ -1122,8 +1151,11 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 	enum verdict_scope rest;
 
 	landed(l, b);
-	if (b->witness) {
-		conclude_witness(l, b, r);
+	if (b->witness || b->looks_up) {
+		if (b->looks_up)
+			conclude_lookup(l, b, r);
+		else
+			conclude_witness(l, b, r);
 		batch_free(b);
 		return;
 	}
@@ -1136,7 +1168,7 @@ static void conclude(struct lane *l, struct batch *b, const struct reply *r)
 		bool stops = stops_run(l, first);
 
 		if (!stops && rest == VERDICT_OPENING)
-			look_up_again(l, b, first, r);
+			miss_collection(l, b);
 		if (stops || rest == VERDICT_OPENING)
 			repeat(l, b);
 		else if (rest == VERDICT_REQUEST && b->items.objects > 1) {
@@ -1191,9 +1223,9 @@ void lane_turn(struct lane *l)
 
 int64_t lane_due(const struct lane *l)
 {
-	int64_t due = touch_due(l), wait = l->pause_until > l->rate_until ? l->pause_until : l->rate_until;
+	int64_t due = l->asks_lookup ? 0 : touch_due(l), wait = l->pause_until > l->rate_until ? l->pause_until : l->rate_until;
 
-	if (l->stop != 0 || l->in_flight >= connections_now(l))
+	if (l->stop != 0 || l->looking_up || l->in_flight >= connections_now(l))
 		return CLOCK_NEVER;
 	for (const struct batch *b = l->ready; b != NULL; b = b->next)
 		if (b->not_before < due)
@@ -1206,7 +1238,7 @@ int64_t lane_due(const struct lane *l)
 
 bool lane_busy(const struct lane *l)
 {
-	return l->in_flight > 0;
+	return l->in_flight > l->looking_up;
 }
 
 bool lane_empty(const struct lane *l)

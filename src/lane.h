@@ -12,6 +12,9 @@
  * one with all of them is refused or fails.  Its parts travel as items of the lane's own, with the owner
  * of the whole, which has ended when all of them have: done only if all are.
  *
+ * Where the store does not know the collection any more, it is looked up by its name, by a request like any
+ * other, while nothing else is sent; found to be the same, all goes on, and else the lane asks to stop.
+ *
  * Where sending again is more than an upsert (driver.again_is_upsert), an item whose attempt was lost
  * waits until that attempt can arrive no more; others go on.  Where all that is held waits so and the
  * store is away, its smallest write is the probe.
@@ -99,13 +102,13 @@ void lane_flush(struct lane *l);	/* closes what is open: no more is coming soon 
 
 /* A batch that may go now, or NULL: none is closed, all connections are busy, or the lane pauses. */
 struct batch *lane_next(struct lane *l);
-struct lane_item *batch_items(const struct batch *b);	/* a list by ->next; NULL for a witness */
+struct lane_item *batch_items(const struct batch *b);	/* a list by ->next; NULL: a request of the lane's own */
 void lane_send(struct lane *l, struct batch *b);
 void lane_unsend(struct lane *l, struct batch *b);	/* puts it back, unsent */
 
 void lane_turn(struct lane *l);		/* takes verdicts */
 int64_t lane_due(const struct lane *l);	/* when lane_next() may have more without a verdict */
-bool lane_busy(const struct lane *l);	/* requests in flight */
+bool lane_busy(const struct lane *l);	/* requests in flight that change or embed something */
 bool lane_empty(const struct lane *l);	/* holds no item */
 bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
 bool lane_starved(const struct lane *l);	/* nothing closed that may go: flushing would help */

@@ -12,7 +12,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import NOTHING, Gate, Steered, as_line, caught, put, record, report, run_tests, was_read  # noqa: E402
+from harness import NOTHING, Gate, Steered, as_line, caught, delete, put, record, report, \
+    run_tests, was_read  # noqa: E402
 
 UPSERT = {"kind": "upsert"}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -186,6 +187,68 @@ def asking(w):
     ended = w.sync([put("b", "B")])
     same((ended.rc, ended.of(1)["status"], ended.of(1).get("resumed")), (0, "completed", True),
          "the same command resumes")
+
+
+class LookedUp:
+    """Two upserts at once: the first does not find the collection, and has it looked up, which is held like
+    the answer to the second."""
+
+    def __init__(self, w):
+        self.w, self.other, self.lookup, self.kinds = w, Gate(), Gate(), []
+        prepare(w)
+        w.script({"match": {**UPSERT, "path": "a"}, "times": 1, "do": {"status": 404}})
+        w.store.on_request = lambda _n, call: self.kinds.append(call.kind)
+        w.store.on_applied = self.hold
+        self.sync = Steered(w, "--batch-size", "1", "--connections", "2", "--grace", "1h")
+        self.sync.feed(put("a", "A"), put("b", "B"))
+        self.other.wait_arrived()
+        self.lookup.wait_arrived()
+
+    def hold(self, n, call):
+        if call.kind == "upsert":
+            self.other.hold(lambda _call: True)(n, call)
+        elif "upsert" in self.kinds:
+            self.lookup.hold(lambda _call: True)(n, call)
+
+    def serve(self):
+        self.other.open()
+        self.sync.wait_results(1)
+        self.sync.feed(put("first", "text"))
+        self.sync.wait_results(2)
+        self.sync.signal(signal.SIGUSR1)
+        self.sync.wait_said("linesync: 2 lines, ")
+        same(self.kinds[-3:], ["upsert", "upsert", "collection_get"], "nothing else is sent meanwhile")
+
+    def ended(self):
+        self.lookup.open()
+        ended = self.sync.ended()
+        self.w.store.on_request = self.w.store.on_applied = None
+        self.w.settle()
+        return ended
+
+
+def looked_up(w):
+    """While the store does not say whether the collection is there, all else goes on: answers, results, lines
+    that need no request, SIGUSR1; and who stops does not wait for it."""
+    held = LookedUp(w)
+    held.serve()
+    held.lookup.open()
+    held.sync.wait_results(3)
+    held.sync.child.stdin.close()
+    ended = held.ended()
+    same((ended.rc, ended.verdicts()), (0, {1: "completed", 2: "completed", 3: "skipped:unchanged"}),
+         "it is there: all goes on")
+    w.sync([delete("a"), delete("b")])
+    held = LookedUp(w)
+    held.serve()
+    held.sync.signal(signal.SIGTERM)
+    held.sync.child.wait()
+    ended = held.ended()
+    same((ended.signal, ended.verdicts(), left(ended)),
+         (signal.SIGTERM, {2: "completed", 3: "skipped:unchanged"}, 1), "TERM does not wait for it")
+    w.script()
+    ended = w.sync([put("a", "A"), put("b", "B"), put("first", "text")])
+    same((ended.rc, ended.status(1), w.documents()[("R", "a")]), (0, "completed", "A"), "the same command resumes")
 
 
 def in_backoff(w):
@@ -615,7 +678,7 @@ def bars(w):
     same(sync.ended().rc, 0, "a file's size tells how far it is")
 
 
-TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, in_backoff,
+TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, looked_up, in_backoff,
          before_the_first_line, waiting_for_the_lock, before_a_resumed_line, dry_run, ignored,
          while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_of_embedded, slow_reader_stopped,
          slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, printing_nothing, asked_for, bars]

@@ -18,16 +18,17 @@ static enum rule rules[ITEMS];
 /* What it makes of every request instead, where it is not VERDICT_OK. */
 static enum verdict_scope whole;
 static enum verdict_scope touch_says;	/* the same of the smallest write alone */
+static enum verdict_scope lookup_says;	/* and of a look-up */
 static enum spent spent_as;		/* SPENT: the words of it */
 static enum http_end end_with;
-static bool resent, resent_once, fresh_once, touch_fails, touch_misfits, kept_nothing, lookup_fails;
+static bool resent, resent_once, fresh_once, touch_fails, touch_misfits, kept_nothing;
 static int kill_after = -1;	/* so many requests are answered, then the store is killed */
 static int steps;		/* requests of one ask */
 static size_t takes;		/* objects in a request; more are too many */
 static long retry_after = -1, status = 200;
 static char collection_now[40];
 
-/* What was sent: the numbers of each batch, "d" before those of a delete, "touch". */
+/* What was sent: the numbers of each batch, "d" before those of a delete, "touch", "lookup". */
 static char sent[4000];
 static int requests;
 
@@ -87,15 +88,6 @@ int http_next(struct http *h, void **tag, struct reply *reply)
 	return 1;
 }
 
-int http_once(struct http *h, struct request *r, struct reply *reply, int stop_fd)
-{
-	(void)h;
-	(void)stop_fd;
-	request_release(r);
-	memset(reply, 0, sizeof(*reply));
-	return 0;
-}
-
 void request_release(struct request *r)
 {
 	free(r->url);
@@ -111,6 +103,7 @@ void reply_release(struct reply *r)
 /* ---- the driver ---- */
 
 static bool blames;	/* the last ask */
+static enum ask_kind asked;	/* and its kind */
 
 /* A text to embed is its number, too. */
 static int number_of(const struct ask_object *o)
@@ -121,6 +114,7 @@ static int number_of(const struct ask_object *o)
 static int build(const struct store *s, struct ask *a, struct request *r)
 {
 	(void)s;
+	asked = a->kind;
 	if (a->step++ >= steps)
 		return 0;
 	r->method = "POST";
@@ -179,7 +173,7 @@ static void judge(struct store *s, struct ask *a, const struct reply *r)
 	if (a->kind == ASK_LOOKUP) {
 		free(s->collection_id);
 		s->collection_id = xstrdup(collection_now);
-		a->verdict.scope = lookup_fails ? VERDICT_STORE : VERDICT_OK;
+		a->verdict.scope = lookup_says;
 		return;
 	}
 	spoilt = a->n > takes;
@@ -257,9 +251,9 @@ static void set_up(size_t batch_size)
 	memset(has, 0, sizeof(has));
 	not_lasting = 0;
 	memset(items, 0, sizeof(items));
-	whole = touch_says = VERDICT_OK;
+	whole = touch_says = lookup_says = VERDICT_OK;
 	end_with = HTTP_ANSWERED;
-	resent = resent_once = fresh_once = touch_fails = touch_misfits = kept_nothing = lookup_fails = false;
+	resent = resent_once = fresh_once = touch_fails = touch_misfits = kept_nothing = false;
 	steps = 1;
 	takes = ITEMS;
 	retry_after = -1;
@@ -341,18 +335,18 @@ static bool send_one(void)
 {
 	struct batch *b = lane_next(lane);
 	size_t at = strlen(sent);
+	bool own;
 
 	if (b == NULL)
 		return false;
-	if (batch_items(b) == NULL)
-		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "touch");
+	own = batch_items(b) == NULL;
 	for (struct lane_item *i = batch_items(b); i != NULL; i = i->next) {
 		at += name_item(sent + at, sizeof(sent) - at, i);
 		at += (size_t)snprintf(sent + at, sizeof(sent) - at, "%s", i->next ? "," : "");
 	}
-	snprintf(sent + at, sizeof(sent) - at, " ");
 	requests++;
 	lane_send(lane, b);
+	snprintf(sent + at, sizeof(sent) - at, "%s ", !own ? "" : asked == ASK_LOOKUP ? "lookup" : "touch");
 	return true;
 }
 
@@ -1072,61 +1066,100 @@ static void test_shape_of_two_batches(void)
 	ok(lane_stop(lane) == 0, "two batches that were halved are still two");
 }
 
-static void test_lookup(void)
+/* One request that does not find the collection. */
+static void miss(int connections)
 {
 	set_up(2);
-	options.connections = 1;
+	options.connections = connections;
 	start();
-	add_to(2);
+	add_to(2 * connections);
 	whole = VERDICT_OPENING;
-	send_one();
+	send_all();
+}
+
+static void test_lookup(void)
+{
+	miss(1);
 	lane_turn(lane);
 	whole = VERDICT_OK;
 	run(0);
-	ok(ends("dd") && lane_stop(lane) == 0, "not found, and found again under the same id: sent again");
-	set_up(2);
-	start();
-	add_to(2);
-	whole = VERDICT_OPENING;
+	ok(ends("dd") && lane_stop(lane) == 0 && was_sent("0,1 lookup 0,1 ") && items[0].tries == 0,
+	   "not found, and found again under the same id: sent again");
+	miss(2);
 	snprintf(collection_now, sizeof(collection_now), "another");
 	run(0);
 	ok(lane_stop(lane) == 78 && !ended[0], "another collection in its place: 78");
-	set_up(2);
-	options.connections = 1;
-	start();
-	add_to(2);
-	whole = VERDICT_OPENING;
-	for (int i = 0; i < 5; i++) {
-		send_one();
-		lane_turn(lane);
-		set_time(now + 10);
-	}
-	ok(lane_stop(lane) == 78 && !ended[0], "not found again and again: 78");
+	miss(1);
+	run(0);
+	ok(lane_stop(lane) == 78 && !ended[0] && was_sent("0,1 lookup 0,1 "), "not found again and again: 78");
+	miss(1);
+	lookup_says = VERDICT_RUN;
+	run(0);
+	ok(lane_stop(lane) == 78 && !ended[0], "gone: 78");
+	miss(1);
+	lookup_says = VERDICT_AUTH;
+	run(0);
+	ok(lane_stop(lane) == 77 && !ended[0], "no access: 77");
 }
 
 static void test_lookup_fails_for_now(void)
 {
-	set_up(2);
-	options.connections = 1;
-	start();
-	add_to(2);
-	whole = VERDICT_OPENING;
-	lookup_fails = true;
+	miss(1);
+	lane_turn(lane);
+	lookup_says = VERDICT_STORE;
 	send_one();
 	lane_turn(lane);
-	lookup_fails = false;
-	whole = VERDICT_OK;
+	ok(lane_away(lane) && !send_one() && lane_due(lane) > now && lane_stop(lane) == 0,
+	   "a store that cannot say so now is away: a pause");
+	lookup_says = whole = VERDICT_OK;
 	run(100000);
-	ok(lane_stop(lane) == 0 && ends("dd"), "a store that cannot say so now has not lost the collection");
-	set_up(1);
-	start();
-	add_to(2);
-	whole = VERDICT_OPENING;
+	ok(lane_stop(lane) == 0 && ends("dd") && was_sent("0,1 lookup 0,1 "), "and has not lost the collection");
+	miss(1);
+	lookup_says = VERDICT_STORE;
+	run(10000000);
+	ok(lane_stop(lane) == 75 && !ended[0], "a store that never can: 75");
+}
+
+/* It goes like any other request, and all is served meanwhile. */
+static void test_lookup_beside(void)
+{
+	struct batch *b;
+
+	miss(2);
+	lane_turn(lane);
+	b = lane_next(lane);
+	lane_unsend(lane, b);
+	ok(lane_due(lane) <= now, "put back, it is still to be asked");
 	send_all();
+	ok(was_sent("0,1 2,3 lookup ") && lane_due(lane) == CLOCK_NEVER, "two that miss the collection: one look-up, and nothing beside it");
+	ok(!lane_busy(lane) && !lane_empty(lane), "who stops does not wait for it");
+	whole = VERDICT_OK;
+	lane_turn(lane);
+	run(0);
+	ok(ends("dddd") && lane_stop(lane) == 0, "then all goes on");
+	miss(2);
+	held_back = 1;
+	lane_turn(lane);
+	send_one();
+	ok(was_sent("0,1 2,3 lookup ") && lane_busy(lane), "looked up while another is in flight");
+	whole = VERDICT_OK;
+	lane_turn(lane);
+	ok(ended[2] == 'd' && !ended[0] && !send_one(), "whose answer is taken");
+	held_back = 0;
+	lane_turn(lane);
+	run(0);
+	ok(ends("dddd") && lane_stop(lane) == 0, "and the first is sent again");
+	miss(2);
+	held_back = 1;
+	lane_turn(lane);
+	send_one();
 	lane_turn(lane);
 	whole = VERDICT_OK;
-	run(100000);
-	ok(lane_stop(lane) == 0 && ends("dd"), "two requests in flight at that moment");
+	held_back = 0;
+	lane_turn(lane);
+	run(0);
+	ok(ends("dddd") && lane_stop(lane) == 0 && strstr(strstr(sent, "lookup") + 1, "lookup") == NULL,
+	   "one that misses it meanwhile is repeated, too");
 }
 
 /* ---- deletes of several ids ---- */
@@ -1801,6 +1834,7 @@ static void test_lasting_collection(void)
 	snprintf(collection_now, sizeof(collection_now), "another");
 	send_one();
 	answer(1);
+	run(0);
 	ok(lane_stop(lane) == 78 && !ended[0], "another in its place: 78");
 }
 
@@ -2076,6 +2110,7 @@ int main(void)
 	test_spent();
 	test_lookup();
 	test_lookup_fails_for_now();
+	test_lookup_beside();
 	test_deletes();
 	test_delete_cut();
 	test_delete_halved();
