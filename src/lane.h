@@ -102,7 +102,8 @@ void lane_flush(struct lane *l);	/* closes what is open: no more is coming soon 
 
 /* A batch that may go now, or NULL: none is closed, all connections are busy, or the lane pauses. */
 struct batch *lane_next(struct lane *l);
-struct lane_item *batch_items(const struct batch *b);	/* a list by ->next; NULL: a request of the lane's own */
+/* A list by ->next; NULL where the request is the lane's own. */
+struct lane_item *batch_items(const struct batch *b);
 void lane_send(struct lane *l, struct batch *b);
 void lane_unsend(struct lane *l, struct batch *b);	/* puts it back, unsent */
 
