@@ -110,6 +110,7 @@ void lane_unsend(struct lane *l, struct batch *b);	/* puts it back, unsent */
 void lane_turn(struct lane *l);		/* takes verdicts */
 int64_t lane_due(const struct lane *l);	/* when lane_next() may have more without a verdict */
 bool lane_busy(const struct lane *l);	/* requests in flight that change or embed something */
+bool lane_flying(const struct lane *l);	/* requests in flight of any kind */
 bool lane_empty(const struct lane *l);	/* holds no item */
 bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
 bool lane_starved(const struct lane *l);	/* nothing closed that may go: flushing would help */

@@ -269,18 +269,34 @@ void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
 		 r != NULL ? r->error : "", l->failures_in_a_row, (double)wait / 1000);
 }
 
+/* The batch of which an answer comes; NULL: it is one of somebody else's questions, which was given up. */
+static struct batch *batch_of(const struct lane *l, const void *tag)
+{
+	struct batch *b = l->flying;
+
+	while (b != NULL && b != tag)
+		b = b->next;
+	return b;
+}
+
+static void take_answer(struct lane *l, struct batch *b, const struct reply *r)
+{
+	b->lost |= r->end == HTTP_LOST || r->resent;
+	lane_note_gone(l, b, r);
+	l->store->driver->judge(l->store, &b->ask, r);
+	step(l, b, r);
+}
+
 void lane_turn(struct lane *l)
 {
 	struct reply r;
 	void *tag;
 
 	while (http_next(l->http, &tag, &r) == 1) {
-		struct batch *b = tag;
+		struct batch *b = batch_of(l, tag);
 
-		b->lost |= r.end == HTTP_LOST || r.resent;
-		lane_note_gone(l, b, &r);
-		l->store->driver->judge(l->store, &b->ask, &r);
-		step(l, b, &r);
+		if (b != NULL)
+			take_answer(l, b, &r);
 		reply_release(&r);
 	}
 	lane_blame_rest(l);
@@ -305,6 +321,11 @@ int64_t lane_due(const struct lane *l)
 bool lane_busy(const struct lane *l)
 {
 	return l->in_flight > l->looking_up;
+}
+
+bool lane_flying(const struct lane *l)
+{
+	return l->in_flight > 0;
 }
 
 bool lane_starved(const struct lane *l)

@@ -310,7 +310,8 @@ static void read_turn(struct loop *l)
 	settle_and_send(l, output_full(p->parts.output) || must_stop(l));
 	if (must_stop(l))
 		return;
-	if (all_taken(p) && window_works(p->window) == 0) {
+	/* what is in flight still, such as a look-up, must not come back to who asks next */
+	if (all_taken(p) && window_works(p->window) == 0 && !lane_flying(p->lane)) {
 		if (l->status == 0)
 			l->status = intake_halt(p->intake);
 		if (l->status == 0 && !l->was_read_back)

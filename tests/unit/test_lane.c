@@ -1132,7 +1132,7 @@ static void test_lookup_beside(void)
 	ok(lane_due(lane) <= now, "put back, it is still to be asked");
 	send_all();
 	ok(was_sent("0,1 2,3 lookup ") && lane_due(lane) == CLOCK_NEVER, "two that miss the collection: one look-up, and nothing beside it");
-	ok(!lane_busy(lane) && !lane_empty(lane), "who stops does not wait for it");
+	ok(!lane_busy(lane) && lane_flying(lane) && !lane_empty(lane), "who stops does not wait for it");
 	whole = VERDICT_OK;
 	lane_turn(lane);
 	run(0);
@@ -2068,6 +2068,21 @@ static void test_random(void)
 	ok(wrong == 0, "300 random stores: every item ends once and as it must (%d)", wrong);
 }
 
+/* Over the same connections others ask, too, and may give up before they are answered. */
+static void test_foreign_answer(void)
+{
+	struct request r = { .url = xstrdup("/") };
+	int tag;
+
+	set_up(1);
+	start();
+	add(0);
+	send_all();
+	ok(lane_flying(lane) && http_start(NULL, &r, &tag) == 0, "a question of somebody else's is in flight");
+	lane_turn(lane);
+	ok(ends("d") && !lane_flying(lane) && nflying == 0, "its answer is nobody's");
+}
+
 static void test_free_in_flight(void)
 {
 	set_up(1);
@@ -2139,6 +2154,7 @@ int main(void)
 	test_embed_shape();
 	test_sayings();
 	test_random();
+	test_foreign_answer();
 	test_free_in_flight();
 	drop_flying();
 	lane_free(lane);
