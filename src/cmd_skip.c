@@ -72,18 +72,10 @@ static void accept_line(struct state *s, struct place_in_run at)
 static void take_up_open_run(struct state *s)
 {
 	struct run_state last;
-	uint8_t status;
-	uint32_t pid;
 
 	if (command_last_run(s, &last) == 0 && last.lines > 0 &&
-	    (last.status == RUN_INTERRUPTED || last.status == RUN_RUNNING)) {
-		struct run_state *r = state_run_continue(s, last.number);
-
-		status = last.status;
-		pid = last.pid;
-		r->status = status;
-		r->pid = pid;
-	}
+	    (last.status == RUN_INTERRUPTED || last.status == RUN_RUNNING))
+		run_interrupt(state_run_take_up(s, last.number));
 	run_release(&last);
 }
 
@@ -155,6 +147,45 @@ static void release_all(struct skip *k)
 		repo_release(&r);
 	}
 	walk_release(&at);
+}
+
+/* ---- what `status` makes of it ---- */
+
+/* A repository's record as it is now; walks give those that were committed. */
+static bool repo_waits(struct state *s, const char *repo)
+{
+	const struct repo_state *r = state_repo(s, repo);
+
+	return r->failed > 0 || r->held_commit[0] != '\0';
+}
+
+static bool anything_waits(struct state *s)
+{
+	struct walk at = { 0 };
+	struct failure_walk unknown = { 0 };
+	struct failure f = { 0 };
+	bool waits = state_head(s)->exclude_open;
+
+	while (!waits && state_unknown_next(s, &unknown, &f))
+		waits = changeset_unknown_counts(s, &f);
+	while (!waits && state_walk_repos(s, &at))
+		waits = repo_waits(s, at.repo);
+	failure_release(&f);
+	failure_walk_release(&unknown);
+	walk_release(&at);
+	return waits;
+}
+
+/* When all that had failed is accepted, and nothing is held, the last run ended as well as one could wish. */
+static void make_good(struct state *s)
+{
+	struct run_state last;
+
+	if (command_last_run(s, &last) == 0 && last.status == RUN_FAILED && !anything_waits(s)) {
+		last.good = true;
+		state_run_put(s, &last);
+	}
+	run_release(&last);
 }
 
 /* ---- RUN:LINE ---- */
@@ -298,6 +329,7 @@ int cmd_skip(const struct options *o)
 	take_up_open_run(k.s);
 	status = o->path != NULL ? skip_path(&k) : skip_line(&k);
 	if (status == 0) {
+		make_good(k.s);
 		state_commit(k.s);
 		fputs(k.said.data, stdout);
 	}

@@ -170,20 +170,12 @@ static bool too_old(const struct look *l)
 	return true;
 }
 
-/* As the sync would exit. */
+/* As the sync did exit, or would now. */
 static int verdict(const struct look *l)
 {
-	bool bad;
+	bool killed = l->run.status == RUN_RUNNING && !l->running;
 
-	if (l->o->run != NULL)
-		bad = l->running ? l->run.counts[STATUS_FAILED] > 0 : l->run.status != RUN_COMPLETED;
-	else if (l->running)
-		bad = l->failed > 0;
-	else
-		/* what a failed run left behind may have been accepted since */
-		bad = l->failed > 0 || l->held > 0 ||
-		      (l->has_run && l->run.status != RUN_COMPLETED && l->run.status != RUN_FAILED);
-	return too_old(l) || bad;
+	return too_old(l) || (l->has_run && (killed || !l->run.good));
 }
 
 /* ---- figures of a run ---- */
@@ -199,9 +191,7 @@ static uint64_t settled(const struct run_state *r)
 
 static int64_t seconds_of(const struct run_state *r, bool running)
 {
-	int64_t end = running ? clock_unix_s() : r->end_s != 0 ? r->end_s : r->update_s;
-
-	return end > r->start_s ? end - r->start_s : 0;
+	return run_seconds(r, running ? clock_unix_s() : 0);
 }
 
 static double rate_of(const struct run_state *r, bool running)

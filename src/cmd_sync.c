@@ -198,7 +198,8 @@ static void add_next(struct buf *b, const struct sync *s, bool failed, bool held
 	command_line(b, s->o, waits ? "status --failed" : "status --held", s->state);
 }
 
-/* One line for whoever reads it later, with the command to type next. */
+/* One line for whoever reads it later, with the command to type next: of the whole run, also where it was
+ * continued.  Failed lines were tried again by this part. */
 static void sum_up(const struct sync *s, const struct pipeline_end *e, int status)
 {
 	auto_buf struct buf b = BUF_INIT;
@@ -207,9 +208,11 @@ static void sum_up(const struct sync *s, const struct pipeline_end *e, int statu
 	if (status == 0 && e->signal == 0 && s->o->verbose == 0 && !isatty(STDERR_FILENO))
 		return;
 	buf_addf(&b, "run %s: %llu stored, %llu deleted, %llu unchanged, %llu failed, %llu held in %.1f s",
-		 e->run, (unsigned long long)e->stored, (unsigned long long)e->deleted,
-		 (unsigned long long)e->tally.unchanged, (unsigned long long)failed, (unsigned long long)held,
-		 (double)(clock_ms() - s->start_ms) / 1000);
+		 e->run, (unsigned long long)(e->before.stored + e->stored),
+		 (unsigned long long)(e->before.deleted + e->deleted),
+		 (unsigned long long)(e->before.unchanged + e->tally.unchanged), (unsigned long long)failed,
+		 (unsigned long long)held,
+		 (double)e->before.seconds + (double)(clock_ms() - s->start_ms) / 1000);
 	if (e->unclosed > 0)
 		buf_addf(&b, "; lines after the last changeset record of %llu %s, whose position stays",
 			 (unsigned long long)e->unclosed,

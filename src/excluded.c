@@ -163,22 +163,21 @@ void excluded_turn(struct pipeline *p)
 }
 
 /* What is left of them is no line's: the next run tries again, for the patterns stay not done. */
-bool excluded_end(struct pipeline *p)
+void excluded_end(struct pipeline *p)
 {
 	struct head *h = state_head(p->state);
 	autofree char *text = excludes_text(roots_excludes(p->parts.roots));
 	const struct task_figures *f = tasks_figures(p->tasks);
 
 	if (p->excluded == NULL)
-		return true;
+		return;
 	if (f->left_in > 0) {
 		log_err("%llu documents that --exclude names could not be deleted (%s); the next run tries again",
 			(unsigned long long)f->left_in, f->first_left_in);
-		return false;
+		return;
 	}
 	repo_set_text(&h->exclude, text);
 	h->exclude_open = false;
-	return true;
 }
 
 void excluded_release(struct pipeline *p)

@@ -111,7 +111,7 @@ static void take_not_a_change(struct pipeline *p, const struct line *line)
 		.reason = REASON_NOT_A_CHANGE };
 
 	if (!p->intake->matching)	/* an earlier invocation of this run has counted it */
-		run_count(run, (struct place_in_run){ 0, 0 }, STATUS_NONE, r.status, r.reason, OP_NONE);
+		run_count(run, (struct place_in_run){ 0, 0 }, STATUS_NONE, REASON_NONE, r.status, r.reason, OP_NONE);
 	outbox_add(p->outbox, &r, false, clock_ms());
 }
 
@@ -119,7 +119,7 @@ static void take_not_a_change(struct pipeline *p, const struct line *line)
 static bool take_finished(struct pipeline *p, const struct line *line, const struct line_state *l)
 {
 	struct result r = { .run = state_run(p->state)->id, .line = line->number, .status = l->status,
-		.reason = l->reason, .resumed = true };
+		.reason = l->reason, .resumed = true, .counted = true };
 
 	if (!l->own || (l->status != STATUS_COMPLETED && l->status != STATUS_SKIPPED &&
 			l->status != STATUS_SUPERSEDED))
@@ -185,6 +185,7 @@ static void take_work(struct pipeline *p, const struct line *line, struct change
 	w->digest = line->digest;
 	w->resumed = again;
 	w->before = again ? old->status : STATUS_NONE;
+	w->before_reason = again ? old->reason : REASON_NONE;
 	work_keep_payload(w, line->data, line->too_long ? 0 : line->n);
 	work_take_offer(w, &of, &p->maker);
 	work_cut_payload(w, c->written_at, c->written_len);

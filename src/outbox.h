@@ -14,7 +14,7 @@
 
 struct tally {			/* of this invocation */
 	uint64_t counts[8];		/* results, by enum status */
-	uint64_t unchanged, resumed;	/* of them */
+	uint64_t unchanged, resumed;	/* of them; unchanged: without those that the run had counted before */
 	uint64_t failed;		/* of them, lines of this input: --max-failures */
 };
 

@@ -53,7 +53,8 @@ struct loop {
 	int status;			/* exit status that ends the run early, 0 */
 	bool output_gone;		/* writing failed: what waits there is never printed */
 	bool whole;			/* nothing was left undone, so far */
-	bool clean;			/* and nothing failed */
+	uint32_t continued;		/* number of the run that was to go on, 0: none */
+	struct run_part before;		/* what it had done */
 	size_t max_bytes, max_works;	/* of the window */
 	size_t max_ahead;		/* bytes of objects that wait while every connection is busy */
 	struct lane_figures told;	/* what the run's record already counts */
@@ -61,6 +62,14 @@ struct loop {
 };
 
 /* ---- commit and print: steps 4, 7 and 8 ---- */
+
+/* As things stand, the sync exits 0: nothing of this invocation failed, nothing is held. */
+static bool is_good(const struct loop *l)
+{
+	return l->status == 0 && intake_halt(l->p.intake) == 0 && stop_signal() == 0 &&
+	       outbox_tally(l->p.outbox)->counts[STATUS_FAILED] == 0 && l->end->held == 0 &&
+	       tasks_figures(l->p.tasks)->left_in == 0;
+}
 
 static void figures_to_run(struct loop *l)
 {
@@ -71,6 +80,7 @@ static void figures_to_run(struct loop *l)
 	run->deletes += f->deletes - told->deletes;
 	run->bytes += f->bytes - told->bytes;
 	run->requests += f->requests - told->requests;
+	run->good = is_good(l);
 	l->told = *f;
 }
 
@@ -170,12 +180,9 @@ static void count_repos(struct loop *l, bool whole)
 /* Nothing more is done: what was is committed, and printed as the reader takes it. */
 static void begin_drain(struct loop *l)
 {
-	const struct tally *t = outbox_tally(l->p.outbox);
-
 	l->whole = !must_stop(l);
-	l->clean = t->counts[STATUS_FAILED] == 0 && t->counts[STATUS_HELD] == 0;
-	if (l->whole && !excluded_end(&l->p))
-		l->clean = false;
+	if (l->whole)
+		excluded_end(&l->p);
 	commit(l);
 	count_repos(l, l->whole);
 	l->grace_until = clock_ms() + (int64_t)l->p.o->grace_ms;
@@ -330,6 +337,7 @@ static void read_turn(struct loop *l)
 
 static void begin_reading(struct loop *l)
 {
+	run_open(&l->p, l->continued);
 	state_marks_doubt(l->p.state);
 	excluded_begin(&l->p);
 	commit(l);
@@ -575,8 +583,10 @@ static void fill_end(struct loop *l)
 	struct pipeline *p = &l->p;
 	struct pipeline_end *end = l->end;
 	const struct task_figures *f = tasks_figures(p->tasks);
-	const char *id = state_run(p->state)->id;
+	const struct run_state *run = state_run(p->state);
 
+	if (run->number == l->continued)
+		end->before = l->before;
 	end->tally = *outbox_tally(p->outbox);
 	end->stored = f->stored;
 	end->deleted = f->deleted;
@@ -585,7 +595,17 @@ static void fill_end(struct loop *l)
 	end->unsettled = l->whole ? 0 : intake_left(p);
 	end->unprinted = output_lines(p->parts.output);
 	end->signal = stop_signal();
-	memcpy(end->run, id, strlen(id) + 1);
+	memcpy(end->run, run->id, strlen(run->id) + 1);
+}
+
+/* With a run that an earlier process left: what that did is the run's, too. */
+static void go_on(struct loop *l)
+{
+	const struct run_state *r = state_run(l->p.state);
+
+	l->continued = r->number;
+	l->before = (struct run_part){ r->stored, r->removed, r->unchanged, r->before_s };
+	intake_resume(&l->p);
 }
 
 int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
@@ -596,16 +616,15 @@ int pipeline_run(const struct pipeline_parts *parts, struct pipeline_end *end)
 	memset(end, 0, sizeof *end);
 	make_parts(&l, parts);
 	if (run_begin(&l.p))
-		intake_resume(&l.p);
+		go_on(&l);
 	else
 		begin_reading(&l);
 	run_loop(&l);
 	l.whole = l.whole && !must_stop(&l);
-	run_end(&l.p, l.whole, l.clean && end->held == 0);
+	figures_to_run(&l);
+	run_end(&l.p, l.whole);
 	fill_end(&l);
-	status = l.status;
-	if (status == 0 && (end->tally.counts[STATUS_FAILED] > 0 || end->held > 0 || end->left_in > 0))
-		status = 1;
+	status = l.status != 0 ? l.status : !is_good(&l);
 	free_parts(&l);
 	return status;
 }

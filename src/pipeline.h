@@ -36,9 +36,16 @@ struct pipeline_parts {
 	int64_t start_file_ns;		/* clock_file_ns() when this process began */
 };
 
+struct run_part {
+	uint64_t stored, deleted;	/* documents */
+	uint64_t unchanged;		/* lines */
+	int64_t seconds;
+};
+
 struct pipeline_end {
 	struct tally tally;
 	uint64_t deleted, stored;	/* documents */
+	struct run_part before;		/* by the earlier parts of the run, if one was continued */
 	uint64_t held;			/* changesets that are held now, of earlier runs too */
 	uint64_t left_in;		/* documents that --exclude names and that could not be deleted */
 	bool whole;			/* all that was read is settled and printed */

@@ -44,8 +44,11 @@ bool run_begin(struct pipeline *p);
 /* The current run goes on in a new one that takes over its lines below cut; line is where it differs, 0: the
  * input has ended. */
 void run_branch(struct pipeline *p, uint32_t cut, uint64_t line);
-/* All is settled and printed (whole), or it was stopped.  clean: nothing failed or is held.  Commits. */
-void run_end(struct pipeline *p, bool whole, bool clean);
+/* The first line has been seen; continued: the number of the run that was to go on, 0: none. */
+void run_open(struct pipeline *p, uint32_t continued);
+/* All is settled and printed (whole), or it was stopped.  The run's record says whether it is good.
+ * Commits. */
+void run_end(struct pipeline *p, bool whole);
 
 /* ---- intake.c ---- */
 
@@ -110,7 +113,7 @@ bool readback_turn(struct pipeline *p, int64_t *until);
 void excluded_begin(struct pipeline *p);	/* a run begins: in its first commit */
 bool excluded_going(const struct pipeline *p);
 void excluded_turn(struct pipeline *p);		/* some more documents */
-bool excluded_end(struct pipeline *p);		/* all is settled; false: something is still to go */
+void excluded_end(struct pipeline *p);		/* all is settled */
 void excluded_release(struct pipeline *p);
 
 #endif

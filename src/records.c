@@ -55,8 +55,8 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	}
 	changeset_close_block(p->state, g->repo, pr->at, closes);
 	state_line_set(p->state, pr->at.ord, status, REASON_NONE);
-	run_count(state_run(p->state), pr->at, pr->again ? pr->before : STATUS_NONE, status, REASON_NONE,
-		  OP_CHANGESET);
+	run_count(state_run(p->state), pr->at, pr->again ? pr->before : STATUS_NONE, REASON_NONE, status,
+		  REASON_NONE, OP_CHANGESET);
 	outbox_add(p->outbox, &r, false, clock_ms());
 	g->records = pr->next;
 	g->nrecords--;

@@ -34,6 +34,7 @@ struct result {
 	const char *held_why;		/* STATUS_HELD: "lines", ... */
 	uint64_t waiting;
 	bool resumed, retried;
+	bool counted;			/* an earlier part of the run has counted it, and so it stays; not printed */
 };
 
 /* Appends r as one line with its newline.  Fields, in this order, those that apply: run, line, repo,

@@ -47,11 +47,8 @@ static bool resumable(struct pipeline *p, const char *settings, uint32_t *number
 			 last.id, p->o->new_run ? "of --new-run" :
 			 last.nancestors == RUN_ANCESTORS ? "its input has changed too often" :
 			 "the input is read in another way");
-	if (!yes && last.status == RUN_RUNNING) {
-		last.status = RUN_INTERRUPTED;
-		last.end_s = last.update_s;
+	if (!yes && run_interrupt(&last))
 		state_run_put(p->state, &last);
-	}
 	finished = last.status == RUN_COMPLETED || last.status == RUN_FAILED;
 	run_release(&last);
 	if (finished)
@@ -66,7 +63,7 @@ static void date_run(struct pipeline *p)
 	struct run_state *run = state_run(p->state);
 
 	run->start_file_ns = p->parts.start_file_ns;
-	run->start_s = p->parts.start_file_ns / 1000000000;
+	run->start_s = run->part_s = p->parts.start_file_ns / 1000000000;
 }
 
 bool run_begin(struct pipeline *p)
@@ -78,9 +75,21 @@ bool run_begin(struct pipeline *p)
 		state_run_continue(p->state, number);
 		return true;
 	}
-	state_run_begin(p->state, p->parts.source, settings)->input_size = p->parts.input_size;
+	state_run_begin(p->state, p->parts.source, settings);
 	date_run(p);
 	return false;
+}
+
+void run_open(struct pipeline *p, uint32_t continued)
+{
+	struct run_state *run = state_run(p->state);
+
+	run->input_size = p->parts.input_size;
+	repo_set_text(&run->source, p->parts.source);
+	if (run->number != continued)
+		return;
+	run->part_s = p->parts.start_file_ns / 1000000000;
+	log_info("run %s is continued", run->id);
 }
 
 void run_branch(struct pipeline *p, uint32_t cut, uint64_t line)
@@ -113,7 +122,7 @@ static void drop_old(struct pipeline *p, bool clean)
 }
 
 /* A run has ended well only when its results are printed too: until then a resume prints them. */
-void run_end(struct pipeline *p, bool whole, bool clean)
+void run_end(struct pipeline *p, bool whole)
 {
 	struct run_state *run = state_run(p->state);
 	uint32_t number = run->number;
@@ -122,9 +131,9 @@ void run_end(struct pipeline *p, bool whole, bool clean)
 
 	if (whole && !idle) {
 		state_head(p->state)->whole_run = number;
-		drop_old(p, clean);
+		drop_old(p, run->good);
 	}
-	state_run_end(p->state, !whole || idle ? RUN_INTERRUPTED : clean ? RUN_COMPLETED : RUN_FAILED);
+	state_run_end(p->state, !whole || idle ? RUN_INTERRUPTED : run->good ? RUN_COMPLETED : RUN_FAILED);
 	state_commit(p->state);
 	if (whole)
 		state_lines_drop(p->state, number);

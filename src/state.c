@@ -500,19 +500,30 @@ static void list_runs(struct state *s)
 	list_run(s, 0);
 }
 
+/* Who works on r from now on. */
+static void sign_run(struct run_state *r)
+{
+	char host[256] = "";
+
+	gethostname(host, sizeof host - 1);
+	free(r->host);
+	r->host = xstrdup(host);
+	r->pid = (uint32_t)getpid();
+	r->status = RUN_RUNNING;
+	r->good = true;
+	r->part_s = r->update_s = clock_unix_s();
+	r->end_s = 0;
+}
+
 static struct run_state *new_run(struct state *s, const char *source, const char *settings)
 {
 	struct run_state *r = &s->run;
-	char host[256] = "";
 
 	run_release(r);
-	gethostname(host, sizeof host - 1);
 	r->number = s->head.next_run++;
-	r->start_s = r->update_s = clock_unix_s();
+	sign_run(r);
+	r->start_s = r->part_s;
 	r->id = run_id(r->start_s);
-	r->status = RUN_RUNNING;
-	r->pid = (uint32_t)getpid();
-	r->host = xstrdup(host);
 	r->source = xstrdup(source);
 	r->settings = xstrdup(settings);
 	r->lines_owner = r->number;
@@ -530,16 +541,54 @@ struct run_state *state_run_begin(struct state *s, const char *source, const cha
 	return new_run(s, source, settings);
 }
 
-struct run_state *state_run_continue(struct state *s, uint32_t number)
+struct run_state *state_run_take_up(struct state *s, uint32_t number)
 {
 	run_release(&s->run);
 	s->has_run = state_run_get(s, number, &s->run) == 0;
 	if (!s->has_run)
 		return NULL;
-	s->run.status = RUN_RUNNING;
-	s->run.pid = (uint32_t)getpid();
 	s->changed = true;
 	return &s->run;
+}
+
+bool run_interrupt(struct run_state *r)
+{
+	if (r->status != RUN_RUNNING)
+		return false;
+	r->status = RUN_INTERRUPTED;
+	r->end_s = r->update_s;
+	r->good = false;
+	return true;
+}
+
+int64_t run_seconds(const struct run_state *r, int64_t now_s)
+{
+	int64_t end = now_s != 0 ? now_s : r->end_s != 0 ? r->end_s : r->update_s;
+
+	return r->before_s + (end > r->part_s ? end - r->part_s : 0);
+}
+
+struct run_state *state_run_continue(struct state *s, uint32_t number)
+{
+	struct run_state *r = state_run_take_up(s, number);
+
+	if (r == NULL)
+		return NULL;
+	r->before_s = run_seconds(r, 0);
+	sign_run(r);
+	return r;
+}
+
+/* The current run as it was before this process took it up, which has committed nothing since. */
+static void as_left(struct state *s, struct run_state *r)
+{
+	struct run_state left;
+
+	s->has_run = false;
+	if (state_run_get(s, r->number, &left) != 0)
+		return;
+	run_release(r);
+	*r = left;
 }
 
 struct run_state *state_run_branch(struct state *s, uint32_t cut)
@@ -547,8 +596,10 @@ struct run_state *state_run_branch(struct state *s, uint32_t cut)
 	struct run_state old = s->run;
 	struct run_state *r;
 
-	old.status = RUN_INTERRUPTED;
-	old.end_s = clock_unix_s();
+	old.update_s = clock_unix_s();
+	if (cut == 1)
+		as_left(s, &old);
+	run_interrupt(&old);
 	state_run_put(s, &old);
 	memset(&s->run, 0, sizeof s->run);
 	r = new_run(s, old.source, old.settings);
@@ -611,16 +662,22 @@ void state_lines_drop(struct state *s, uint32_t number)
 	run_release(&r);
 }
 
-void run_count(struct run_state *run, struct place_in_run at, enum status before, enum status now,
-	       enum reason reason, enum change_op op)
+static bool is_unchanged(enum status status, enum reason reason)
 {
-	if (before != STATUS_NONE && at.run == run->number)
+	return status == STATUS_SKIPPED && reason == REASON_UNCHANGED;
+}
+
+void run_count(struct run_state *run, struct place_in_run at, enum status before, enum reason before_reason,
+	       enum status now, enum reason reason, enum change_op op)
+{
+	if (before != STATUS_NONE && at.run == run->number) {
 		run->counts[before]--;
-	else
+		run->unchanged -= is_unchanged(before, before_reason);
+	} else {
 		run->ops[op]++;
+	}
 	run->counts[now]++;
-	if (now == STATUS_SKIPPED && reason == REASON_UNCHANGED)
-		run->unchanged++;
+	run->unchanged += is_unchanged(now, reason);
 }
 
 void state_run_end(struct state *s, enum run_status status)
@@ -1571,12 +1628,8 @@ static void close_last_run(struct state *s)
 
 	if (last == 0 || state_run_get(s, last, &r) != 0)
 		return;
-	if (r.status == RUN_RUNNING || r.status == RUN_INTERRUPTED) {
-		if (r.end_s == 0)
-			r.end_s = clock_unix_s();
-		r.status = RUN_INTERRUPTED;
+	if (run_interrupt(&r))
 		state_run_put(s, &r);
-	}
 	run_release(&r);
 	state_lines_drop(s, last);
 }

@@ -87,17 +87,20 @@ int state_locked(const char *path, char **holder);
 /* Starts a run: fills number, id, start, pid, host; copies source and settings.  It is this state's
  * current run from then on; the lines of the one before are dropped, which may commit. */
 struct run_state *state_run_begin(struct state *s, const char *source, const char *settings);
-/* Takes up run number again as the current one.  NULL if there is none. */
+/* Makes run number the current one, as it is.  NULL if there is none. */
+struct run_state *state_run_take_up(struct state *s, uint32_t number);
+/* The same, and a part of it begins with this process. */
 struct run_state *state_run_continue(struct state *s, uint32_t number);
 /* Closes the current run as interrupted at ordinal cut and begins a new one that takes over its lines
  * below cut as its own (spec section 6, Resume: the first difference).  Only for a run with less than
- * RUN_ANCESTORS of them. */
+ * RUN_ANCESTORS of them.  Cut at its first line, one that was continued
+ * (and not committed since) was not: it ended when its last part did. */
 struct run_state *state_run_branch(struct state *s, uint32_t cut);
 struct run_state *state_run(struct state *s);		/* the current one; NULL if none */
 /* A line at `at` is now `now`; before: what the run that it was read in has counted it as (STATUS_NONE: as
  * nothing). */
-void run_count(struct run_state *run, struct place_in_run at, enum status before, enum status now,
-	       enum reason reason, enum change_op op);
+void run_count(struct run_state *run, struct place_in_run at, enum status before, enum reason before_reason,
+	       enum status now, enum reason reason, enum change_op op);
 /* Ends the current run.  Its lines are to be dropped after the commit, unless it was interrupted. */
 void state_run_end(struct state *s, enum run_status status);
 /* Drops the lines of a run that needs them no more, in several commits, the last lines first; one that
@@ -123,6 +126,11 @@ bool state_given_up(struct state *s, struct place_in_run at);
 /* The lines of `run` that are r's own are those below this: UINT32_MAX for r itself, 0 for a run that
  * it took nothing over from. */
 uint32_t run_cut(const struct run_state *r, uint32_t run);
+/* A run on which nobody works any more is interrupted, since it last said something; others stay as they
+ * are.  True if it was one. */
+bool run_interrupt(struct run_state *r);
+/* Seconds that its parts took; now_s: the present time while a process works on it, else 0. */
+int64_t run_seconds(const struct run_state *r, int64_t now_s);
 /* The same as state_own_ord for the lines of run r. */
 uint32_t run_own_ord(const struct run_state *r, struct place_in_run at);
 /* True if the line a comes later than b, seen from the current run. */

@@ -513,6 +513,11 @@ void run_encode(struct buf *b, const struct run_state *v)
 	put_u(b, v->unknown_failures);
 	put_u(b, v->unknown_holding);
 	put_u(b, v->unknown_top);
+	put_u(b, v->good);
+	put_u(b, v->stored);
+	put_u(b, v->removed);
+	put_i(b, v->part_s);
+	put_i(b, v->before_s);
 }
 
 int run_decode(struct run_state *v, const uint8_t *p, size_t n)
@@ -557,6 +562,15 @@ int run_decode(struct run_state *v, const uint8_t *p, size_t n)
 	v->unknown_failures = get_u32(&r);
 	v->unknown_holding = get_u32(&r);
 	v->unknown_top = r.left > 0 ? get_u32(&r) : v->unknown_holding > 0 ? UINT32_MAX : 0;
+	v->good = v->status == RUN_COMPLETED;
+	v->part_s = v->start_s;
+	if (r.left > 0) {
+		v->good = get_u8(&r) != 0;
+		v->stored = get_u(&r);
+		v->removed = get_u(&r);
+		v->part_s = get_i(&r);
+		v->before_s = get_i(&r);
+	}
 	if (done(&r) && v->status >= RUN_RUNNING && v->status <= RUN_FAILED)
 		return 0;
 	run_release(v);

@@ -183,6 +183,10 @@ struct run_state {
 	uint32_t unknown_failures;	/* 'u' records of this run */
 	uint32_t unknown_holding;	/* repositories that they hold */
 	uint32_t unknown_top;		/* those of its own lines below this hold at least one; 0: none does */
+	bool good;			/* its sync exits 0, as far as it has come; or what was not so was accepted */
+	uint64_t stored, removed;	/* documents; older states do not say */
+	int64_t part_s;			/* since when its present part is at work: start_s, until it is continued */
+	int64_t before_s;		/* seconds that the parts before that took */
 };
 
 void identity_encode(struct buf *b, const struct identity *v);

@@ -105,13 +105,23 @@ static void fill_result(struct tasks *ts, struct work *w, const struct task *t, 
 	}
 }
 
-/* A line at w->at is now `now`; the run that it was read in may have counted it as something else. */
-static void count_line(struct tasks *ts, const struct work *w, enum status now, enum reason reason)
+/* An earlier part of this run had done the line, and there was nothing to do again: it counts as it did. */
+static bool counts_as_before(const struct work *w, enum status now, enum reason reason)
 {
-	if (w->retried)
-		state_run(ts->p.state)->retried++;
-	else
-		run_count(state_run(ts->p.state), w->at, w->before, now, reason, w->op);
+	return (w->before == STATUS_COMPLETED || w->before == STATUS_SKIPPED || w->before == STATUS_SUPERSEDED) &&
+	       (now == STATUS_SUPERSEDED || (now == STATUS_SKIPPED && reason == REASON_UNCHANGED));
+}
+
+static void count_line(struct tasks *ts, const struct work *w, enum status status, enum reason reason)
+{
+	struct run_state *run = state_run(ts->p.state);
+
+	if (w->retried) {
+		run->retried++;
+		return;
+	}
+	state_line_set(ts->p.state, w->at.ord, status, reason);
+	run_count(run, w->at, w->before, w->before_reason, status, reason, w->op);
 }
 
 static void settle_line(struct tasks *ts, struct work *w)
@@ -127,12 +137,12 @@ static void settle_line(struct tasks *ts, struct work *w)
 	if (w->before == STATUS_FAILED && status != STATUS_FAILED)	/* done again, and well this time */
 		state_failure_del_line(ts->p.state, w->repo, w->at);
 	if (!w->internal) {
-		if (!w->retried)
-			state_line_set(ts->p.state, w->at.ord, status, reason);
-		count_line(ts, w, status, reason);
 		fill_result(ts, w, t, &r, run);
 		r.status = status;
 		r.reason = reason;
+		r.counted = counts_as_before(w, status, reason);
+		if (!r.counted)
+			count_line(ts, w, status, reason);
 		outbox_add(ts->p.outbox, &r, r.sent, clock_ms());
 	}
 	work_leave(ts->p.window, w);
@@ -264,6 +274,7 @@ static void stored(struct tasks *ts, struct task *t)
 static void deleted(struct tasks *ts, struct task *t)
 {
 	ts->figures.deleted++;
+	state_run(ts->p.state)->removed++;
 	t->work->objects += t->deletion.item.nids;
 	doc_finish(ts->p.state, ts->p.window, t, DOC_ABSENT, NULL, 0);
 	if (t->skip != REASON_NONE)
@@ -279,6 +290,7 @@ static void trim(struct tasks *ts, struct task *t)
 
 	t->work->objects += t->npieces;
 	ts->figures.stored++;
+	state_run(ts->p.state)->stored++;
 	t->trims = true;
 	if (most > t->npieces)
 		delete_chunks(ts, t, t->npieces, most);

@@ -86,6 +86,7 @@ struct work {
 	bool repo_known;		/* false: whose line it is cannot be told */
 	bool left_out;			/* internal: a document that --exclude names goes (excluded.c) */
 	enum status before;		/* that status */
+	enum reason before_reason;
 	struct task half[2];
 	int halves, open;
 	uint32_t retries_before;	/* of a retried failure */

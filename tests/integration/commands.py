@@ -207,6 +207,97 @@ def counts_resumed(w):
     same((ended.rc, status(w)[1]["run"]["status"]), (130, "interrupted"), "one that was stopped is interrupted")
 
 
+def counts_resumed_files(w):
+    """What a part of a run has stored stays stored when a later part finds it so."""
+    for i in range(9):
+        w.write_file("R", "f%d" % i, "slow" if i == 6 else "text %d" % i)
+    w.sync([put("gone", "text"), from_file("f8")])
+    lines = [from_file("f%d" % i) for i in range(9)] + [from_file("f0"), delete("gone")]
+    for n in range(3):
+        with Under(w, lines):
+            rc, s = status(w)
+            same((rc, lines_of(s["run"]), s["run"]["unchanged"]), (0, {"completed": 6, "skipped": 2}, 2),
+                 "killed %d times: as its first part left it" % n)
+    w.write_file("R", "f6", "fast")
+    ended = w.sync(lines, "-v")
+    rc, s = status(w)
+    same((ended.rc, rc, lines_of(s["run"]), s["run"]["unchanged"]),
+         (0, 0, {"completed": 9, "skipped": 2}, 2), "a run that goes on counts each line as it was done")
+    test(re.search(": 8 stored, 1 deleted, 2 unchanged, 0 failed, 0 held in", ended.err), "and sums up so", ended.err)
+    same((ended.status(1), ended.status(2)), ("superseded", "skipped:unchanged"), "its results say what this part found")
+
+
+def counts_resumed_again(w):
+    """A line that is done again, and otherwise, counts as it is now."""
+    for i in range(4):
+        w.write_file("R", "f%d" % i, "slow" if i == 3 else "text %d" % i)
+    lines = [from_file("f%d" % i) for i in range(4)]
+    w.sync(lines[:2])
+    lines.insert(0, dict(put("f4", ""), content_error="denied"))
+    for n in range(2):
+        with Under(w, lines):
+            run = status(w)[1]["run"]
+            same((lines_of(run), run["unchanged"]), ({"completed": 1, "skipped": 2, "failed": 1}, 2),
+                 "killed %d times" % n)
+    w.write_file("R", "f0", "changed")
+    w.write_file("R", "f1", "")
+    w.write_file("R", "f3", "fast")
+    ended = w.sync(lines, "-v")
+    run = status(w)[1]["run"]
+    same((ended.rc, lines_of(run), run["unchanged"]), (1, {"completed": 3, "skipped": 1, "failed": 1}, 0),
+         "by status, and unchanged ones")
+
+
+def continued_has_no_end(w):
+    """The end of a part is not the end of a run that goes on; nor does a run go on that is given up."""
+    lines = [put("a", "A"), put("s", "slow"), put("b", "B")]
+    with Under(w, lines, "--grace", "10ms") as u:
+        u.child.send_signal(signal.SIGINT)
+        u.child.wait()
+    ended = status(w)[1]["run"]
+    same((ended["status"], ended["end"] is None), ("interrupted", False), "a run is stopped")
+    with Under(w, lines):
+        rc, s = status(w)
+        same((rc, s["run"]["number"], s["run"]["status"], s["run"]["end"]), (0, 1, "running", None),
+             "continued, it has no end")
+    rc, s = status(w)
+    same((rc, s["run"]["status"], s["run"]["end"]), (1, "interrupted", None), "killed, neither")
+    before = {k: v for k, v in s["run"].items() if k not in ("end", "rate")}
+    w.sync([put("x", "X")])
+    old = status(w, "--run", "1")[1]["run"]
+    same(({k: v for k, v in old.items() if k not in ("end", "rate")}, old["end"]), (before, before["update"]),
+         "given up, it is as it was, and ended when it last said something")
+
+
+def exits_as_the_sync(w):
+    """Whatever the last sync exited with, status does."""
+    def check(name, ended, want):
+        same((ended.rc, status(w)[0], status(w, "--run", str(status(w)[1]["run"]["number"]))[0]), (want,) * 3, name)
+    failing = dict(put("a", "A"), content=None, content_error="denied")
+    check("a clean run", w.sync([put("first", "text"), record("P0")]), 0)
+    check("what failed is superseded by a later line", w.sync([failing, put("a", "A")]), 1)
+    check("a run without it", w.sync([put("a", "A")]), 0)
+    w.sync([failing])
+    check("tried again, it fails, and is superseded", w.sync([put("a", "A")]), 1)
+    w.sync(["{x"])
+    same(status(w)[1]["failed"], 1, "a failed line waits")
+    check("but not one of the last run", w.sync([put("a", "A")], "--no-retry"), 0)
+    w.sync([bad("b")])
+    same(status(w)[1]["failed"], 1, "a failed line of a document waits")
+    check("nor is that one", w.sync([put("a", "A")]), 0)
+    check("a changeset is held", w.sync([put("a", "A"), record("P9", since="NOWHERE")]), 1)
+    check("and holds still", w.sync([put("z", "Z", "S")]), 1)
+    check("held, and then not", w.sync([record("P9", since="NOWHERE"), *[put(p, p) for p in ("first", "a", "b")],
+                                        record("P1", complete=True)]), 0)
+    check("messages alone", w.sync(b"Detecting changes...  50% -:--:--\n" * 3000), 0)
+    w.script({"match": {"kind": "delete"}, "do": {"status": 400, "body": {"error": "X", "message": "no"}}})
+    check("what --exclude names cannot be deleted",
+          w.sync([put("c", "C")], "--exclude", "a", "--max-retries", "0"), 1)
+    w.script()
+    check("it can", w.sync([put("c", "C")], "--exclude", "a"), 0)
+    check("more lines failed than may", w.sync([bad(p) for p in "defg"], "--max-failures", "1"), 1)
+
+
 def running_only_by_its_own(w):
     """Who holds the lock may be at work on something else."""
     with Under(w, [put("a", "A"), put("s", "slow")]):
@@ -1440,6 +1531,7 @@ def environment(w):
 
 
 TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
+         counts_resumed_files, counts_resumed_again, continued_has_no_end, exits_as_the_sync,
          running_only_by_its_own, percentage, max_age, runs, failed, repos, held_by_line,
          held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
          not_held_by_the_next_block, held_by_itself, skip_line, skip_counts, skip_and_resume,

@@ -731,9 +731,65 @@ static void test_branches(void)
 		now = state_run_branch(state, 2);
 	ok(run_cut(now, 1) == 2 && run_cut(now, now->number - 1) == 2 && now->lines_owner == 1,
 	   "as many branches as a run may have");
+	state_commit(state);
 	now = state_run_branch(state, 1);
 	ok(now->nancestors == 1 && run_cut(now, now->number - 1) == 1 && run_cut(now, 1) == 0,
 	   "from the first line on there is nothing to take over");
+}
+
+/* Run 1, which was at work from 1000 to 1007 on another machine, and was interrupted or killed. */
+static void old_run(enum run_status status)
+{
+	struct run_state *r;
+
+	fresh();
+	r = state_run_begin(state, "s", "format=json");
+	state_line_read(state, 1, 1, true);
+	state_run_end(state, status);
+	state_commit(state);
+	r->start_s = r->part_s = 1000;
+	r->update_s = 1007;
+	r->end_s = status == RUN_RUNNING ? 0 : 1007;
+	free(r->host);
+	r->host = xstrdup("elsewhere");
+	state_run_put(state, r);
+	r->number = 0;		/* nothing of it is told by the commit */
+	state_commit(state);
+	reopen();
+}
+
+static void test_parts(void)
+{
+	for (int i = 0; i < 2; i++) {
+		enum run_status status = i == 0 ? RUN_INTERRUPTED : RUN_RUNNING;
+		const char *name = i == 0 ? "interrupted" : "killed";
+		struct run_state *now, r;
+
+		old_run(status);
+		now = state_run_continue(state, 1);
+		ok(now->end_s == 0 && now->start_s == 1000 && now->part_s > 1600000000 && now->before_s == 7,
+		   "%s and continued: a part of it has ended, it has not", name);
+		ok(now->status == RUN_RUNNING && now->pid == (uint32_t)getpid() && strcmp(now->host, "elsewhere") != 0,
+		   "%s: it is another process's", name);
+		ok(run_seconds(now, now->part_s + 5) == 12, "%s: it takes what its parts take", name);
+		now->update_s = now->part_s + 3;
+		ok(run_seconds(now, 0) == 10, "%s: as far as is known", name);
+
+		old_run(status);
+		state_run_continue(state, 1);
+		now = state_run_branch(state, 1);
+		state_commit(state);
+		ok(now->before_s == 0 && now->part_s == now->start_s, "%s: a run that begins has no earlier part", name);
+		ok(state_run_get(state, 1, &r) == 0 && r.status == RUN_INTERRUPTED && r.end_s == 1007 &&
+		   run_seconds(&r, 0) == 7 && strcmp(r.host, "elsewhere") == 0,
+		   "%s and given up at the first line: it ended when it did", name);
+		run_release(&r);
+
+		old_run(status);
+		now = state_run_take_up(state, 1);
+		ok(run_interrupt(now) == (status == RUN_RUNNING) && now->status == RUN_INTERRUPTED &&
+		   now->end_s == 1007 && strcmp(now->host, "elsewhere") == 0, "%s: taken up as it is", name);
+	}
 }
 
 static void test_forget(void)
@@ -1133,6 +1189,7 @@ int main(void)
 	test_unparsable();
 	test_dropped_by_age();
 	test_branches();
+	test_parts();
 	test_failed_after();
 	test_many_repositories();
 	test_forget();

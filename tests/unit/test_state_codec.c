@@ -61,7 +61,7 @@ static const struct kind kinds[] = {
 	{ "mark", mark_in, mark_out, nothing, 0 },
 	{ "failure", failure_in, failure_out, failure_gone, 2 },
 	{ "repository", repo_in, repo_out, repo_gone, 2 },
-	{ "run", run_in, run_out, run_gone, 1 },
+	{ "run", run_in, run_out, run_gone, 2 },
 };
 enum { IDENTITY, HEAD, DOC, MARK, FAILURE, REPO, RUN, KINDS };
 
@@ -342,7 +342,8 @@ static void test_run(void)
 		.nancestors = RUN_ANCESTORS, .unchanged = UINT64_MAX, .objects = UINT64_MAX,
 		.deletes = UINT64_MAX, .bytes = UINT64_MAX, .requests = UINT64_MAX, .retried = UINT64_MAX,
 		.input_bytes = UINT64_MAX, .input_size = UINT64_MAX, .unknown_failures = UINT32_MAX,
-		.unknown_holding = UINT32_MAX, .unknown_top = 9 } }, got;
+		.unknown_holding = UINT32_MAX, .unknown_top = 9, .good = true, .stored = UINT64_MAX,
+		.removed = UINT64_MAX, .part_s = INT64_MIN, .before_s = INT64_MAX } }, got;
 	auto_buf struct buf b = BUF_INIT;
 
 	for (uint32_t i = 0; i < RUN_ANCESTORS; i++)
@@ -352,11 +353,25 @@ static void test_run(void)
 	check(&kinds[RUN], &v, &got, "greatest");
 	ok(memcmp(got.run.ancestors, v.run.ancestors, sizeof(v.run.ancestors)) == 0 &&
 	   got.run.update_s == -1 && strcmp(got.run.settings, long_text) == 0 &&
-	   got.run.unknown_holding == UINT32_MAX && got.run.unknown_top == 9, "run: what it says");
+	   got.run.unknown_holding == UINT32_MAX && got.run.unknown_top == 9 && got.run.good &&
+	   got.run.stored == UINT64_MAX && got.run.removed == UINT64_MAX && got.run.part_s == INT64_MIN &&
+	   got.run.before_s == INT64_MAX, "run: what it says");
 	run_release(&got.run);
-	run_encode(&b, &v.run);
-	ok(run_decode(&got.run, (uint8_t *)b.data, b.len - 1) == 0 && got.run.unknown_top == UINT32_MAX,
-	   "of an older state: each of its lines may hold one");
+	v.run.good = false;
+	v.run.stored = v.run.removed = 1;
+	v.run.part_s = v.run.before_s = 1;
+	for (int status = RUN_COMPLETED; status <= RUN_FAILED; status++) {
+		buf_reset(&b);
+		v.run.status = (uint8_t)status;
+		run_encode(&b, &v.run);
+		ok(run_decode(&got.run, (uint8_t *)b.data, b.len - 5) == 0 &&
+		   got.run.good == (status == RUN_COMPLETED) && got.run.stored == 0 && got.run.removed == 0 &&
+		   got.run.part_s == INT64_MIN && got.run.before_s == 0,
+		   "of an older state: one part, and only a completed one was good");
+		run_release(&got.run);
+	}
+	ok(run_decode(&got.run, (uint8_t *)b.data, b.len - 6) == 0 && got.run.unknown_top == UINT32_MAX,
+	   "of a yet older one: each of its lines may hold one");
 	run_release(&got.run);
 	for (int status = 0; status < 6; status++) {
 		buf_reset(&b);
