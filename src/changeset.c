@@ -93,12 +93,6 @@ static bool is_open(const struct repo_state *rs, const struct run_state *run, co
 	return in_tail(rs, d->last) || (steps_back && place_compare(d->last, base) > 0);
 }
 
-bool changeset_held_by(struct state *s, const struct record *r, const struct run_state *run,
-		       const struct doc_state *d)
-{
-	return is_open(state_repo(s, r->repo), run, r, d, false, (struct place_in_run){ 0, 0 });
-}
-
 /* A record that says `since POSITION` while another one is held in between lists what changed since
  * the position: what the held one's block changed and this one does not name was changed back. */
 static bool steps_back(const struct repo_state *rs, const struct record *r)
@@ -106,72 +100,6 @@ static bool steps_back(const struct repo_state *rs, const struct record *r)
 	return r->since != NULL && r->since[0] != '\0' && rs->held_commit[0] != '\0' &&
 	       strcmp(r->since, rs->commit) == 0 && strcmp(r->since, rs->held_commit) != 0 &&
 	       place_compare(rs->held, r->at) != 0;
-}
-
-static uint64_t count_open(struct state *s, const struct record *r, bool from_prior)
-{
-	struct repo_state *rs = state_repo(s, r->repo);
-	bool back = from_prior || steps_back(rs, r);
-	struct place_in_run base = from_prior ? r->prior_at : rs->position;
-	struct walk at = { 0 };
-	struct doc_state d;
-	struct run_state run;
-	uint64_t n = 0;
-
-	if (rs->loose == 0 && rs->ntails == 0 && !back)
-		return 0;
-	load_run(s, r->at.run, &run);
-	while (state_walk(s, 'd', r->repo, &at))
-		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    is_open(rs, &run, r, &d, back, base))
-			n++;
-	walk_release(&at);
-	run_release(&run);
-	return n;
-}
-
-/* A line without a document of an earlier run: the record that closes a block without it is its end. */
-static bool closed_by(const struct record *r, const struct run_state *run, const struct failure *f)
-{
-	return f->path[0] == '\0' && f->line.run < r->at.run && run_own_ord(run, f->line) == 0;
-}
-
-/* Failed lines of the repository that stand before the record, by the place that they hold. */
-static uint64_t count_failed(struct state *s, const struct record *r, const struct run_state *run)
-{
-	struct repo_state *rs = state_repo(s, r->repo);
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-	uint64_t n = 0;
-
-	if (rs->failed == 0)
-		return 0;
-	while (state_failure_next(s, &at, &f)) {
-		uint32_t own = run_own_ord(run, f.hold);
-
-		if (!at.repo_known || strcmp(f.repo, r->repo) != 0 || closed_by(r, run, &f))
-			continue;
-		if (own != 0 ? own < r->at.ord : place_compare(f.hold, r->at) < 0)
-			n++;
-	}
-	failure_walk_release(&at);
-	return n;
-}
-
-/* Failed lines of no known repository before the record in its run. */
-static uint64_t count_unknown(struct state *s, const struct record *r, const struct run_state *run)
-{
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-	uint64_t n = 0;
-	bool any = run->unknown_failures > 0 || run->nancestors > 0;
-
-	while (any && state_unknown_next(s, &at, &f))
-		if (named_in(run, r, f.line))
-			n++;
-	failure_release(&f);
-	failure_walk_release(&at);
-	return n;
 }
 
 static bool is_since(const struct record *r, const char *commit)
@@ -191,6 +119,154 @@ static bool from_here(const struct repo_state *rs, const struct record *r)
 	if (r->since[0] == '\0')	/* "from nothing": what a script says that was told no position */
 		return r->complete;
 	return is_since(r, rs->commit) || since_held(rs, r);
+}
+
+/* ---- what holds a record ---- */
+
+/* A line without a document of an earlier run: the record that closes a block without it is its end. */
+static bool closed_by(const struct record *r, const struct run_state *run, const struct failure *f)
+{
+	return f->path[0] == '\0' && f->line.run < r->at.run && run_own_ord(run, f->line) == 0;
+}
+
+/* A failed line of the repository stands before the record, by the place that it holds. */
+static bool fails_before(const struct record *r, const struct run_state *run, const struct failure *f)
+{
+	uint32_t own = run_own_ord(run, f->hold);
+
+	if (strcmp(f->repo, r->repo) != 0 || closed_by(r, run, f))
+		return false;
+	return own != 0 ? own < r->at.ord : place_compare(f->hold, r->at) < 0;
+}
+
+static bool next_failed(struct holders *h, struct holder *found)
+{
+	if (h->rs->failed == 0)
+		return false;
+	while (state_failure_next(h->s, &h->failures, &h->failure)) {
+		if (!h->failures.repo_known || !fails_before(&h->r, &h->run, &h->failure))
+			continue;
+		*found = (struct holder){ HOLDER_FAILED, h->failure.path, &h->failure };
+		return true;
+	}
+	return false;
+}
+
+/* A failed line of no known repository before the record in its run. */
+static bool next_unknown(struct holders *h, struct holder *found)
+{
+	if (h->run.unknown_failures == 0 && h->run.nancestors == 0)
+		return false;
+	while (state_unknown_next(h->s, &h->failures, &h->failure)) {
+		if (!named_in(&h->run, &h->r, h->failure.line))
+			continue;
+		*found = (struct holder){ HOLDER_UNKNOWN, h->failure.path, &h->failure };
+		return true;
+	}
+	return false;
+}
+
+static bool next_doubt(struct holders *h, struct holder *found)
+{
+	struct mark m;
+
+	if (h->rs->doubts == 0)
+		return false;
+	while (state_walk(h->s, 'm', h->r.repo, &h->at)) {
+		if (mark_decode(&m, (const uint8_t *)h->at.value.data, h->at.value.len) != 0 ||
+		    !(m.flags & MARK_DOUBT))
+			continue;
+		*found = (struct holder){ HOLDER_DOUBT, h->at.path, NULL };
+		return true;
+	}
+	return false;
+}
+
+static enum holder_why why_open(const struct doc_state *d)
+{
+	if (d->flags & DOC_UNCOMMITTED)
+		return HOLDER_UNCOMMITTED;
+	if (d->flags & DOC_LOOSE)
+		return d->flags & DOC_EXCLUDED ? HOLDER_LEFT_OUT : HOLDER_RETRIED;
+	return HOLDER_OPEN;
+}
+
+static bool next_open(struct holders *h, struct holder *found)
+{
+	struct doc_state d;
+
+	if (h->rs->loose == 0 && h->rs->ntails == 0 && !h->back)
+		return false;
+	while (state_walk(h->s, 'd', h->r.repo, &h->at)) {
+		if (doc_decode(&d, (const uint8_t *)h->at.value.data, h->at.value.len) != 0 ||
+		    !is_open(h->rs, &h->run, &h->r, &d, h->back, h->base))
+			continue;
+		*found = (struct holder){ why_open(&d), h->at.path, NULL };
+		return true;
+	}
+	return false;
+}
+
+static bool (*const stages[])(struct holders *h, struct holder *found) = {
+	next_failed, next_unknown, next_doubt, next_open
+};
+
+void changeset_holders(struct holders *h, struct state *s, const struct record *r)
+{
+	bool from_prior;
+
+	*h = (struct holders){ .s = s, .rs = state_repo(s, r->repo), .r = *r };
+	load_run(s, r->at.run, &h->run);
+	from_prior = !from_here(h->rs, r);
+	h->back = from_prior || steps_back(h->rs, r);
+	h->base = from_prior ? r->prior_at : h->rs->position;
+}
+
+static void rewind_holders(struct holders *h)
+{
+	failure_release(&h->failure);
+	failure_walk_release(&h->failures);
+	walk_release(&h->at);
+}
+
+bool changeset_holder_next(struct holders *h, struct holder *found)
+{
+	for (; h->stage < sizeof stages / sizeof stages[0]; h->stage++) {
+		if (stages[h->stage](h, found))
+			return true;
+		rewind_holders(h);
+	}
+	return false;
+}
+
+void changeset_holders_release(struct holders *h)
+{
+	rewind_holders(h);
+	run_release(&h->run);
+}
+
+static uint64_t count_holders(struct state *s, const struct record *r)
+{
+	struct holders h;
+	struct holder one;
+	uint64_t n = 0;
+
+	for (changeset_holders(&h, s, r); changeset_holder_next(&h, &one);)
+		n++;
+	changeset_holders_release(&h);
+	return n;
+}
+
+static bool any_unknown(struct state *s, const struct record *r)
+{
+	struct holders h;
+	struct holder one;
+	bool any;
+
+	changeset_holders(&h, s, r);
+	any = next_unknown(&h, &one);
+	changeset_holders_release(&h);
+	return any;
 }
 
 /* Whether the position that r makes is one at which everything has been listed once, and each change
@@ -296,7 +372,6 @@ bool changeset_from_here(struct state *s, const struct record *r)
 
 enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
 {
-	struct run_state run;
 	bool from_prior;
 
 	*waiting = 0;
@@ -305,10 +380,7 @@ enum record_verdict changeset_judge(struct state *s, const struct record *r, uin
 	from_prior = !from_here(state_repo(s, r->repo), r);
 	if (!changeset_from_here(s, r))
 		return RECORD_NOT_FROM_HERE;
-	load_run(s, r->at.run, &run);
-	*waiting = count_unknown(s, r, &run) + count_failed(s, r, &run) + state_repo(s, r->repo)->doubts +
-		   count_open(s, r, from_prior);
-	run_release(&run);
+	*waiting = count_holders(s, r);
 	if (*waiting == 0)
 		return RECORD_ADVANCE;
 	return from_prior ? RECORD_NOT_FROM_HERE : RECORD_HELD;
@@ -323,9 +395,9 @@ void changeset_closes(struct state *s, const struct record *r)
 	if (number < r->at.run && run_own_ord(&run, (struct place_in_run){ number, 1 }) == 0)
 		state_unknown_release(s, r->repo, true);
 	state_failures_closed(s, r->repo, &run);
-	if (count_unknown(s, r, &run) > 0)
-		hold_unknown(s, r);
 	run_release(&run);
+	if (any_unknown(s, r))
+		hold_unknown(s, r);
 }
 
 /* What a retry did has been closed by the record that now counts. */

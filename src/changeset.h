@@ -34,6 +34,39 @@ enum record_verdict {
  * r->prior. */
 bool changeset_from_here(struct state *s, const struct record *r);
 
+/* What stands in a record's way, one by one, each with the reason. */
+enum holder_why {
+	HOLDER_FAILED,		/* a failed line of the repository */
+	HOLDER_UNKNOWN,		/* a failed line of no known repository before it in its run */
+	HOLDER_DOUBT,		/* a document in doubt */
+	HOLDER_UNCOMMITTED,	/* documents changed after the position that no record closed, and that its block */
+	HOLDER_RETRIED,		/* does not name: with text of no commit, by a retry, by --exclude that names it */
+	HOLDER_LEFT_OUT,	/* no more, */
+	HOLDER_OPEN		/* by lines */
+};
+struct holder {
+	enum holder_why why;
+	const char *path;		/* of the document; "" of a line without one */
+	const struct failure *failure;	/* of a failed line, else NULL.  Both: until the next call */
+};
+struct holders {			/* not to be looked into */
+	struct state *s;
+	const struct repo_state *rs;
+	struct record r;
+	struct run_state run;
+	unsigned stage;
+	struct failure_walk failures;
+	struct failure failure;
+	struct walk at;
+	bool back;			/* r steps back behind what is held, to base */
+	struct place_in_run base;
+};
+/* Begins a walk over what holds r, which may say nothing but repo and at: what is held for lines is judged
+ * so.  The state must not change before the walk is released. */
+void changeset_holders(struct holders *h, struct state *s, const struct record *r);
+bool changeset_holder_next(struct holders *h, struct holder *found);
+void changeset_holders_release(struct holders *h);
+
 /* What the state says of r: failures and doubts of its repository, failed lines of no known
  * repository before it in its run, documents changed after the position that no record closed and
  * that its block does not name.  Call when every earlier line of the repository is settled. */
@@ -78,11 +111,6 @@ bool changeset_unclosed(struct state *s, const char *repo, const struct repo_sta
 /* True if the block that r closes names a document that was last finished by line last, or r itself
  * finished it. */
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last);
-
-/* True if a document holds back a record that is held for lines, because something that no record has
- * closed changed it after the position.  run: the one that r stands in. */
-bool changeset_held_by(struct state *s, const struct record *r, const struct run_state *run,
-		       const struct doc_state *d);
 
 /* True if a document counts as changed since its repository's position: for --touched. */
 bool changeset_touched(struct state *s, const char *repo, const struct doc_state *d);

@@ -192,12 +192,11 @@ void status_list_repos(struct look *l, struct buf *json)
 
 /* ---- held changesets ---- */
 
-/* A changeset that waits, and the run of its record: its lines are compared as changeset.c does. */
+/* A changeset that waits. */
 struct held {
 	struct look *l;
 	const char *repo;
 	const struct repo_state *rs;
-	struct run_state run;
 	struct run_names names;
 	struct buf *json;
 	uint64_t shown;
@@ -240,13 +239,6 @@ static void holder(struct held *h, const char *what, const char *path, const cha
 	h->shown++;
 }
 
-static bool stands_before(const struct held *h, struct place_in_run at)
-{
-	uint32_t own = run_own_ord(&h->run, at);
-
-	return own != 0 ? own < h->rs->held.ord : place_compare(at, h->rs->held) < 0;
-}
-
 static void held_by_failure(struct held *h, const struct failure *f)
 {
 	auto_buf struct buf what = BUF_INIT, why = BUF_INIT, frees = BUF_INIT;
@@ -258,22 +250,6 @@ static void held_by_failure(struct held *h, const struct failure *f)
 	buf_addf(&frees, " %s", what.data);
 	holder(h, what.data, f->path, why.data, again ? "the next sync tries it again, or accept it" :
 	       "feed it again mended, or accept it", frees.data);
-}
-
-static void held_by_failures(struct held *h)
-{
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-
-	while (state_failure_next(h->l->s, &at, &f)) {
-		uint32_t own = run_own_ord(&h->run, f.line);
-		bool holds = at.repo_known ? strcmp(f.repo, h->repo) == 0 && stands_before(h, f.hold)
-					   : own != 0 && own < h->rs->held.ord;
-
-		if (holds)
-			held_by_failure(h, &f);
-	}
-	failure_walk_release(&at);
 }
 
 static void held_by_doubt(struct held *h, const char *path)
@@ -289,55 +265,51 @@ static void held_by_doubt(struct held *h, const char *path)
 	       "feed it again, or accept what is there", frees.data);
 }
 
-static void held_by_doubts(struct held *h)
-{
-	struct walk at = { 0 };
-	struct mark m;
-
-	if (h->rs->doubts == 0)
-		return;
-	while (state_walk(h->l->s, 'm', h->repo, &at))
-		if (mark_decode(&m, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    (m.flags & MARK_DOUBT))
-			held_by_doubt(h, at.path);
-	walk_release(&at);
-}
-
-/* Changed after the position by something that no record has closed. */
-static const char *why_open(const struct held *h, const struct doc_state *d)
-{
-	struct record r = { .repo = h->repo, .at = h->rs->held };
-
-	if (!changeset_held_by(h->l->s, &r, &h->run, d))
-		return NULL;
-	if (d->flags & DOC_UNCOMMITTED)
-		return "stored with text that is in no commit yet, or newer than its listing";
-	if (d->flags & DOC_LOOSE)
-		return d->flags & DOC_EXCLUDED ? "left out by --exclude, not named by it any more, and not listed since"
-					       : "stored by a retry after the position";
-	return "changed by lines that no record has closed";
-}
-
-static void held_by_open(struct held *h)
+static void held_by_open(struct held *h, const char *path, const char *why)
 {
 	auto_buf struct buf frees = BUF_INIT;
-	struct walk at = { 0 };
-	struct doc_state d;
 
-	if (h->rs->loose == 0 && h->rs->ntails == 0)
-		return;
 	command_line(&frees, h->l->o, "changeset", h->l->s);
 	buf_adds(&frees, " --touched ");
 	show_word(&frees, h->repo);
-	while (state_walk(h->l->s, 'd', h->repo, &at)) {
-		const char *why;
+	holder(h, "a document", path, why, "list it again before the next record, with all that this prints",
+	       frees.data);
+}
 
-		if (doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-		    (why = why_open(h, &d)) != NULL)
-			holder(h, "a document", at.path, why,
-			       "list it again before the next record, with all that this prints", frees.data);
+static void held_by_one(struct held *h, const struct holder *by)
+{
+	switch (by->why) {
+	case HOLDER_FAILED:
+	case HOLDER_UNKNOWN:
+		held_by_failure(h, by->failure);
+		break;
+	case HOLDER_DOUBT:
+		held_by_doubt(h, by->path);
+		break;
+	case HOLDER_UNCOMMITTED:
+		held_by_open(h, by->path, "stored with text that is in no commit yet, or newer than its listing");
+		break;
+	case HOLDER_RETRIED:
+		held_by_open(h, by->path, "stored by a retry after the position");
+		break;
+	case HOLDER_LEFT_OUT:
+		held_by_open(h, by->path, "left out by --exclude, not named by it any more, and not listed since");
+		break;
+	case HOLDER_OPEN:
+		held_by_open(h, by->path, "changed by lines that no record has closed");
+		break;
 	}
-	walk_release(&at);
+}
+
+static void held_for_lines(struct held *h)
+{
+	struct record r = { .repo = h->repo, .at = h->rs->held };
+	struct holders all;
+	struct holder by;
+
+	for (changeset_holders(&all, h->l->s, &r); changeset_holder_next(&all, &by);)
+		held_by_one(h, &by);
+	changeset_holders_release(&all);
 }
 
 static void held_not_from_here(struct held *h)
@@ -413,21 +385,15 @@ static void list_held(struct look *l, const char *repo, const struct repo_state 
 {
 	struct held h = { .l = l, .repo = repo, .rs = rs, .json = json };
 
-	if (state_run_get(l->s, rs->held.run, &h.run) != 0)
-		h.run.number = rs->held.run;
 	begin_held(&h);
-	if (rs->held_why == HELD_LINES) {
-		held_by_failures(&h);
-		held_by_doubts(&h);
-		held_by_open(&h);
-	} else {
+	if (rs->held_why == HELD_LINES)
+		held_for_lines(&h);
+	else
 		held_by_itself(&h);
-	}
 	if (json != NULL)
 		buf_adds(json, "]}");
 	else if (h.shown == 0 && state_failed(l->s) == 0)
 		fputs("  nothing any more: the next sync moves it\n", stdout);
-	run_release(&h.run);
 	run_names_release(&h.names);
 }
 

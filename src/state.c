@@ -579,13 +579,14 @@ struct run_state *state_run_continue(struct state *s, uint32_t number)
 	return r;
 }
 
-/* The current run as it was before this process took it up, which has committed nothing since. */
+/* The current run as it was before this process took it up, if it has committed nothing since. */
 static void as_left(struct state *s, struct run_state *r)
 {
 	struct run_state left;
+	size_t n;
+	const uint8_t *p = statefile_get(s->file, KIND_RUN, r->number, 0, &n);
 
-	s->has_run = false;
-	if (state_run_get(s, r->number, &left) != 0)
+	if (p == NULL || run_decode(&left, p, n) != 0)
 		return;
 	run_release(r);
 	*r = left;
@@ -778,7 +779,7 @@ bool state_run_below(struct state *s, uint32_t number, struct run_state *r)
 
 static bool failures_of_run(struct state *s, uint32_t run)
 {
-	struct failure_walk at = { .at = { run, 0 }, .started = true };
+	struct failure_walk at = { .at = { run, 0 } };
 	struct failure f = { 0 };
 	bool found = state_failure_next(s, &at, &f) && f.line.run == run;
 
@@ -1377,7 +1378,6 @@ bool state_failure_next(struct state *s, struct failure_walk *at, struct failure
 		return false;
 	if (failure_decode(f, (const uint8_t *)at->value.data, at->value.len) != 0)
 		return damaged(s, "a failure does not parse");
-	at->started = true;
 	at->at = key_place(order.data + 1);
 	at->half = (uint8_t)order.data[9];
 	at->repo_known = at->key.data[0] != 'u';
@@ -1471,7 +1471,6 @@ bool state_unknown_next(struct state *s, struct failure_walk *at, struct failure
 		statefile_damaged(s->file, "a failure does not parse");
 	buf_reset(&at->key);
 	buf_add(&at->key, key.data, key.len);
-	at->started = true;
 	at->at = f->line;
 	at->half = f->half;
 	at->repo_known = false;

@@ -205,7 +205,7 @@ bool state_failed_after(struct state *s, const char *repo, uint32_t ord);
 struct failure_walk {
 	struct place_in_run at;
 	uint8_t half;
-	bool started, repo_known;
+	bool repo_known;
 	struct buf key, value;
 };
 bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f);

@@ -145,7 +145,7 @@ struct repo_state {
 	struct tail tails[REPO_TAILS];
 	uint8_t ntails;
 	uint64_t failed;		/* 'f' and 'g' records */
-	uint64_t doubts;		/* unsettled marks */
+	uint64_t doubts;		/* marks with MARK_DOUBT */
 	uint64_t present;		/* documents that the store holds */
 	uint64_t loose;			/* documents with DOC_LOOSE or DOC_UNCOMMITTED */
 	uint32_t unknown_run;		/* run whose failed lines of unknown repository hold it, 0 */

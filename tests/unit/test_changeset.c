@@ -96,6 +96,25 @@ static void doubt(const char *repo, const char *name, bool on)
 		state_mark_del(state, repo, name);
 }
 
+/* What holds the record on line ord, by reason and document: "failed a, open b"; NULL: only how many. */
+static int holders(const char *repo, struct place_in_run at, struct buf *out)
+{
+	static const char *const names[] = { "failed", "unknown", "doubt", "uncommitted", "retried",
+					     "left-out", "open" };
+	struct record r = { .repo = repo, .at = at };
+	struct holders all;
+	struct holder by;
+	int n = 0;
+
+	for (changeset_holders(&all, state, &r); changeset_holder_next(&all, &by); n++)
+		if (out != NULL)
+			buf_addf(out, "%s%s%s%s", n > 0 ? ", " : "", names[by.why], by.path[0] ? " " : "", by.path);
+	changeset_holders_release(&all);
+	return n;
+}
+
+static int disagreed;		/* records that were held for so many, of which another number is told */
+
 /* A record stands on line ord and is decided as the pipeline does: "advance", "held N" or
  * "not-from-here". */
 static const char *decide(const char *repo, uint32_t ord, const char *commit, const char *since, bool complete)
@@ -115,6 +134,7 @@ static const char *decide(const char *repo, uint32_t ord, const char *commit, co
 		changeset_closes(state, &r);
 		changeset_hold(state, &r, HELD_LINES, waiting);
 		changeset_close_block(state, repo, r.at, true);
+		disagreed += holders(repo, r.at, NULL) != (int)waiting;
 		snprintf(text, sizeof(text), "held %d", (int)waiting);
 		return text;
 	case RECORD_NOT_FROM_HERE:
@@ -200,6 +220,38 @@ static void test_doubt(void)
 	ok(!changeset_release(state, "A"), "another repository's doubt ends");
 	doubt("A", "x", false);
 	ok(changeset_release(state, "A") && at("A", "c1"), "its own ends");
+}
+
+static void test_holders(void)
+{
+	auto_buf struct buf told = BUF_INIT;
+	struct mark way = { .flags = 0 }, settled = { .flags = MARK_SETTLED };
+
+	fresh();
+	failed("R", 1, "");
+	failed("R", 2, "of the run before");
+	line("R", 3, "tail");
+	line("S", 4, "elsewhere");
+	next_run();
+	failed(NULL, 1, "");
+	failed("R", 2, "");
+	failed("S", 3, "elsewhere");
+	doubt("R", "in doubt", true);
+	doubt("S", "elsewhere", true);
+	state_mark_put(state, "R", "on its way", &way);
+	state_mark_put(state, "R", "settled", &settled);
+	uncommitted("R", 4, "of no commit");
+	line("R", 5, "named");
+	retried("R", 1, 2, "retried");
+	set_doc("R", "left out", (struct place_in_run){ 1, 1 }, DOC_ABSENT | DOC_EXCLUDED | DOC_LOOSE);
+	set_doc("R", "unclosed", (struct place_in_run){ 1, 1 }, DOC_PRESENT | DOC_UNCOMMITTED);
+	failed("R", 7, "after it");
+	line("R", 8, "after it, too");
+	holders("R", here(6), &told);
+	ok(strcmp(told.data, "failed of the run before, failed, unknown, doubt in doubt, "
+		  "left-out left out, retried retried, open tail, uncommitted unclosed") == 0,
+	   "what holds a record, each with its reason: %s", told.data);
+	want_record("R", 6, "P1", NULL, "held 8", "judged by the same");
 }
 
 static void test_newest_held(void)
@@ -921,6 +973,7 @@ int main(void)
 	test_lines();
 	test_superseded();
 	test_doubt();
+	test_holders();
 	test_newest_held();
 	test_since();
 	test_whole();
@@ -946,6 +999,7 @@ int main(void)
 	test_closes_when_decided();
 	test_touched();
 	test_stories();
+	ok(disagreed == 0, "what is held for lines is held by as many as are told (%d are not)", disagreed);
 	state_close(state);
 	scratch_remove(dir, path);
 	return tap_done();

@@ -731,7 +731,6 @@ static void test_branches(void)
 		now = state_run_branch(state, 2);
 	ok(run_cut(now, 1) == 2 && run_cut(now, now->number - 1) == 2 && now->lines_owner == 1,
 	   "as many branches as a run may have");
-	state_commit(state);
 	now = state_run_branch(state, 1);
 	ok(now->nancestors == 1 && run_cut(now, now->number - 1) == 1 && run_cut(now, 1) == 0,
 	   "from the first line on there is nothing to take over");
