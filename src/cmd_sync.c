@@ -244,7 +244,10 @@ static int run(struct sync *s)
 
 static int dry_run(struct sync *s)
 {
-	char *path = command_state_of(s->o, &s->c.store, false), *settings;
+	struct plan_parts parts = { .options = s->o, .roots = s->roots, .input = s->input,
+		.input_fd = STDIN_FILENO, .output = s->output, .embedder = &s->embedder,
+		.store = &s->c.store };
+	char *path = command_state_of(s->o, &s->c.store, false);
 	int status = path != NULL ? state_exists(path) : 66;
 
 	if (status == 0)
@@ -258,10 +261,10 @@ static int dry_run(struct sync *s)
 		status = embedder_choose(&s->embedder, s->state, s->o);
 	if (status != 0)
 		return status;
-	settings = embedder_settings(&s->embedder);
-	status = plan_run(s->o, s->state, s->roots, s->input, STDIN_FILENO, s->output, settings);
-	free(settings);
-	return status;
+	embedder_foresee(&s->embedder);
+	s->c.store.dimension = s->embedder.dimension;
+	parts.state = s->state;
+	return plan_run(&parts);
 }
 
 /* A collection that is another one than the state's has made it forget its embedder: chosen anew. */

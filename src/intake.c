@@ -12,8 +12,6 @@
 #include "results.h"
 #include "unknown.h"
 
-#define HOPELESS_LINES 20	/* so many changes without a file below it, and no other: --root is wrong */
-
 struct intake {
 	struct change_options options;
 	uint32_t ord;			/* of the last line taken */
@@ -23,7 +21,7 @@ struct intake {
 	bool eof;
 	struct line first;		/* read to see whether it is the first of the last run */
 	bool has_first;
-	uint64_t changes_seen, hopeless_seen;
+	struct first_changes first_changes;
 	bool unmerged_told;
 	struct unknown unknown;
 	int stop, halt;			/* exit statuses */
@@ -100,6 +98,7 @@ static void take_record(struct pipeline *p, struct change *c, const struct line 
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = r;
+	first_changes_count(&p->intake->first_changes, NULL, NULL);
 	g->nrecords++;
 	g->look = true;
 }
@@ -125,7 +124,7 @@ static bool take_finished(struct pipeline *p, const struct line *line, const str
 			l->status != STATUS_SUPERSEDED))
 		return false;
 	p->intake->ord++;
-	p->intake->changes_seen++;
+	first_changes_count(&p->intake->first_changes, NULL, NULL);
 	outbox_add(p->outbox, &r, false, clock_ms());
 	return true;
 }
@@ -177,7 +176,7 @@ static void take_work(struct pipeline *p, const struct line *line, struct change
 	struct work *w;
 
 	offer_make(&of, &p->maker, c, k, keep_old, HALF_NEW | HALF_OLD);
-	in->hopeless_seen += of.hopeless;
+	in->stop = first_changes_count(&in->first_changes, &of, roots_path(p->parts.roots));
 	tell_unmerged(in, line, c);
 	keep_current(in, c->path);
 	w = work_new(c, &from, (struct place_in_run){ run->number, in->ord }, line->number);
@@ -229,7 +228,6 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 	bool keep_old = false, again;
 
 	in->ord++;
-	in->changes_seen++;
 	again = was_read(p, line, &old);
 	if (c->kind == CHANGE_DOCUMENT)
 		content_load(&k, c, p->parts.roots, needs_file, &keep_old);
@@ -276,17 +274,6 @@ static bool is_message(const struct change *c)
 	return c->kind == CHANGE_SKIP && c->reason == REASON_NOT_A_CHANGE;
 }
 
-static void stop_if_hopeless(struct pipeline *p)
-{
-	struct intake *in = p->intake;
-
-	if (in->hopeless_seen != HOPELESS_LINES || in->changes_seen != HOPELESS_LINES || in->stop != 0)
-		return;
-	log_err("none of the first %d changes has a file below '%s'; is --root right?",
-		HOPELESS_LINES, roots_path(p->parts.roots));
-	in->stop = 78;
-}
-
 static void take_line(struct pipeline *p, const struct line *line)
 {
 	struct intake *in = p->intake;
@@ -310,7 +297,6 @@ static void take_line(struct pipeline *p, const struct line *line)
 	else
 		take_change(p, line, &c, needs_file);
 	change_release(&c);
-	stop_if_hopeless(p);
 }
 
 enum input_got intake_turn(struct pipeline *p)

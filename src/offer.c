@@ -8,8 +8,11 @@
 #include "alloc.h"
 #include "clock.h"
 #include "embed_hash.h"
+#include "log.h"
 #include "offer.h"
 #include "state.h"
+
+#define HOPELESS_CHANGES 20
 
 static struct offer_half *add_half(struct offer *of, enum offer_kind kind, uint8_t half, enum reason reason)
 {
@@ -197,6 +200,18 @@ void offer_make(struct offer *of, struct offer_maker *m, struct change *c, struc
 		add_half(of, OFFER_SKIP, HALF_NEW, c->reason)->alone = true;
 	else
 		offer_document(of, m, c, k, keep_old, halves);
+}
+
+int first_changes_count(struct first_changes *f, const struct offer *of, const char *root)
+{
+	if (f->seen >= HOPELESS_CHANGES)
+		return 0;
+	f->seen++;
+	f->hopeless += of != NULL && of->hopeless;
+	if (f->hopeless < HOPELESS_CHANGES)
+		return 0;
+	log_err("none of the first %d changes has a file below '%s'; is --root right?", HOPELESS_CHANGES, root);
+	return 78;
 }
 
 void offer_release(struct offer *of)

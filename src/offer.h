@@ -59,6 +59,13 @@ void offer_make(struct offer *of, struct offer_maker *m, struct change *c, struc
 		int halves);
 void offer_release(struct offer *of);
 
+/* The first changes of an input: none of them has a file, and --root is wrong. */
+struct first_changes {
+	unsigned seen, hopeless;
+};
+/* Counts one more (of NULL: it asks for no file).  78 with the reason logged, else 0. */
+int first_changes_count(struct first_changes *f, const struct offer *of, const char *root);
+
 /* True if a path as it stands names a document for certain: a line can be bad before its path was made good. */
 bool names_document(const char *path);
 

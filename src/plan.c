@@ -10,79 +10,146 @@
 
 #include "alloc.h"
 #include "clock.h"
+#include "doc.h"
 #include "excluded.h"
 #include "http.h"
 #include "log.h"
+#include "offer.h"
 #include "plan.h"
 #include "results.h"
 #include "stop.h"
 #include "unknown.h"
 
 struct plan {
+	struct plan_parts parts;
 	const struct options *o;
 	struct state *state;
-	struct roots *roots;
-	struct output *out;
-	const char *settings;
+	struct offer_maker maker;
 	struct change_options change;
 	struct buf line;
 	struct unknown unknown;
+	struct first_changes first;
 	bool failed;
 	int halt;		/* exit status: the sync would stop at this line */
 };
 
-static bool unchanged(struct plan *p, const char *repo, const char *path, const uint8_t *digest,
-		      bool deletes)
-{
-	struct doc_state d;
-	struct mark m;
+/* What a half would come to. */
+struct step {
+	const char *action;	/* "upsert", "delete", "skip"; NULL: it fails */
+	enum reason reason;
+	const struct offer_half *half;
+};
 
-	if (p->state == NULL || p->o->force || !state_doc_get(p->state, repo, path, &d))
-		return false;
-	if (state_mark_get(p->state, repo, path, &m) && !(m.flags & MARK_SETTLED))
-		return false;
-	if (deletes)
-		return d.flags & DOC_ABSENT;
-	return (d.flags & DOC_KNOWN) && memcmp(d.digest, digest, SYNC_DIGEST_SIZE) == 0;
+static void look_up(struct plan *p, const char *repo, const char *path, struct doc *d)
+{
+	memset(d, 0, sizeof *d);
+	if (p->state == NULL)
+		return;
+	state_doc_get(p->state, repo, path, &d->known);
+	d->has_mark = state_mark_get(p->state, repo, path, &d->mark);
 }
 
-static void plan_document(struct plan *p, struct change *c, bool needs_file, struct result *r)
+static struct step plan_half(struct plan *p, const struct change *c, const struct offer_half *h)
+{
+	struct step s = { .half = h, .reason = h->reason };
+	struct version v = { h->kind == OFFER_STORE ? LANE_UPSERT : LANE_DELETE, h->digest, h->n, h->reason };
+	struct doc d;
+
+	if (h->kind == OFFER_FAIL)
+		return s;
+	s.action = "skip";
+	if (h->kind == OFFER_LEAVE || h->kind == OFFER_SKIP)
+		return s;
+	look_up(p, c->repo, h->half == HALF_OLD ? c->old_path : c->path, &d);
+	if (p->o->force || !doc_is_unchanged(&d, &v))
+		s.action = h->kind == OFFER_STORE ? "upsert" : "delete";
+	else if (s.reason == REASON_NONE)
+		s.reason = REASON_UNCHANGED;
+	return s;
+}
+
+static bool skips(const struct step *s)
+{
+	return s->action != NULL && strcmp(s->action, "skip") == 0;
+}
+
+/* What tells of a line of two halves, as its result would. */
+static struct step telling(const struct step *a, const struct step *b)
+{
+	struct step s = *a;
+
+	if (a->action == NULL || b->action == NULL)
+		return a->action == NULL ? *a : *b;
+	if (skips(a) && !skips(b)) {	/* the old document goes all the same */
+		s.action = b->action;
+		s.reason = a->reason == REASON_UNCHANGED ? REASON_NONE : a->reason;
+	}
+	return s;
+}
+
+static void plan_offer(struct plan *p, const struct change *c, const struct offer *of, struct result *r)
+{
+	struct step s = plan_half(p, c, &of->half[0]);
+
+	if (of->n > 1) {
+		struct step old = plan_half(p, c, &of->half[1]);
+
+		s = telling(&s, &old);
+	}
+	r->planned = s.action;
+	r->reason = s.reason;
+	if (s.action != NULL)
+		return;
+	r->status = STATUS_FAILED;
+	r->error = s.half->error;
+	r->message = s.half->message;
+	r->retryable = error_retryable(r->error);
+	p->failed = true;
+}
+
+/* The text is looked for, and an offer made, as a sync does. */
+static void plan_change(struct plan *p, struct change *c, bool needs_file, struct result *r)
 {
 	struct content k = { 0 };
+	struct offer of;
 	bool keep_old = false;
-	uint8_t digest[SYNC_DIGEST_SIZE];
 
-	content_load(&k, c, p->roots, needs_file, &keep_old);
+	if (c->kind == CHANGE_DOCUMENT)
+		content_load(&k, c, p->parts.roots, needs_file, &keep_old);
+	offer_make(&of, &p->maker, c, &k, keep_old, HALF_NEW | HALF_OLD);
+	if (c->kind != CHANGE_SKIP || c->reason != REASON_NOT_A_CHANGE)
+		p->halt = first_changes_count(&p->first, &of, roots_path(p->parts.roots));
+	r->repo = c->repo;
 	r->path = c->path;
 	r->old_path = c->old_path;
 	r->op = c->op;
-	if (k.got == CONTENT_FAIL || c->content_error || k.old_unseen != NULL) {
-		r->status = STATUS_FAILED;
-		r->error = k.got == CONTENT_FAIL ? k.error : c->content_error ? ERR_CONTENT : ERR_UNREADABLE;
-		r->message = k.got == CONTENT_FAIL ? k.message :
-			     c->content_error ? c->error_text : k.old_unseen;
-		r->retryable = error_retryable(r->error);
-		result_write(&p->line, r);
-		p->failed = true;
-	} else {
-		bool deletes = c->op == OP_DELETE || (k.got == CONTENT_SKIP && k.deletes);
-
-		if (k.got == CONTENT_OK && c->op != OP_DELETE)
-			object_digest(digest, c, &k, p->settings);
-		r->planned = deletes ? "delete" : "upsert";
-		r->reason = k.got == CONTENT_SKIP ? k.reason : REASON_NONE;
-		if ((k.got == CONTENT_SKIP && !k.deletes) ||
-		    unchanged(p, c->repo, c->path, digest, deletes)) {
-			/* of a rename the old document goes all the same */
-			bool old_goes = c->op == OP_RENAME && !keep_old &&
-					!unchanged(p, c->repo, c->old_path, NULL, true);
-
-			r->planned = old_goes ? "delete" : "skip";
-			r->reason = k.got == CONTENT_SKIP ? k.reason : old_goes ? REASON_NONE : REASON_UNCHANGED;
-		}
-		result_write(&p->line, r);
-	}
+	plan_offer(p, c, &of, r);
+	result_write(&p->line, r);
+	offer_release(&of);
 	content_release(&k);
+}
+
+static void plan_record(struct plan *p, const struct change *c, struct result *r)
+{
+	first_changes_count(&p->first, NULL, NULL);
+	r->repo = c->repo;
+	r->op = c->op;
+	r->planned = "upsert";
+	r->changeset = c->commit;
+	result_write(&p->line, r);
+}
+
+static void halt_at(struct plan *p, const struct line *line, const struct change *c, struct result *r)
+{
+	log_err("line %llu: %s", (unsigned long long)line->number, c->message);
+	r->repo = c->repo;
+	r->path = c->path;
+	r->op = c->op;
+	r->status = STATUS_FAILED;
+	r->error = c->error;
+	r->message = c->message;
+	result_write(&p->line, r);
+	p->halt = 78;
 }
 
 static void plan_line(struct plan *p, const struct line *line)
@@ -93,43 +160,20 @@ static void plan_line(struct plan *p, const struct line *line)
 
 	if (!line->too_long && change_is_blank(line->data, line->n, &p->change))
 		return;
-	if (line->too_long) {
+	if (line->too_long)
 		change_too_long(&c, p->o->max_line);
-	} else {
+	else
 		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
-	}
 	if (p->o->results != RESULTS_PROBLEMS && c.error != ERR_MISSPELT_FIELD)
 		unknown_tell(&p->unknown, &c, line->number);
-	r.repo = c.repo;
-	r.path = c.path;
-	r.op = c.op;
-	switch (c.kind) {
-	case CHANGE_BAD:
-		r.status = STATUS_FAILED;
-		r.error = c.error;
-		r.message = c.message;
-		r.has_offset = c.has_offset;
-		r.offset = c.offset;
-		p->failed = true;
-		if (c.error == ERR_MISSPELT_FIELD) {
-			log_err("line %llu: %s", (unsigned long long)line->number, c.message);
-			p->halt = 78;
-		}
-		break;
-	case CHANGE_SKIP:
-		r.planned = "skip";
-		r.reason = c.reason;
-		break;
-	case CHANGE_CHANGESET:
-		r.planned = "upsert";
-		r.changeset = c.commit;
-		break;
-	case CHANGE_DOCUMENT:
-		plan_document(p, &c, needs_file, &r);
-		change_release(&c);
-		return;
-	}
-	result_write(&p->line, &r);
+	r.has_offset = c.has_offset;
+	r.offset = c.offset;
+	if (c.kind == CHANGE_BAD && c.error == ERR_MISSPELT_FIELD)
+		halt_at(p, line, &c, &r);
+	else if (c.kind == CHANGE_CHANGESET)
+		plan_record(p, &c, &r);
+	else
+		plan_change(p, &c, needs_file, &r);
 	change_release(&c);
 }
 
@@ -154,20 +198,21 @@ static void plan_excluded(struct state *s, const struct excludes *e)
 }
 
 /* Waits for input, or for the reader of the results.  0, or an exit status. */
-static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_input)
+static int plan_wait(struct plan *p, bool want_input)
 {
+	struct output *out = p->parts.output;
 	struct pollfd fds[3] = {
-		{ .fd = want_input ? in_fd : -1, .events = POLLIN },
-		{ .fd = output_waiting(p->out) > 0 ? output_fd(p->out) : -1, .events = POLLOUT },
+		{ .fd = want_input ? p->parts.input_fd : -1, .events = POLLIN },
+		{ .fd = output_waiting(out) > 0 ? output_fd(out) : -1, .events = POLLOUT },
 		{ .fd = stop_fd(), .events = POLLIN },
 	};
 
 	http_wait(NULL, fds, 3, CLOCK_NEVER);
-	if (fds[0].revents != 0 && input_read(in) < 0) {
+	if (fds[0].revents != 0 && input_read(p->parts.input) < 0) {
 		log_err("cannot read the input: %s", strerror(errno));
 		return 66;
 	}
-	if (fds[1].revents != 0 && output_write(p->out) != 0) {
+	if (fds[1].revents != 0 && output_write(out) != 0) {
 		if (errno == EPIPE)
 			return 141;
 		log_err("cannot write results: %s", strerror(errno));
@@ -176,35 +221,55 @@ static int plan_wait(struct plan *p, struct input *in, int in_fd, bool want_inpu
 	return 0;
 }
 
-int plan_run(const struct options *o, struct state *state, struct roots *roots, struct input *in,
-	     int in_fd, struct output *out, const char *settings)
+/* One line, if there is one and its result can be printed. */
+static enum input_got plan_turn(struct plan *p)
 {
-	struct plan p = { .o = o, .state = state, .roots = roots, .out = out, .settings = settings,
-		.change = { o->format, o->nul, o->repo, o->namespace, o->uncommitted } };
-	enum input_got got = INPUT_MORE;
 	struct line line;
+	enum input_got got = input_next(p->parts.input, &line);
+
+	if (got != INPUT_LINE)
+		return got;
+	plan_line(p, &line);
+	/* what is planned by now is printed */
+	if (p->state != NULL && state_failed(p->state) != 0)
+		got = INPUT_END;
+	else
+		output_add(p->parts.output, p->line.data, p->line.len);
+	buf_reset(&p->line);
+	return p->halt != 0 ? INPUT_END : got;
+}
+
+static int plan_all(struct plan *p)
+{
+	struct output *out = p->parts.output;
+	enum input_got got = INPUT_LINE;
 	int status = 0;
 
-	plan_excluded(state, roots_excludes(roots));
 	while (status == 0 && stop_signal() == 0 && (got != INPUT_END || output_waiting(out) > 0)) {
-		if (got != INPUT_END && !output_full(out))
-			got = input_next(in, &line);
-		if (got == INPUT_LINE && !output_full(out)) {
-			plan_line(&p, &line);
-			if (state == NULL || state_failed(state) == 0)
-				output_add(out, p.line.data, p.line.len);
-			else
-				got = INPUT_END;	/* what is planned by now is printed */
-			buf_reset(&p.line);
-			if (p.halt != 0)
-				got = INPUT_END;
-		} else if (got != INPUT_END || output_waiting(out) > 0) {
-			status = plan_wait(&p, in, in_fd, got == INPUT_MORE);
-		}
+		bool full = output_full(out);
+
+		if (got != INPUT_END && !full)
+			got = plan_turn(p);
+		if (full || got == INPUT_MORE || (got == INPUT_END && output_waiting(out) > 0))
+			status = plan_wait(p, got == INPUT_MORE && !full);
 	}
+	return status;
+}
+
+int plan_run(const struct plan_parts *parts)
+{
+	const struct options *o = parts->options;
+	struct plan p = { .parts = *parts, .o = o, .state = parts->state,
+		.change = { o->format, o->nul, o->repo, o->namespace, o->uncommitted } };
+	int status;
+
+	offer_maker_init(&p.maker, parts->embedder, NULL, parts->store, o);
+	plan_excluded(p.state, roots_excludes(parts->roots));
+	status = plan_all(&p);
 	buf_release(&p.line);
 	unknown_release(&p.unknown);
-	if (status == 0 && state != NULL)
-		status = state_failed(state);
+	offer_maker_release(&p.maker);
+	if (status == 0 && p.state != NULL)
+		status = state_failed(p.state);
 	return status != 0 ? status : p.halt != 0 ? p.halt : p.failed ? 1 : 0;
 }

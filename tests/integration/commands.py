@@ -1434,12 +1434,13 @@ def dry_run(w):
         same((ended.rc, {r["run"] for r in ended.results}), (1, {"dry-run"}), "and two lines would fail")
 
     w.env["LINESYNC_STORE"] = "chroma:http://127.0.0.1:9"
-    check(w.sync(lines, "--dry-run"), planned, "--dry-run without state and with no store running")
+    check(w.sync(lines, "--dry-run"), {**planned, 4: "skip:not-text", 8: "skip:empty"},
+          "--dry-run without state and with no store running: what was never stored needs no delete")
     same(files(w), {}, "makes nothing")
     w.env["LINESYNC_STORE"] = "chroma:http://127.0.0.1:%d" % w.server.port
     w.sync([put("a", "A"), put("e", "E"), delete("b"), put("old", "O")])
     before, seen = files(w), requests_seen(w)
-    check(w.sync(lines, "--dry-run"), {**planned, 1: "skip:unchanged", 2: "skip:unchanged"},
+    check(w.sync(lines, "--dry-run"), {**planned, 1: "skip:unchanged", 2: "skip:unchanged", 4: "skip:not-text"},
           "with a state, what is there is skipped")
     check(w.sync(lines, "--dry-run", "--force"), planned, "with --force it is not")
     renames = [{"repo": "R", "op": "rename", "old_path": p, "path": "a", "content": "A"} for p in ("old", "b")]
