@@ -130,8 +130,9 @@ struct ask_patience ask_patience_of(const struct options *o)
 				      (int64_t)o->give_up_ms };
 }
 
-int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
-		  const char *what, int stop_fd)
+/* 0: a->verdict is not transient, or nobody waits any longer; 75: asked to stop. */
+static int ask_until(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		     const char *what, int stop_fd)
 {
 	int64_t start = clock_ms(), wait;
 	struct ask fresh = *a;
@@ -145,7 +146,7 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 		misfits = a->verdict.wrong_shape ? misfits + 1 : 0;
 		if (!is_transient(a->verdict.scope) || o == NULL || misfits == SHAPE_ANSWERS ||
 		    clock_ms() - start >= o->give_up_ms)
-			return final_status(s, &a->verdict, what);
+			return 0;
 		wait = retry_wait_ms(failures, o->retry_wait_ms, o->retry_max_wait_ms, clock_random());
 		if (retry_after_s > 0)
 			wait = retry_after_s * 1000;
@@ -156,4 +157,30 @@ int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct a
 		ask_release(a);
 		*a = fresh;
 	}
+}
+
+int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		  const char *what, int stop_fd)
+{
+	int status = ask_until(s, h, a, o, what, stop_fd);
+
+	return status != 0 ? status : final_status(s, &a->verdict, what);
+}
+
+int ask_in_parts(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		 const char *what, int stop_fd)
+{
+	size_t half = a->n / 2;
+	struct ask first = { .kind = a->kind, .objects = a->objects, .n = half };
+	struct ask rest = { .kind = a->kind, .objects = a->objects + half, .n = a->n - half };
+	int status = ask_until(s, h, a, o, what, stop_fd);
+
+	if (status != 0)
+		return status;
+	if (half == 0 || a->verdict.scope != VERDICT_REQUEST)
+		return final_status(s, &a->verdict, what);
+	for (size_t i = 0; i < a->n; i++)
+		a->objects[i].verdict = (struct verdict){ 0 };
+	status = ask_in_parts(s, h, &first, o, what, stop_fd);
+	return status != 0 ? status : ask_in_parts(s, h, &rest, o, what, stop_fd);
 }

@@ -37,4 +37,9 @@ struct ask_patience ask_patience_of(const struct options *o);
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
 		  const char *what, int stop_fd);
 
+/* The same for writes of a->objects: where a request of several is refused as a whole, in halves.  The
+ * verdicts are those of the objects. */
+int ask_in_parts(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,
+		 const char *what, int stop_fd);
+
 #endif

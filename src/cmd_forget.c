@@ -40,7 +40,7 @@ static int erase_batch(struct erasing *e)
 		objects[i] = (struct ask_object){ .id = e->ids[i], .again = true };
 	if (e->n == 0)
 		return 0;
-	status = ask_patiently(&e->c.store, e->c.http, &a, &p, "delete objects", -1);
+	status = ask_in_parts(&e->c.store, e->c.http, &a, &p, "delete objects", -1);
 	for (size_t i = 0; status == 0 && i < e->n; i++)
 		if (objects[i].verdict.scope != VERDICT_OK)
 			status = 75;

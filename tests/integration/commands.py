@@ -754,6 +754,20 @@ def forget_delete(w):
     same((ended.rc, ended.status(1), w.documents()), (0, "completed", {("R", "a"): "A"}), "and fed again")
 
 
+def forget_too_large(w):
+    """More objects than the store takes in one request."""
+    w.sync([put("f%d" % n, "text %d" % n) for n in range(12)])
+    w.script({"match": {"kind": "delete", "min_objects": 4}, "do": {"status": 413}})
+    done = call(w, "forget", "R", "--delete")
+    same((done.returncode, w.documents()), (0, {}), "a delete that is refused as too large is halved")
+    test(b"deleted 12 objects" in done.stdout, "and each object counted once", done.stdout)
+    w.sync([put("f%d" % n, "text %d" % n) for n in range(3)])
+    w.script({"match": {"kind": "delete"}, "do": {"status": 413}})
+    done = call(w, "forget", "R", "--delete")
+    same((done.returncode, len(w.documents()), done.stderr.count(b"cannot delete objects")), (78, 3, 1),
+         "one that is refused alone ends it")
+
+
 def forget_refused(w):
     """Where the store cannot be asked, or is another one, nothing is forgotten."""
     two_repositories(w)
@@ -1537,7 +1551,7 @@ TESTS = [counts, counts_failed, counts_held, counts_interrupted, counts_resumed,
          held_by_unknown, held_by_doubt, held_by_retry, held_by_open_lines,
          not_held_by_the_next_block, held_by_itself, skip_line, skip_counts, skip_and_resume,
          skip_with_a_doubt, skip_path, skip_doubt_and_failure, skip_in_flight, skip_folder,
-         skip_rename, forget_one, forget_all, forget_delete, forget_refused, forget_killed,
+         skip_rename, forget_one, forget_all, forget_delete, forget_too_large, forget_refused, forget_killed,
          forget_doubt, forget_open_run, changeset, long_names, touched, whole, skip_makes_whole, readers, slow_reader, export_state,
          export_failed, export_failed_pipe, export_not_kept, export_nul, export_documents,
          export_output, states, unreadable, unreadable_lock, list_states, remove_states,
