@@ -360,10 +360,28 @@ uint64_t state_commits(const struct state *s)
 	return statefile_commits(s->file);
 }
 
+/* Reader: the file that has taken the old one's name is still this state, and not one that was moved there. */
+static void same_identity(struct state *s)
+{
+	struct identity now;
+	size_t n;
+	const uint8_t *p = statefile_get(s->file, KIND_IDENTITY, 0, 0, &n);
+
+	if (statefile_failed(s->file) != 0)
+		return;
+	if (identity_decode(&now, p, n) == 0 && strcmp(now.store, s->identity.store) == 0 &&
+	    strcmp(now.collection, s->identity.collection) == 0)
+		s->identity.layout = now.layout;
+	else
+		statefile_damaged(s->file, "another state has taken its place");
+	identity_release(&now);
+}
+
 void state_refresh(struct state *s)
 {
 	drop_repos(s);
-	statefile_refresh(s->file);
+	if (statefile_refresh(s->file))
+		same_identity(s);
 	load_head(s);
 }
 

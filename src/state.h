@@ -72,7 +72,9 @@ void state_commit(struct state *s);
 size_t state_dirty(const struct state *s);		/* bytes that wait for a commit */
 bool state_full(const struct state *s);	/* since the last commit: no new work may begin (statefile.h) */
 uint64_t state_commits(const struct state *s);
-void state_refresh(struct state *s);	/* reader: see the newest commit; drops borrowed pointers */
+/* Reader: from now on the newest commit is seen, also where the state was rewritten into another file; drops
+ * borrowed pointers. */
+void state_refresh(struct state *s);
 
 const char *state_path(const struct state *s);
 const struct identity *state_identity(const struct state *s);

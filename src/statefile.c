@@ -1194,11 +1194,42 @@ void statefile_trim(struct statefile *f)
 	}
 }
 
-void statefile_refresh(struct statefile *f)
+/* Whether its name is another file's by now. */
+static bool is_renewed(const struct statefile *f)
 {
+	struct stat mine, there;
+
+	return f->tdb != NULL && fstat(tdb_fd(f->tdb), &mine) == 0 && lstat(f->path, &there) == 0 &&
+	       (mine.st_dev != there.st_dev || mine.st_ino != there.st_ino);
+}
+
+/* The old one is closed last: until then no other file can get its number. */
+static void open_anew(struct statefile *f)
+{
+	struct tdb_context *old = f->tdb;
+	enum statefile_open got = look(f->path);
+
+	if (got == STATEFILE_OK)
+		got = open_seen(f);
+	if (got == STATEFILE_OK) {
+		tdb_close(old);
+		return;
+	}
+	f->tdb = old;
+	if (got == STATEFILE_REFUSED)
+		fail(f, 74);
+}
+
+bool statefile_refresh(struct statefile *f)
+{
+	bool renewed = !f->write && f->failed == 0 && is_renewed(f);
+
 	while (f->oldest != NULL)
 		forget(f, f->oldest);
 	f->dirty = 0;
+	if (renewed)
+		open_anew(f);
+	return renewed;
 }
 
 void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b)

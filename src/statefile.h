@@ -99,8 +99,10 @@ bool statefile_full(const struct statefile *f);
 /* Drops the oldest unchanged values from memory down to the cache's limit (2 MiB). */
 void statefile_trim(struct statefile *f);
 
-/* Reader: drops everything held, so that the next get sees the newest commit. */
-void statefile_refresh(struct statefile *f);
+/* Reader: drops everything held, so that the next get sees the newest commit, also where that is in a file
+ * which has taken the old one's name since (rule 6).  True if it has.  A name that is gone takes nothing
+ * away: what was committed before is still there. */
+bool statefile_refresh(struct statefile *f);
 
 /* Reader: the same for one value. */
 void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b);

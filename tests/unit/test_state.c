@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -932,6 +933,149 @@ static void test_reader(void)
 	state_close(reader);
 }
 
+/* ---- a reader while the state is rewritten ---- */
+
+static ino_t inode_of_state(void)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Fills the state until it is given room by being rewritten, then adds one document more. */
+static int write_much(void)
+{
+	static char payload[65536], empty[] = "", repo[] = "R";
+	struct failure f = { .number = 1, .op = OP_MODIFY, .half = HALF_NEW, .code = ERR_STORE_REJECTED,
+		.repo = repo, .message = empty, .root = empty, .folder = empty, .default_repo = empty,
+		.namespace = empty };
+	ino_t first = inode_of_state();
+	struct state *s;
+
+	if (state_open(&s, path, STORE, "Code", 10000) != 0)
+		return 1;
+	state_run_begin(s, "", "");
+	for (uint32_t i = 1; i < 1000 && inode_of_state() == first; i++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "%u", i);
+		f.path = name;
+		f.line = f.hold = (struct place_in_run){ 1, i };
+		state_failure_put(s, &f, true, payload, sizeof payload);
+		state_commit(s);
+	}
+	state_close(s);
+	return inode_of_state() == first ? 2 : write_one();
+}
+
+static int open_files(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* What a child does with the state; its exit status. */
+static int in_child(int (*does)(void))
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		_exit(does());
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* A child of its own, because an open TDB is not shared with children: it reads before and after. */
+static int read_beside(int (*does)(void))
+{
+	struct state *reader;
+	struct doc_state d;
+	int go[2], files, got;
+	pid_t pid;
+	char c;
+
+	if (pipe(go) != 0)
+		return 99;
+	pid = fork();
+	if (pid == 0) {
+		close(go[1]);
+		_exit(read(go[0], &c, 1) == 1 ? does() : 99);
+	}
+	if (state_open_reader(&reader, path) != 0 || state_doc_get(reader, "A", "news", &d))
+		return 98;
+	files = open_files();
+	if (write(go[1], "x", 1) != 1 || waitpid(pid, &got, 0) != pid || got != 0)
+		return 97;
+	state_refresh(reader);
+	got = state_failed(reader) != 0 ? state_failed(reader) : state_doc_get(reader, "A", "news", &d) ? 0 : 1;
+	got = open_files() != files ? 96 : got;
+	state_close(reader);
+	return got;
+}
+
+static int read_beside_rewrite(void)
+{
+	return read_beside(write_much);
+}
+
+static char other[80];
+
+static int move_other_there(void)
+{
+	return rename(other, path) == 0 ? 0 : 1;
+}
+
+static int remove_it(void)
+{
+	return unlink(path) == 0 ? 0 : 1;
+}
+
+static int read_beside_other(void)
+{
+	return read_beside(move_other_there);
+}
+
+static int read_beside_removal(void)
+{
+	return read_beside(remove_it);
+}
+
+static void fresh_and_closed(void)
+{
+	fresh();
+	state_close(state);
+	state = NULL;
+}
+
+static void test_reader_of_rewritten(void)
+{
+	struct state *s;
+	int got;
+
+	fresh_and_closed();
+	got = in_child(read_beside_rewrite);
+	ok(got == 0, "a reader sees what is committed after the state was rewritten (%d)", got);
+	fresh_and_closed();
+	got = in_child(read_beside_removal);
+	ok(got == 1, "one whose state is removed goes on with what it was (%d)", got);
+	fresh_and_closed();
+	snprintf(other, sizeof other, "%s.other", path);
+	if (state_open(&s, other, STORE, "Other", 0) != 0)
+		return;
+	state_run_begin(s, "", "");
+	state_commit(s);
+	state_close(s);
+	got = in_child(read_beside_other);
+	ok(got == 74, "the state of another collection in its place is refused (%d)", got);
+	fresh_and_closed();
+}
+
 static void test_folders(void)
 {
 	char name[128], *got, **files;
@@ -1194,6 +1338,7 @@ int main(void)
 	test_forget();
 	test_missing();
 	test_reader();
+	test_reader_of_rewritten();
 	test_folders();
 	test_locked();
 	state_close(state);
