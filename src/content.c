@@ -55,15 +55,19 @@ struct places {
 	size_t n;
 };
 
-/* Places are kept in two generations, so that memory does not grow with the number of repositories: when
- * the young one is full, it becomes the old one, and what no line has asked for since the last time goes. */
 /* For the folder of a failed line, where looking for it failed: a retry chooses it. */
 #define FOLDER_UNSEEN "."
 
+/* Each is a descriptor: however many roots failed lines name, so many are open at a time. */
+#define OTHERS_KEPT 16
+
+/* Places are kept in two generations, so that memory does not grow with the number of repositories: when
+ * the young one is full, it becomes the old one, and what no line has asked for since the last time goes. */
 struct roots {
 	const struct content_options *o;
 	struct excludes *exclude;	/* owned */
-	struct root *root;	/* ROOT; the list goes on with those of presets */
+	struct root *root;	/* ROOT */
+	struct root *others;	/* those of presets, the last used first; at most OTHERS_KEPT */
 	struct places young, old;
 	struct place *last;	/* lines of one repository come together */
 	struct place *unsure;	/* owned; the last one with err: the next line looks again */
@@ -281,13 +285,12 @@ static void places_release(struct places *g)
 
 void roots_free(struct roots *r)
 {
-	struct root *root, *next;
-
 	if (!r)
 		return;
 	places_release(&r->young);
 	places_release(&r->old);
-	for (root = r->root; root; root = next) {
+	root_free(r->root);
+	for (struct root *root = r->others, *next; root; root = next) {
 		next = root->next;
 		root_free(root);
 	}
@@ -520,21 +523,39 @@ const char *roots_folder(struct roots *r, const char *repo)
 	return folder;
 }
 
+static bool is_named(const struct root *root, const char *path)
+{
+	return strcmp(root->path, path) == 0 || strcmp(root->given, path) == 0;
+}
+
+/* The root of a failed line, which comes first from now on; the one that was not used for longest goes. */
+static struct root *other_root(struct roots *r, const char *path)
+{
+	struct root **at = &r->others, *root;
+
+	for (int n = 1; (root = *at) && !is_named(root, path); n++) {
+		if (n == OTHERS_KEPT) {
+			root_free(root);
+			root = *at = NULL;
+			break;
+		}
+		at = &root->next;
+	}
+	if (root)
+		*at = root->next;
+	else
+		root = root_open(path);
+	root->next = r->others;
+	return r->others = root;
+}
+
 static struct root *root_find(struct roots *r, const char *path)
 {
-	struct root *root;
+	struct root *root = is_named(r->root, path) ? r->root : other_root(r, path);
 
-	for (root = r->root;; root = root->next) {
-		if (strcmp(root->path, path) == 0 || strcmp(root->given, path) == 0) {
-			if (root->fd < 0 && !says_absent(root->err))
-				root_try(root, path);
-			return root;
-		}
-		if (!root->next)
-			break;
-	}
-	root->next = root_open(path);
-	return root->next;
+	if (root->fd < 0 && !says_absent(root->err))
+		root_try(root, path);
+	return root;
 }
 
 int roots_preset(struct roots *r, const char *root, const char *repo, const char *folder)

@@ -37,9 +37,9 @@ void roots_free(struct roots *r);
 const char *roots_folder(struct roots *r, const char *repo);
 /* For the next content_load() only: looks for the files of repo in folder below root (absolute), as
  * was chosen when a failed line was first read, so that a retry reads the same file.  Other lines of
- * that repository keep the choice of this run.  Another root is opened beside this one and kept
- * open.  Copies its arguments.  Returns 0, or -1 if root cannot be opened or folder is none (logged
- * once for each root): that content_load() then finds no file. */
+ * that repository keep the choice of this run.  Another root is opened beside this one, and kept open
+ * while few others are asked for.  Copies its arguments.  Returns 0, or -1 if root cannot be opened or
+ * folder is none (logged when it is opened): that content_load() then finds no file. */
 int roots_preset(struct roots *r, const char *root, const char *repo, const char *folder);
 const char *roots_path(const struct roots *r);	/* ROOT, absolute, without a trailing slash */
 
@@ -65,7 +65,7 @@ struct content {
 	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
 					 * repository's name where it has none; "." where that could not be
 					 * seen.  All are for roots_preset() */
-	const char *root;		/* ROOT that folder is below; borrowed, lives as long as the roots */
+	const char *root;		/* ROOT that folder is below; borrowed until the next roots_preset() */
 	char *old_unseen;		/* owned; of a rename: why it could not be seen whether its old path
 					 * still has a file, for a person; else NULL */
 };

@@ -488,6 +488,57 @@ static void test_kept_folders(void)
 	ok(folder_is("late", "late"), "looked up again when it was long forgotten");
 }
 
+static int open_files(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* A failed line whose file was looked for below the nth other root, as a retry reads it. */
+static bool read_below(int n)
+{
+	char there[PATH_MAX + 16], text[16];
+
+	snprintf(there, sizeof(there), "%s.%d", root, n);
+	snprintf(text, sizeof(text), "%d", n);
+	roots_preset(roots, there, "A", "");
+	load_a("f", "");
+	return got_text("f", text) && strcmp(k.root, there) == 0;
+}
+
+/* Failed lines of many roots do not keep all of them open. */
+static void test_many_roots(void)
+{
+	int before, most = 0;
+	bool good = true;
+
+	for (int n = 0; n < 200; n++) {
+		char path[32], text[16];
+
+		snprintf(path, sizeof(path), "../root.%d/f", n);
+		snprintf(text, sizeof(text), "%d", n);
+		puts_file(path, text);
+	}
+	before = open_files();
+	for (int n = 0; n < 400; n++) {
+		int opened;
+
+		good = good && read_below(n % 200) && read_below(0);
+		opened = open_files() - before;
+		most = opened > most ? opened : most;
+	}
+	ok(good, "failed lines of 200 roots are read where they were");
+	ok(most > 1 && most <= 16, "%d of them are open at a time", most);
+	good = read_below(199);
+	before = open_files();
+	for (int n = 0; n < 50; n++)
+		good = good && read_below(199 - n % 5);
+	ok(good && open_files() == before, "those that come again stay open");
+}
+
 static void test_preset(void)
 {
 	char other[PATH_MAX];
@@ -577,6 +628,7 @@ int main(void)
 	test_renames();
 	test_lines();
 	test_folders();
+	test_many_roots();
 	test_preset();
 	test_relative_root();
 	content_release(&k);
