@@ -16,9 +16,8 @@
 #include "json.h"
 #include "log.h"
 #include "show.h"
+#include "show_state.h"
 #include "text.h"
-
-#include "cmd_status_p.h"
 
 struct export {
 	struct state *s;
@@ -48,7 +47,7 @@ static void end(struct export *e)
 		return;
 	}
 	buf_adds(&e->json, "}\n");
-	status_flush(&e->json);
+	show_json_flush(&e->json);
 }
 
 static bool can_go_on(void)
@@ -87,9 +86,9 @@ static void state_record(struct export *e)
 	json_member_int(&e->json, &e->first, "layout", id->layout);
 	json_member_cstr(&e->json, &e->first, "store", id->store);
 	json_member_cstr(&e->json, &e->first, "collection", id->collection);
-	status_json_text(&e->json, &e->first, "collection_id", h->collection_id);
+	show_json_given(&e->json, &e->first, "collection_id", h->collection_id);
 	json_member_bool(&e->json, &e->first, "collection_read", h->collection_read);
-	status_json_text(&e->json, &e->first, "embedder", h->embedder);
+	show_json_given(&e->json, &e->first, "embedder", h->embedder);
 	json_member_int(&e->json, &e->first, "dimension", h->dimension);
 	json_member_int(&e->json, &e->first, "documents", (int64_t)h->present);
 	json_member_int(&e->json, &e->first, "runs", (int64_t)h->next_run - 1);
@@ -108,7 +107,7 @@ static bool is_running(struct export *e, struct run_state *r)
 		return false;
 	if (state_locked(state_path(e->s), &holder) < 0)
 		e->status = 74;
-	if (status_works_on(holder, r))
+	if (show_works_on(holder, r))
 		return true;
 	state_refresh(e->s);
 	if (state_run_get(e->s, r->number, &now) == 0) {
@@ -126,8 +125,8 @@ static void run_records(struct export *e)
 		bool running = is_running(e, &r);
 
 		begin(e, "run");
-		status_json_run(&e->json, &e->first, &r, running);
-		status_json_text(&e->json, &e->first, "settings", r.settings);
+		show_json_run(&e->json, &e->first, &r, running);
+		show_json_given(&e->json, &e->first, "settings", r.settings);
 		end(e);
 	}
 	run_release(&r);
@@ -151,7 +150,7 @@ static void repo_records(struct export *e)
 		    repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
 			continue;
 		begin(e, "repository");
-		status_json_repo(&e->json, &e->first, at.repo, &r);
+		show_json_repo(&e->json, &e->first, at.repo, &r);
 		changeset(e, "changeset", r.changeset);
 		changeset(e, "held_changeset", r.held_changeset);
 		end(e);
@@ -219,7 +218,7 @@ static void mark_records(struct export *e)
 		if (!(m.flags & MARK_DELETE))
 			digest(e, m.digest);
 		place(e, m.line);
-		status_json_time(&e->json, &e->first, "since", m.since_s);
+		show_json_time(&e->json, &e->first, "since", m.since_s);
 		flag(e, "uncommitted", m.uncommitted);
 		end(e);
 	}
@@ -257,15 +256,15 @@ static void failure_records(struct export *e)
 		if (!failure_wanted(e, &at, &f))
 			continue;
 		begin(e, "failure");
-		status_json_failure(&e->json, &e->first, &f, run_names_get(&e->names, e->s, f.line.run));
-		status_json_text(&e->json, &e->first, "half", f.half == HALF_OLD ? "old" : "");
-		status_json_text(&e->json, &e->first, "input_format", format_name(f.format));
+		show_json_failure(&e->json, &e->first, &f, run_names_get(&e->names, e->s, f.line.run));
+		show_json_given(&e->json, &e->first, "half", f.half == HALF_OLD ? "old" : "");
+		show_json_given(&e->json, &e->first, "input_format", format_name(f.format));
 		flag(e, "null", f.format & FORMAT_Z);
-		status_json_text(&e->json, &e->first, "default_repo", f.default_repo);
-		status_json_text(&e->json, &e->first, "namespace", f.namespace);
+		show_json_given(&e->json, &e->first, "default_repo", f.default_repo);
+		show_json_given(&e->json, &e->first, "namespace", f.namespace);
 		flag(e, "default_uncommitted", f.default_uncommitted);
-		status_json_text(&e->json, &e->first, "root", f.root);
-		status_json_text(&e->json, &e->first, "folder", f.folder);
+		show_json_given(&e->json, &e->first, "root", f.root);
+		show_json_given(&e->json, &e->first, "folder", f.folder);
 		end(e);
 	}
 	failure_release(&f);

@@ -16,8 +16,7 @@
 #include "json.h"
 #include "log.h"
 #include "show.h"
-
-#include "cmd_status_p.h"
+#include "show_state.h"
 
 /* A state file, and what is known of it. */
 struct entry {
@@ -38,7 +37,7 @@ static void entry_init(struct entry *e, const struct options *o, const char *fil
 	log_divert(&e->why);
 	e->status = state_open_reader(&e->l.s, file);
 	if (e->status == 0)
-		e->status = status_look(&e->l);
+		e->status = look_at(&e->l);
 	log_divert(NULL);
 	if (lstat(file, &st) == 0)
 		e->bytes = (uint64_t)st.st_size;
@@ -46,7 +45,7 @@ static void entry_init(struct entry *e, const struct options *o, const char *fil
 
 static void entry_release(struct entry *e)
 {
-	status_look_release(&e->l);
+	look_release(&e->l);
 	buf_release(&e->why);
 }
 
@@ -82,7 +81,7 @@ static void add_row(struct table *t, const struct entry *e)
 		table_add(t, "-");
 	clock_format(r->end_s != 0 ? r->end_s : r->update_s, when);
 	table_add(t, e->l.has_run ? when : "-");
-	table_add(t, e->l.has_run ? status_of_run(r, e->l.running) : id != NULL ? "none yet" : "cannot be read");
+	table_add(t, e->l.has_run ? show_run_status(r, e->l.running) : id != NULL ? "none yet" : "cannot be read");
 	show_bytes(&size, e->bytes);
 	table_add(t, size.data);
 }
@@ -94,7 +93,7 @@ static void print_object(const struct entry *e)
 
 	buf_addc(&json, '{');
 	if (e->status == 0)
-		status_json_state(&json, &first, &e->l);
+		show_json_state(&json, &first, &e->l);
 	else
 		json_member_cstr(&json, &first, "state", e->file);
 	json_member_int(&json, &first, "bytes", (int64_t)e->bytes);
@@ -103,7 +102,7 @@ static void print_object(const struct entry *e)
 	json_name(&json, &first, "run");
 	if (e->l.has_run) {
 		buf_addc(&json, '{');
-		status_json_run(&json, &inner, &e->l.run, e->l.running);
+		show_json_run(&json, &inner, &e->l.run, e->l.running);
 		buf_addc(&json, '}');
 	} else {
 		json_cstr(&json, NULL);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "changeset.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "commands.h"
@@ -17,141 +16,7 @@
 
 #include "cmd_status_p.h"
 
-#define FLUSH_BYTES 65536
-
-/* ---- what there is to see ---- */
-
-static void count_repos(struct look *l)
-{
-	struct walk at = { 0 };
-
-	while (state_walk_repos(l->s, &at)) {
-		struct repo_state r;
-
-		if (repo_decode(&r, (const uint8_t *)at.value.data, at.value.len) != 0)
-			continue;
-		l->repos++;
-		l->failed += r.failed;
-		l->held += r.held_commit[0] != '\0';
-		l->doubts += r.doubts;
-		repo_release(&r);
-	}
-	walk_release(&at);
-}
-
-/* Those of no known repository; a run's own counter may be high, after `forget`. */
-static void count_unknown(struct look *l)
-{
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-
-	while (state_unknown_next(l->s, &at, &f)) {
-		bool counts = changeset_unknown_counts(l->s, &f);
-
-		l->failed += counts;
-		l->left_over += !counts;
-	}
-	failure_walk_release(&at);
-}
-
-/* Of those that did not end so, all were kept: a clean run drops older ones, never itself. */
-static int64_t last_clean(struct state *s)
-{
-	struct run_state r = { .number = UINT32_MAX };
-	int64_t end_s = 0;
-
-	while (end_s == 0 && state_run_below(s, r.number, &r))
-		if (r.status == RUN_COMPLETED)
-			end_s = r.end_s;
-	run_release(&r);
-	return end_s;
-}
-
-/* The run that was asked for, or the newest. */
-static void find_run(struct look *l)
-{
-	uint32_t number;
-
-	if (l->o->run == NULL) {
-		l->has_run = command_last_run(l->s, &l->run) == 0;
-		return;
-	}
-	number = command_run_number(l->s, l->o->run);
-	l->has_run = number != 0 && state_run_get(l->s, number, &l->run) == 0;
-}
-
-/* It may be a skip, or a sync that has not begun its run.  Without a host nobody knows: the number may
- * be that of another container's process as it is called here. */
-bool status_works_on(const char *holder, const struct run_state *r)
-{
-	auto_buf struct buf own = BUF_INIT;
-
-	if (holder == NULL || r->status != RUN_RUNNING)
-		return false;
-	buf_addf(&own, "pid %" PRIu32 ", host %s,", r->pid, r->host);
-	return strstr(holder, ", host ") == NULL || strncmp(holder, own.data, own.len) == 0;
-}
-
-static int look_once(struct look *l)
-{
-	int held;
-
-	l->clean_s = last_clean(l->s);
-	count_repos(l);
-	count_unknown(l);
-	find_run(l);
-	held = state_locked(state_path(l->s), &l->holder);
-	l->running = l->has_run && status_works_on(l->holder, &l->run);
-	return held < 0 ? 74 : 0;
-}
-
-static void look_again(struct look *l)
-{
-	run_release(&l->run);
-	free(l->holder);
-	l->holder = NULL;
-	l->repos = l->failed = l->left_over = l->held = l->doubts = 0;
-	l->clean_s = 0;
-}
-
-#define LOOK_MS 1000	/* of a state that does not rest so long, some figures are older than others */
-
-/* All figures are of one moment: if a commit came in meanwhile, they are gathered again. */
-int status_look(struct look *l)
-{
-	int64_t until = clock_ms() + LOOK_MS;
-	uint64_t generation;
-	int status;
-
-	state_refresh(l->s);
-	do {
-		look_again(l);
-		generation = state_head(l->s)->generation;
-		status = look_once(l);
-		state_refresh(l->s);
-	} while (status == 0 && state_head(l->s)->generation != generation && clock_ms() < until);
-	if (state_failed(l->s) != 0)
-		return state_failed(l->s);
-	if (status != 0)
-		return status;
-	if (l->has_run || l->o->run == NULL)
-		return 0;
-	log_err("there is no run '%s'; 'linesync status --runs' lists them", l->o->run);
-	return 1;
-}
-
-void status_look_release(struct look *l)
-{
-	look_again(l);
-	state_close(l->s);
-}
-
-/* A run that nobody works on any more did not end by itself. */
-const char *status_of_run(const struct run_state *r, bool running)
-{
-	return run_status_name(r->status == RUN_RUNNING && !running ? RUN_INTERRUPTED
-								     : (enum run_status)r->status);
-}
+/* ---- the exit status ---- */
 
 static bool too_old(const struct look *l)
 {
@@ -176,57 +41,6 @@ static int verdict(const struct look *l)
 	bool killed = l->run.status == RUN_RUNNING && !l->running;
 
 	return too_old(l) || (l->has_run && (killed || !l->run.good));
-}
-
-/* ---- figures of a run ---- */
-
-static uint64_t settled(const struct run_state *r)
-{
-	uint64_t n = 0;
-
-	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++)
-		n += r->counts[i];
-	return n;
-}
-
-static int64_t seconds_of(const struct run_state *r, bool running)
-{
-	return run_seconds(r, running ? clock_unix_s() : 0);
-}
-
-static double rate_of(const struct run_state *r, bool running)
-{
-	int64_t s = seconds_of(r, running);
-
-	return (double)settled(r) / (double)(s > 0 ? s : 1);
-}
-
-/* How much of the input was read; negative where its size is not known. */
-static double percent_of(const struct run_state *r)
-{
-	if (r->input_size == 0)
-		return -1;
-	if (r->input_bytes >= r->input_size)
-		return 100;
-	return (double)r->input_bytes * 100 / (double)r->input_size;
-}
-
-/* Seconds; negative where nothing is known. */
-static int64_t eta_of(const struct run_state *r)
-{
-	double percent = percent_of(r);
-
-	if (percent <= 0 || percent >= 100)
-		return -1;
-	return (int64_t)((100 - percent) * (double)seconds_of(r, true) / percent);
-}
-
-void status_flush(struct buf *json)
-{
-	if (json->len < FLUSH_BYTES)
-		return;
-	show_json_text(stdout, json);
-	buf_reset(json);
 }
 
 /* ---- as text ---- */
@@ -297,19 +111,19 @@ static void row_sent(struct table *t, const struct run_state *r)
 static void row_pace(struct table *t, const struct run_state *r, bool running)
 {
 	auto_buf struct buf text = BUF_INIT;
-	double percent = percent_of(r);
+	double percent = show_run_percent(r);
 
-	show_seconds(&text, seconds_of(r, running));
-	buf_addf(&text, ", %.1f lines a second", rate_of(r, running));
+	show_seconds(&text, show_run_seconds(r, running));
+	buf_addf(&text, ", %.1f lines a second", show_run_rate(r, running));
 	table_add(t, running ? "so far" : "took");
 	table_add(t, text.data);
 	if (percent < 0 || r->status == RUN_COMPLETED || r->status == RUN_FAILED)
 		return;		/* it was read to its end */
 	buf_reset(&text);
 	buf_addf(&text, "%.0f%% of the input", percent);
-	if (running && eta_of(r) >= 0) {
+	if (running && show_run_eta(r) >= 0) {
 		buf_adds(&text, ", about ");
-		show_seconds(&text, eta_of(r));
+		show_seconds(&text, show_run_eta(r));
 		buf_adds(&text, " to go");
 	}
 	table_add(t, "read");
@@ -321,7 +135,7 @@ static void rows_of_run(struct table *t, const struct look *l)
 	const struct run_state *r = &l->run;
 
 	table_add(t, "run");
-	table_addf(t, "%s (number %" PRIu32 "), %s", r->id, r->number, status_of_run(r, l->running));
+	table_addf(t, "%s (number %" PRIu32 "), %s", r->id, r->number, show_run_status(r, l->running));
 	table_add(t, "input");
 	table_add(t, r->source);
 	table_add(t, "by");
@@ -414,10 +228,10 @@ static void show_runs(struct look *l)
 		char start[21];
 
 		clock_format(r.start_s, start);
-		show_seconds(&took, seconds_of(&r, running));
+		show_seconds(&took, show_run_seconds(&r, running));
 		table_addf(&t, "%" PRIu32, r.number);
 		table_add(&t, r.id);
-		table_add(&t, status_of_run(&r, running));
+		table_add(&t, show_run_status(&r, running));
 		table_add(&t, start);
 		table_add(&t, took.data);
 		for (int k = STATUS_COMPLETED; k <= STATUS_HELD; k++)
@@ -492,97 +306,13 @@ static void show_summary(struct look *l)
 
 /* ---- as JSON ---- */
 
-void status_json_time(struct buf *json, bool *first, const char *name, int64_t unix_s)
-{
-	char stamp[21];
-
-	clock_format(unix_s, stamp);
-	json_member_cstr(json, first, name, unix_s != 0 ? stamp : NULL);
-}
-
-static void json_counts(struct buf *json, bool *first, const char *name, const uint64_t counts[8])
-{
-	bool inner = true;
-
-	json_name(json, first, name);
-	buf_addc(json, '{');
-	for (int i = STATUS_COMPLETED; i <= STATUS_HELD; i++)
-		json_member_int(json, &inner, status_name((enum status)i), (int64_t)counts[i]);
-	buf_addc(json, '}');
-}
-
-static void json_ops(struct buf *json, bool *first, const struct run_state *r)
-{
-	bool inner = true;
-
-	json_name(json, first, "ops");
-	buf_addc(json, '{');
-	for (int i = OP_ADD; i <= OP_CHANGESET; i++)
-		json_member_int(json, &inner, op_name((enum change_op)i), (int64_t)r->ops[i]);
-	buf_addc(json, '}');
-}
-
-static void json_pace(struct buf *json, bool *first, const struct run_state *r, bool running)
-{
-	json_member_int(json, first, "seconds", seconds_of(r, running));
-	json_name(json, first, "rate");
-	buf_addf(json, "%.1f", rate_of(r, running));
-	if (percent_of(r) >= 0) {
-		json_name(json, first, "percent");
-		buf_addf(json, "%.1f", percent_of(r));
-	}
-	if (running && eta_of(r) >= 0)
-		json_member_int(json, first, "eta", eta_of(r));
-}
-
-void status_json_run(struct buf *json, bool *first, const struct run_state *r, bool running)
-{
-	json_member_cstr(json, first, "run", r->id);
-	json_member_int(json, first, "number", r->number);
-	json_member_cstr(json, first, "status", status_of_run(r, running));
-	status_json_time(json, first, "start", r->start_s);
-	status_json_time(json, first, "update", r->update_s);
-	status_json_time(json, first, "end", r->end_s);
-	json_pace(json, first, r, running);
-	json_member_int(json, first, "pid", r->pid);
-	json_member_cstr(json, first, "host", r->host);
-	json_member_cstr(json, first, "source", r->source);
-	json_counts(json, first, "lines", r->counts);
-	json_member_int(json, first, "unchanged", (int64_t)r->unchanged);
-	json_ops(json, first, r);
-	json_member_int(json, first, "objects", (int64_t)r->objects);
-	json_member_int(json, first, "deletes", (int64_t)r->deletes);
-	json_member_int(json, first, "bytes", (int64_t)r->bytes);
-	json_member_int(json, first, "requests", (int64_t)r->requests);
-	json_member_int(json, first, "retried", (int64_t)r->retried);
-}
-
 static void json_run(struct buf *json, const struct run_state *r, bool running)
 {
 	bool first = true;
 
 	buf_addc(json, '{');
-	status_json_run(json, &first, r, running);
+	show_json_run(json, &first, r, running);
 	buf_addc(json, '}');
-}
-
-void status_json_state(struct buf *json, bool *first, const struct look *l)
-{
-	const struct identity *id = state_identity(l->s);
-
-	json_member_cstr(json, first, "state", state_path(l->s));
-	json_member_cstr(json, first, "store", id->store);
-	json_member_cstr(json, first, "collection", id->collection);
-	json_member_bool(json, first, "running", l->running);
-	if (l->holder != NULL)
-		json_member_cstr(json, first, "holder", l->holder);
-	json_member_int(json, first, "documents", (int64_t)state_head(l->s)->present);
-	json_member_int(json, first, "repositories", (int64_t)l->repos);
-	json_member_int(json, first, "failed", (int64_t)l->failed);
-	json_member_int(json, first, "left_over", (int64_t)l->left_over);
-	json_member_int(json, first, "held", (int64_t)l->held);
-	json_member_int(json, first, "in_doubt", (int64_t)l->doubts);
-	status_json_time(json, first, "last_clean", l->clean_s);
 }
 
 static void json_runs(struct look *l, struct buf *json)
@@ -596,7 +326,7 @@ static void json_runs(struct look *l, struct buf *json)
 			buf_addc(json, ',');
 		any = true;
 		json_run(json, &r, l->running && r.number == l->run.number);
-		status_flush(json);
+		show_json_flush(json);
 	}
 	buf_addc(json, ']');
 }
@@ -612,8 +342,8 @@ static void json_summary(struct look *l, struct buf *json)
 	for (int i = RUN_RUNNING; i <= RUN_FAILED; i++)
 		json_member_int(json, &first, run_status_name((enum run_status)i), (int64_t)sum.by_status[i]);
 	json_member_int(json, &first, "dropped", (int64_t)state_head(l->s)->old_runs);
-	status_json_time(json, &first, "since", sum.first_s);
-	json_counts(json, &first, "lines", sum.counts);
+	show_json_time(json, &first, "since", sum.first_s);
+	show_json_counts(json, &first, "lines", sum.counts);
 	json_member_int(json, &first, "objects", (int64_t)sum.objects);
 	json_member_int(json, &first, "requests", (int64_t)sum.requests);
 	buf_addc(json, '}');
@@ -633,7 +363,7 @@ static void show_json(struct look *l)
 	bool first = true;
 
 	buf_addc(&json, '{');
-	status_json_state(&json, &first, l);
+	show_json_state(&json, &first, l);
 	if (o->summary) {
 		json_list(l, &json, &first, "summary", json_summary);
 	} else if (o->runs) {
@@ -684,12 +414,12 @@ static int status_of_file(const struct options *o, const char *file)
 
 	if (status != 0)
 		return status;
-	status = status_look(&l);
+	status = look_at(&l);
 	if (status == 0) {
 		show(&l);
 		status = state_failed(l.s) != 0 ? state_failed(l.s) : verdict(&l);
 	}
-	status_look_release(&l);
+	look_release(&l);
 	return status;
 }
 

@@ -24,40 +24,6 @@ static const char *repo_name(const char *repo)
 
 /* ---- failed lines ---- */
 
-static void json_error(struct buf *json, bool *first, const struct failure *f)
-{
-	bool inner = true;
-
-	json_name(json, first, "error");
-	buf_addc(json, '{');
-	json_member_cstr(json, &inner, "code", error_name((enum error_code)f->code));
-	if (f->http != 0)
-		json_member_int(json, &inner, "http", f->http);
-	json_member_bool(json, &inner, "retryable", error_retryable((enum error_code)f->code));
-	json_member_cstr(json, &inner, "message", f->message);
-	buf_addc(json, '}');
-}
-
-void status_json_text(struct buf *json, bool *first, const char *name, const char *s)
-{
-	if (s != NULL && s[0] != '\0')
-		json_member_cstr(json, first, name, s);
-}
-
-void status_json_failure(struct buf *json, bool *first, const struct failure *f, const char *run)
-{
-	json_member_cstr(json, first, "run", run);
-	json_member_int(json, first, "line", (int64_t)f->number);
-	status_json_text(json, first, "repo", f->repo);
-	status_json_text(json, first, "path", f->path);
-	status_json_text(json, first, "op", op_name((enum change_op)f->op));
-	json_error(json, first, f);
-	json_member_int(json, first, "retries", f->retries);
-	status_json_time(json, first, "first", f->first_s);
-	status_json_time(json, first, "last", f->last_s);
-	json_member_bool(json, first, "kept", f->payload > 0);
-}
-
 /* The next object of an array. */
 static void json_begin(struct buf *json, uint64_t before)
 {
@@ -101,9 +67,9 @@ void status_list_failed(struct look *l, struct buf *json)
 			continue;
 		}
 		json_begin(json, n);
-		status_json_failure(json, &(bool){ true }, &f, run);
+		show_json_failure(json, &(bool){ true }, &f, run);
 		buf_addc(json, '}');
-		status_flush(json);
+		show_json_flush(json);
 	}
 	if (json != NULL)
 		buf_addc(json, ']');
@@ -114,28 +80,6 @@ void status_list_failed(struct look *l, struct buf *json)
 }
 
 /* ---- repositories ---- */
-
-static void json_held(struct buf *json, bool *first, const struct repo_state *r)
-{
-	if (r->held_commit[0] == '\0')
-		return;
-	json_member_cstr(json, first, "held", r->held_commit);
-	json_member_cstr(json, first, "why", held_name((enum held_why)r->held_why));
-	json_member_int(json, first, "waiting", r->held_waiting);
-	json_member_bool(json, first, "held_whole", r->held_whole);
-}
-
-void status_json_repo(struct buf *json, bool *first, const char *name, const struct repo_state *r)
-{
-	json_member_cstr(json, first, "repo", name);
-	json_member_cstr(json, first, "position", r->commit[0] != '\0' ? r->commit : NULL);
-	json_member_bool(json, first, "whole", r->whole);
-	status_json_time(json, first, "since", r->position_s);
-	json_held(json, first, r);
-	json_member_int(json, first, "documents", (int64_t)r->present);
-	json_member_int(json, first, "failed", (int64_t)r->failed);
-	json_member_int(json, first, "in_doubt", (int64_t)r->doubts);
-}
 
 static void table_repo(struct table *t, const char *name, const struct repo_state *r)
 {
@@ -176,9 +120,9 @@ void status_list_repos(struct look *l, struct buf *json)
 			table_repo(&t, at.repo, &r);
 		} else {
 			json_begin(json, n);
-			status_json_repo(json, &(bool){ true }, at.repo, &r);
+			show_json_repo(json, &(bool){ true }, at.repo, &r);
 			buf_addc(json, '}');
-			status_flush(json);
+			show_json_flush(json);
 		}
 		repo_release(&r);
 	}
@@ -214,12 +158,12 @@ static void holder(struct held *h, const char *what, const char *path, const cha
 
 		json_begin(h->json, h->shown);
 		json_member_cstr(h->json, &first, "by", what);
-		status_json_text(h->json, &first, "path", path);
+		show_json_given(h->json, &first, "path", path);
 		json_member_cstr(h->json, &first, "reason", why);
 		json_member_cstr(h->json, &first, "advice", advice);
-		status_json_text(h->json, &first, "command", frees);
+		show_json_given(h->json, &first, "command", frees);
 		buf_addc(h->json, '}');
-		status_flush(h->json);
+		show_json_flush(h->json);
 	} else {
 		fputs("  ", stdout);
 		show_text(stdout, what);
