@@ -1,5 +1,5 @@
 /* test_content_errors: what a look-up that fails is taken for, and a file that changes while it is read.
- * The linker hands the calls of content.c to the wrappers here (--wrap, in Makefile.am). */
+ * The linker hands the calls of roots.c and content.c to the wrappers here (--wrap, in Makefile.am). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
