@@ -125,7 +125,6 @@ void change_release(struct change *c)
 	free(c->content_hash);
 	free(c->mime);
 	free(c->charset);
-	free(c->skip_reason);
 	free(c->error_text);
 	free(c->vector);
 	free(c->metadata);
@@ -552,6 +551,14 @@ static int take_string(struct change *c, struct record *r, enum field field, con
 	return 0;
 }
 
+/* One that is not kept. */
+static int check_string(struct change *c, struct record *r, enum field field, const char *name)
+{
+	autofree char *unused = NULL;
+
+	return take_string(c, r, field, name, &unused);
+}
+
 static char *join_repo(const struct change_options *o, const char *repo)
 {
 	if (!o->namespace || !*o->namespace)
@@ -576,7 +583,7 @@ static int take_repo(struct change *c, struct record *r, const struct change_opt
 		return bad(c, ERR_BAD_FIELD, "repo is longer than %d bytes", REPO_MAX);
 	free(c->repo);
 	c->repo = join_repo(o, repo);
-	c->repo_given = c->repo_known = true;
+	c->repo_known = true;
 	return 0;
 }
 
@@ -811,7 +818,7 @@ static int take_document(struct change *c, struct record *r)
 	    take_number(c, r, F_LINE_COUNT, "line_count", &c->has_line_count, &c->line_count) < 0 ||
 	    take_string(c, r, F_MIME, "mime", &c->mime) < 0 ||
 	    take_string(c, r, F_CHARSET, "charset", &c->charset) < 0 ||
-	    take_string(c, r, F_SKIP_REASON, "skip_reason", &c->skip_reason) < 0 ||
+	    check_string(c, r, F_SKIP_REASON, "skip_reason") < 0 ||
 	    take_content_error(c, r) < 0 || take_vector(c, r) < 0)
 		return -1;
 	if (r->v[F_METADATA].p)

@@ -39,7 +39,6 @@ struct change {
 	bool is_json;		/* an object; false for paths and name-status */
 	bool is_plain_path;	/* a path alone on its line: whether it was deleted is not said */
 	bool repo_known;	/* false only for CHANGE_BAD whose repository could not be read */
-	bool repo_given;	/* the record named it; else it is --repo */
 	char *repo;		/* owned; "" if none or not known; NAMESPACE/REPO already joined */
 	char *path;		/* owned; as given, unquoted; NULL if none (content.c makes it relative) */
 	char *old_path;		/* owned; for OP_RENAME */
@@ -55,7 +54,6 @@ struct change {
 	bool has_size, has_line_count, is_truncated, skip_index, content_error, uncommitted;
 	int64_t size, line_count;
 	char *mime, *charset;	/* owned or NULL */
-	char *skip_reason;	/* owned or NULL */
 	char *error_text;	/* owned; the text of content_error, or NULL */
 	float *vector;		/* owned; nvector finite numbers, or NULL */
 	size_t nvector;

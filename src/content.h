@@ -27,9 +27,9 @@ struct content {
 	bool from_file;			/* read from disk: a resumed line reads it again */
 	int64_t ctime_ns;		/* of the file that was looked at, 0 if none */
 	bool unsteady;			/* it changed while it was read, and again when it was read once more */
-	char *folder;			/* owned; what roots_folder() gave, NULL if no file was looked for; the
-					 * repository's name where it has none; "." where that could not be
-					 * seen.  All are for roots_preset() */
+	char *folder;			/* owned; that of the repository, below root, NULL if no file was looked
+					 * for; the repository's name where it has none; "." where that could
+					 * not be seen.  All are for roots_preset() */
 	const char *root;		/* ROOT that folder is below; borrowed until the next roots_preset() */
 	char *old_unseen;		/* owned; of a rename: why it could not be seen whether its old path
 					 * still has a file, for a person; else NULL */

@@ -39,7 +39,6 @@ struct conn {
 	bool too_long;			/* the reply went over the cap */
 	bool head_whole;		/* the empty line after the head has come */
 	bool kept;			/* there should have been a kept connection for it */
-	int64_t started_ms;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -538,7 +537,6 @@ static struct conn *conn_start(struct http *h, struct request *r, void *tag)
 	c->got = 0;
 	c->too_long = c->head_whole = false;
 	c->error[0] = '\0';
-	c->started_ms = clock_ms();
 	c->state = CONN_BUSY;
 	c->kept = h->opened >= busy(h);
 	set_request(c);
@@ -631,7 +629,6 @@ static void conn_end(struct conn *c, CURLcode result)
 	curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
 	r->sent_bytes = (uint64_t)sent;
 	r->got_bytes = c->got;
-	r->ms = clock_ms() - c->started_ms;
 	r->fresh = made > 0 && c->kept;
 	c->http->opened += made;
 	r->resent = c->issued > 1;

@@ -66,7 +66,6 @@ struct reply {
 					 * earlier, unanswered copy may still arrive */
 	char location[200];		/* printable target of a 3xx, else "" */
 	char error[200];		/* printable: why, where end is not HTTP_ANSWERED */
-	int64_t ms;			/* how long it took */
 	uint64_t sent_bytes, got_bytes;	/* bodies */
 };
 void reply_release(struct reply *r);

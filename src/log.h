@@ -13,7 +13,6 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 /* Messages above this level are dropped; LOG_WARNING at start, -v makes it LOG_INFO, -vv DEBUG. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 
 /* Called before each line is written, to clear what stands on the terminal line; NULL for none. */
 void log_bar_hook(void (*clear)(void));

@@ -277,16 +277,6 @@ struct object **objects_new(const char *collection, struct change *c, struct con
 	return all;
 }
 
-struct object *object_new(const char *collection, struct change *c, struct content *k,
-			  const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at)
-{
-	static const struct chunking off;
-	uint32_t n;
-	autofree struct object **all = objects_new(collection, c, k, digest, synced_at, &off, &n);
-
-	return all[0];
-}
-
 void object_free(struct object *o)
 {
 	if (!o)

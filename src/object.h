@@ -55,9 +55,6 @@ void object_digest(uint8_t out[SYNC_DIGEST_SIZE], const struct change *c, const 
 struct object **objects_new(const char *collection, struct change *c, struct content *k,
 			    const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at,
 			    const struct chunking *how, uint32_t *n);
-/* The one object of a document that is not cut. */
-struct object *object_new(const char *collection, struct change *c, struct content *k,
-			  const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at);
 void object_free(struct object *o);	/* NULL is fine */
 
 #endif

@@ -464,17 +464,6 @@ struct place *roots_place(struct roots *r, const char *repo)
 	return r->last;
 }
 
-const char *roots_folder(struct roots *r, const char *repo)
-{
-	bool has = r->has_preset;
-	const char *folder;
-
-	r->has_preset = false;
-	folder = roots_place(r, repo)->folder;
-	r->has_preset = has;
-	return folder;
-}
-
 static bool is_named(const struct root *root, const char *path)
 {
 	return strcmp(root->path, path) == 0 || strcmp(root->given, path) == 0;

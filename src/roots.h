@@ -25,10 +25,6 @@ struct content_options {
 struct roots *roots_new(const struct content_options *o);
 void roots_free(struct roots *r);
 
-/* The folder chosen for repo (spec section 2, Files): relative to ROOT ("" is ROOT itself), or NULL
- * if there is none, or if that could not be seen: then the next line looks again.  Chosen once and kept,
- * see ROOTS_KEPT.  Borrowed until the next call for another repository. */
-const char *roots_folder(struct roots *r, const char *repo);
 /* For the next content_load() only: looks for the files of repo in folder below root (absolute), as
  * was chosen when a failed line was first read, so that a retry reads the same file.  Other lines of
  * that repository keep the choice of this run.  Another root is opened beside this one, and kept open

@@ -67,8 +67,9 @@ bool path_is_plain(const char *name);
 /* ---- where a repository is ---- */
 
 const struct content_options *roots_options(const struct roots *r);
-/* Chosen, or as roots_preset() said.  Borrowed until the next call for another repository, or the next
- * roots_preset(). */
+/* What was chosen for repo (spec section 2, Files), once, and is kept, see ROOTS_KEPT; or as roots_preset()
+ * said.  Where it could not be seen, the next line looks again.  Borrowed until the next call for another
+ * repository, or the next roots_preset(). */
 struct place *roots_place(struct roots *r, const char *repo);
 /* The repository's name without the namespace: a part of repo. */
 const char *roots_name(const struct roots *r, const char *repo);

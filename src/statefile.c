@@ -1244,8 +1244,3 @@ uint64_t statefile_commits(const struct statefile *f)
 {
 	return f->commits;
 }
-
-const char *statefile_path(const struct statefile *f)
-{
-	return f->path;
-}

@@ -108,7 +108,6 @@ bool statefile_refresh(struct statefile *f);
 void statefile_refresh_value(struct statefile *f, enum statefile_kind kind, uint32_t a, uint32_t b);
 
 uint64_t statefile_commits(const struct statefile *f);	/* since it was opened */
-const char *statefile_path(const struct statefile *f);
 
 /* What was read is wrong, or what must be there is not; what is a few words.  Ends a writer's process with
  * status 74.  A reader's gets give nothing from then on. */

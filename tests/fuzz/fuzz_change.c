@@ -89,7 +89,7 @@ static void same_record(struct json_object *o, const struct change *c)
 {
 	struct json_object *v;
 
-	if (c->repo_given && json_object_object_get_ex(o, "repo", &v))
+	if (json_object_object_get_ex(o, "repo", &v) && json_object_is_type(v, json_type_string))
 		CHECK(strstr(c->repo, json_object_get_string(v)));
 	if (c->kind == CHANGE_CHANGESET) {
 		CHECK(json_object_object_get_ex(o, "new_changeset", &v));

@@ -63,7 +63,7 @@ static void test_record(void)
 	      "\"size\":13,\"mime\":\"text/plain\",\"charset\":\"utf-8\",\"is_truncated\":true,"
 	      "\"line_count\":4,\"uncommitted\":true,\"unknown\":[1,{}]}");
 	ok(is_document(OP_MODIFY, "src/a.py") && c.is_json && !c.is_plain_path, "a record");
-	ok(is(c.repo, "A") && c.repo_given && c.repo_known, "its repository");
+	ok(is(c.repo, "A") && c.repo_known, "its repository");
 	ok(c.source == CONTENT_TEXT && c.text_len == 4 && memcmp(c.text, "x\0y\n", 5) == 0, "its text");
 	ok(c.has_size && c.size == 13 && c.has_line_count && c.line_count == 4, "its numbers");
 	ok(is(c.mime, "text/plain") && is(c.charset, "utf-8") && c.is_truncated && c.uncommitted,
@@ -101,7 +101,7 @@ static void test_record(void)
 	parse("{\"path\":\"a\",\"content_error\":false}");
 	ok(!c.content_error, "content_error false");
 	parse("{\"path\":\"a\",\"skip_index\":true,\"skip_reason\":\"vendor\"}");
-	ok(c.skip_index && is(c.skip_reason, "vendor") && change_carries_all(&c), "skip_index");
+	ok(c.skip_index && change_carries_all(&c), "skip_index");
 	parse("{\"p\\u0061th\":\"esc\",\"op\":\"\\u0064elete\"}");
 	ok(is_document(OP_DELETE, "esc") && change_carries_all(&c), "escaped names and values");
 }
@@ -315,7 +315,7 @@ static void test_paths(void)
 
 	parse("src/a.py");
 	ok(is_document(OP_MODIFY, "src/a.py") && c.is_plain_path && !c.is_json && !needs_file &&
-	   is(c.repo, "") && !c.repo_given && c.repo_known, "a plain path");
+	   is(c.repo, "") && c.repo_known, "a plain path");
 	parse_n("src/a.py", 8, true);
 	ok(is_document(OP_MODIFY, "src/a.py") && needs_file, "cut, it needs its file");
 	parse("\"src/json string.py\"");
@@ -502,11 +502,11 @@ static void test_repo(void)
 
 	options.repo = "main";
 	parse("a");
-	ok(is(c.repo, "main") && !c.repo_given, "--repo");
+	ok(is(c.repo, "main"), "--repo");
 	parse("{\"path\":\"a\",\"repo\":\"\"}");
-	ok(is(c.repo, "main") && !c.repo_given, "--repo for an empty one");
+	ok(is(c.repo, "main"), "--repo for an empty one");
 	parse("{\"path\":\"a\",\"repo\":\"B\"}");
-	ok(is(c.repo, "B") && c.repo_given, "the record's own");
+	ok(is(c.repo, "B"), "the record's own");
 	options.namespace = "team";
 	parse("{\"path\":\"a\",\"repo\":\"B\"}");
 	ok(is(c.repo, "team/B"), "--namespace");

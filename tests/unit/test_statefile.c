@@ -181,7 +181,7 @@ static void test_create(void)
 	ok(statefile_get(f, KIND_HEAD, 0, 0, &n) != NULL && n == 4 &&
 	   statefile_get(f, KIND_RUN, 3, 0, &n) != NULL && n == 3, "and what else it got");
 	ok(statefile_get(f, KIND_RUN, 4, 0, &n) == NULL && n == 0, "and nothing else");
-	ok(strcmp(statefile_path(f), path) == 0 && statefile_commits(f) == 0, "path, no commits");
+	ok(statefile_commits(f) == 0, "no commits");
 	statefile_commit(f);
 	ok(statefile_commits(f) == 0, "nothing to commit: none is made");
 	statefile_close(f);
