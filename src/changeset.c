@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "changeset.h"
+#include "cleanup.h"
 #include "clock.h"
 #include "log.h"
 
@@ -27,9 +28,12 @@ static bool named_in(const struct run_state *run, const struct record *r, struct
 
 bool changeset_names(struct state *s, const struct record *r, struct place_in_run last)
 {
+	const struct run_state *now = state_run(s);
 	struct run_state run;
 	bool named;
 
+	if (now != NULL && now->number == r->at.run)
+		return named_in(now, r, last);
 	load_run(s, r->at.run, &run);
 	named = named_in(&run, r, last);
 	run_release(&run);
@@ -139,47 +143,48 @@ static bool fails_before(const struct record *r, const struct run_state *run, co
 	return own != 0 ? own < r->at.ord : place_compare(f->hold, r->at) < 0;
 }
 
-static bool next_failed(struct holders *h, struct holder *found)
+/* Each looks at one record of its kind. */
+
+static enum holder_walked failed_step(struct holders *h, struct holder *found)
 {
-	if (h->rs->failed == 0)
-		return false;
-	while (state_failure_next(h->s, &h->failures, &h->failure)) {
-		if (!h->failures.repo_known || !fails_before(&h->r, &h->run, &h->failure))
-			continue;
-		*found = (struct holder){ HOLDER_FAILED, h->failure.path, &h->failure };
-		return true;
-	}
-	return false;
+	if (h->rs->failed == 0 || !state_failure_walk(h->s, h->r.repo, &h->at, &h->failure))
+		return STEP_END;
+	*found = (struct holder){ HOLDER_FAILED, h->failure.path, &h->failure };
+	return fails_before(&h->r, &h->run, &h->failure) ? STEP_HOLDS : STEP_PASSED;
+}
+
+static uint32_t first_own_run(const struct run_state *run)
+{
+	uint32_t first = run->number;
+
+	for (int i = 0; i < run->nancestors; i++)
+		if (run->ancestors[i].run < first)
+			first = run->ancestors[i].run;
+	return first;
 }
 
 /* A failed line of no known repository before the record in its run. */
-static bool next_unknown(struct holders *h, struct holder *found)
+static enum holder_walked unknown_step(struct holders *h, struct holder *found)
 {
 	if (h->run.unknown_failures == 0 && h->run.nancestors == 0)
-		return false;
-	while (state_unknown_next(h->s, &h->failures, &h->failure)) {
-		if (!named_in(&h->run, &h->r, h->failure.line))
-			continue;
-		*found = (struct holder){ HOLDER_UNKNOWN, h->failure.path, &h->failure };
-		return true;
-	}
-	return false;
+		return STEP_END;
+	if (h->at.key.len == 0)
+		state_unknown_seek(&h->at, first_own_run(&h->run));
+	if (!state_failure_walk(h->s, NULL, &h->at, &h->failure))
+		return STEP_END;
+	*found = (struct holder){ HOLDER_UNKNOWN, h->failure.path, &h->failure };
+	return named_in(&h->run, &h->r, h->failure.line) ? STEP_HOLDS : STEP_PASSED;
 }
 
-static bool next_doubt(struct holders *h, struct holder *found)
+static enum holder_walked doubt_step(struct holders *h, struct holder *found)
 {
 	struct mark m;
 
-	if (h->rs->doubts == 0)
-		return false;
-	while (state_walk(h->s, 'm', h->r.repo, &h->at)) {
-		if (mark_decode(&m, (const uint8_t *)h->at.value.data, h->at.value.len) != 0 ||
-		    !(m.flags & MARK_DOUBT))
-			continue;
-		*found = (struct holder){ HOLDER_DOUBT, h->at.path, NULL };
-		return true;
-	}
-	return false;
+	if (h->rs->doubts == 0 || !state_walk(h->s, 'm', h->r.repo, &h->at))
+		return STEP_END;
+	*found = (struct holder){ HOLDER_DOUBT, h->at.path, NULL };
+	return mark_decode(&m, (const uint8_t *)h->at.value.data, h->at.value.len) == 0 &&
+	       (m.flags & MARK_DOUBT) ? STEP_HOLDS : STEP_PASSED;
 }
 
 static enum holder_why why_open(const struct doc_state *d)
@@ -191,61 +196,97 @@ static enum holder_why why_open(const struct doc_state *d)
 	return HOLDER_OPEN;
 }
 
-static bool next_open(struct holders *h, struct holder *found)
+static enum holder_walked open_step(struct holders *h, struct holder *found)
 {
 	struct doc_state d;
 
-	if (h->rs->loose == 0 && h->rs->ntails == 0 && !h->back)
-		return false;
-	while (state_walk(h->s, 'd', h->r.repo, &h->at)) {
-		if (doc_decode(&d, (const uint8_t *)h->at.value.data, h->at.value.len) != 0 ||
-		    !is_open(h->rs, &h->run, &h->r, &d, h->back, h->base))
-			continue;
-		*found = (struct holder){ why_open(&d), h->at.path, NULL };
-		return true;
-	}
-	return false;
+	if ((h->rs->loose == 0 && h->rs->ntails == 0 && !h->back) ||
+	    !state_walk(h->s, 'd', h->r.repo, &h->at))
+		return STEP_END;
+	if (doc_decode(&d, (const uint8_t *)h->at.value.data, h->at.value.len) != 0 ||
+	    !is_open(h->rs, &h->run, &h->r, &d, h->back, h->base))
+		return STEP_PASSED;
+	*found = (struct holder){ why_open(&d), h->at.path, NULL };
+	return STEP_HOLDS;
 }
 
-static bool (*const stages[])(struct holders *h, struct holder *found) = {
-	next_failed, next_unknown, next_doubt, next_open
-};
+static holder_step *const of_lines[] = { failed_step, unknown_step, doubt_step, open_step, NULL };
 
-void changeset_holders(struct holders *h, struct state *s, const struct record *r)
+/* ---- what leaves it open whether a complete listing names a document ---- */
+
+/* A line of the listing that failed: what it names may be there after all. */
+static enum holder_walked own_failed_step(struct holders *h, struct holder *found)
+{
+	uint32_t ord;
+
+	if (h->rs->failed == 0 || !state_failure_walk(h->s, h->r.repo, &h->at, &h->failure))
+		return STEP_END;
+	*found = (struct holder){ HOLDER_FAILED, h->failure.path, &h->failure };
+	ord = state_own_ord(h->s, h->failure.line);
+	return ord != 0 && ord < h->r.at.ord ? STEP_HOLDS : STEP_PASSED;
+}
+
+/* A document that was last finished by the part of an interrupted run that this run did not take over:
+ * whether a line before that part names it too is not known, for what is done is not read again. */
+static enum holder_walked given_up_step(struct holders *h, struct holder *found)
+{
+	struct doc_state d;
+
+	if (state_run(h->s)->nancestors == 0 || !state_walk(h->s, 'd', h->r.repo, &h->at))
+		return STEP_END;
+	*found = (struct holder){ HOLDER_OPEN, h->at.path, NULL };
+	return doc_decode(&d, (const uint8_t *)h->at.value.data, h->at.value.len) == 0 &&
+	       state_given_up(h->s, d.last) ? STEP_HOLDS : STEP_PASSED;
+}
+
+static holder_step *const of_listing[] = { own_failed_step, unknown_step, given_up_step, NULL };
+
+/* ---- the walk over it ---- */
+
+static void begin_holders(struct holders *h, struct state *s, const struct record *r,
+			  holder_step *const *steps)
 {
 	bool from_prior;
 
-	*h = (struct holders){ .s = s, .rs = state_repo(s, r->repo), .r = *r };
+	*h = (struct holders){ .s = s, .rs = state_repo(s, r->repo), .r = *r, .steps = steps };
 	load_run(s, r->at.run, &h->run);
 	from_prior = !from_here(h->rs, r);
 	h->back = from_prior || steps_back(h->rs, r);
 	h->base = from_prior ? r->prior_at : h->rs->position;
 }
 
-static void rewind_holders(struct holders *h)
+void changeset_holders(struct holders *h, struct state *s, const struct record *r)
 {
-	failure_release(&h->failure);
-	failure_walk_release(&h->failures);
-	walk_release(&h->at);
+	begin_holders(h, s, r, of_lines);
+}
+
+static enum holder_walked one_step(struct holders *h, struct holder *found)
+{
+	enum holder_walked got = (*h->steps)(h, found);
+
+	if (got == STEP_END) {
+		walk_release(&h->at);
+		h->steps++;
+	}
+	return got;
 }
 
 bool changeset_holder_next(struct holders *h, struct holder *found)
 {
-	for (; h->stage < sizeof stages / sizeof stages[0]; h->stage++) {
-		if (stages[h->stage](h, found))
+	while (*h->steps != NULL)
+		if (one_step(h, found) == STEP_HOLDS)
 			return true;
-		rewind_holders(h);
-	}
 	return false;
 }
 
 void changeset_holders_release(struct holders *h)
 {
-	rewind_holders(h);
+	failure_release(&h->failure);
+	walk_release(&h->at);
 	run_release(&h->run);
 }
 
-static uint64_t count_holders(struct state *s, const struct record *r)
+uint64_t changeset_waiting(struct state *s, const struct record *r)
 {
 	struct holders h;
 	struct holder one;
@@ -259,14 +300,90 @@ static uint64_t count_holders(struct state *s, const struct record *r)
 
 static bool any_unknown(struct state *s, const struct record *r)
 {
+	static holder_step *const steps[] = { unknown_step, NULL };
 	struct holders h;
 	struct holder one;
 	bool any;
 
-	changeset_holders(&h, s, r);
-	any = next_unknown(&h, &one);
+	begin_holders(&h, s, r, steps);
+	any = changeset_holder_next(&h, &one);
 	changeset_holders_release(&h);
 	return any;
+}
+
+/* ---- a holder that is kept in sight ---- */
+
+void watch_release(struct watch *w)
+{
+	walk_release(&w->at);
+	memset(w, 0, sizeof *w);
+}
+
+/* Goes on with the very record that was found last. */
+static void take_up(struct holders *h, struct watch *w)
+{
+	h->steps += w->stage;
+	h->at = w->at;
+	h->at.again = true;
+}
+
+static void put_down(struct holders *h, struct watch *w, holder_step *const *first)
+{
+	w->stage = (unsigned)(h->steps - first);
+	w->at = h->at;
+	memset(&h->at, 0, sizeof h->at);
+	changeset_holders_release(h);
+}
+
+/* From where it stopped to the end; only a walk over all of it that finds nothing says that there is
+ * nothing. */
+static bool look(struct state *s, const struct record *r, struct watch *w, holder_step *const *steps)
+{
+	bool whole = w->stage == 0 && w->at.key.len == 0;
+	struct holders h;
+	struct holder one;
+
+	begin_holders(&h, s, r, steps);
+	take_up(&h, w);
+	w->found = changeset_holder_next(&h, &one);
+	if (!w->found && !whole) {
+		h.steps = steps;
+		w->found = changeset_holder_next(&h, &one);
+	}
+	if (!w->found)
+		h.steps = steps;
+	put_down(&h, w, steps);
+	return w->found;
+}
+
+static bool still_found(struct state *s, const struct record *r, struct watch *w,
+			holder_step *const *steps)
+{
+	struct holders h;
+	struct holder one;
+
+	if (!w->found)
+		return false;
+	begin_holders(&h, s, r, steps);
+	take_up(&h, w);
+	w->found = one_step(&h, &one) == STEP_HOLDS;
+	put_down(&h, w, steps);
+	return w->found;
+}
+
+bool changeset_incomplete(struct state *s, const struct record *r, struct watch *w)
+{
+	return look(s, r, w, of_listing);
+}
+
+bool changeset_still_incomplete(struct state *s, const struct record *r, struct watch *w)
+{
+	return still_found(s, r, w, of_listing);
+}
+
+bool changeset_still_held(struct state *s, const struct record *r, struct watch *w)
+{
+	return from_here(state_repo(s, r->repo), r) && still_found(s, r, w, of_lines);
 }
 
 /* Whether the position that r makes is one at which everything has been listed once, and each change
@@ -370,20 +487,25 @@ bool changeset_from_here(struct state *s, const struct record *r)
 	return from_here(state_repo(s, r->repo), r) || is_since(r, r->prior);
 }
 
-enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
+enum record_verdict changeset_look(struct state *s, const struct record *r, struct watch *w)
 {
-	bool from_prior;
-
-	*waiting = 0;
 	if (state_run(s) != NULL)	/* what the last run left open is known from now on */
 		enter_run(s, r->repo, state_run(s)->number);
-	from_prior = !from_here(state_repo(s, r->repo), r);
 	if (!changeset_from_here(s, r))
 		return RECORD_NOT_FROM_HERE;
-	*waiting = count_holders(s, r);
-	if (*waiting == 0)
+	if (!look(s, r, w, of_lines))
 		return RECORD_ADVANCE;
-	return from_prior ? RECORD_NOT_FROM_HERE : RECORD_HELD;
+	return from_here(state_repo(s, r->repo), r) ? RECORD_HELD : RECORD_NOT_FROM_HERE;
+}
+
+enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
+{
+	struct watch w = { 0 };
+	enum record_verdict v = changeset_look(s, r, &w);
+
+	watch_release(&w);
+	*waiting = v == RECORD_HELD ? changeset_waiting(s, r) : 0;
+	return v;
 }
 
 void changeset_closes(struct state *s, const struct record *r)
@@ -544,32 +666,58 @@ void changeset_hold(struct state *s, const struct record *r, enum held_why why, 
 	rs->held_waiting = waiting > UINT32_MAX ? UINT32_MAX : (uint32_t)waiting;
 }
 
+/* The held record, whose `since` was judged when it was held; its texts lie in what is to be replaced. */
+static struct record held_record(struct state *s, const char *repo)
+{
+	const struct repo_state *rs = state_repo(s, repo);
+
+	return (struct record){ .repo = repo, .at = rs->held, .number = rs->held_number,
+		.commit = rs->held_commit, .changeset = rs->held_changeset, .whole = rs->held_whole };
+}
+
+static bool is_held(struct state *s, const char *repo)
+{
+	const struct repo_state *rs = state_repo(s, repo);
+
+	return rs->held_commit[0] != '\0' && rs->held_why == HELD_LINES;
+}
+
+bool changeset_release_seen(struct state *s, const char *repo, struct watch *w)
+{
+	struct record r;
+	autofree char *commit = NULL, *changeset = NULL;
+
+	if (!is_held(s, repo))
+		return false;
+	r = held_record(s, repo);
+	if (changeset_look(s, &r, w) != RECORD_ADVANCE)
+		return false;
+	r.commit = commit = xstrdup(r.commit);
+	r.changeset = changeset = xstrdup(r.changeset);
+	changeset_advance(s, &r);
+	return true;
+}
+
+void changeset_recount(struct state *s, const char *repo)
+{
+	struct record r = held_record(s, repo);
+	uint64_t n;
+
+	if (!is_held(s, repo))
+		return;
+	n = changeset_waiting(s, &r);
+	state_repo(s, repo)->held_waiting = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
 bool changeset_release(struct state *s, const char *repo)
 {
-	struct repo_state *rs = state_repo(s, repo);
-	struct record r = { 0 };
-	uint64_t waiting;
-	bool free_now = false;
-	char *commit, *changeset;
+	struct watch w = { 0 };
+	bool released = changeset_release_seen(s, repo, &w);
 
-	if (rs->held_commit[0] == '\0' || rs->held_why != HELD_LINES)
-		return false;
-	commit = xstrdup(rs->held_commit);
-	changeset = xstrdup(rs->held_changeset);
-	r.repo = repo;
-	r.at = rs->held;
-	r.number = rs->held_number;
-	r.commit = commit;
-	r.changeset = changeset;	/* its since was judged when it was held */
-	r.whole = rs->held_whole;
-	free_now = changeset_judge(s, &r, &waiting) == RECORD_ADVANCE;
-	if (free_now)
-		changeset_advance(s, &r);
-	else
-		state_repo(s, repo)->held_waiting = (uint32_t)waiting;
-	free(commit);
-	free(changeset);
-	return free_now;
+	watch_release(&w);
+	if (!released)
+		changeset_recount(s, repo);
+	return released;
 }
 
 /* The lines after the last record of the run that was last at work here, also those that it took over

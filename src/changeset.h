@@ -49,13 +49,15 @@ struct holder {
 	const char *path;		/* of the document; "" of a line without one */
 	const struct failure *failure;	/* of a failed line, else NULL.  Both: until the next call */
 };
+struct holders;
+enum holder_walked { STEP_HOLDS, STEP_PASSED, STEP_END };
+typedef enum holder_walked holder_step(struct holders *h, struct holder *found);
 struct holders {			/* not to be looked into */
 	struct state *s;
 	const struct repo_state *rs;
 	struct record r;
 	struct run_state run;
-	unsigned stage;
-	struct failure_walk failures;
+	holder_step *const *steps;	/* the kind that the walk is at, and those to come */
 	struct failure failure;
 	struct walk at;
 	bool back;			/* r steps back behind what is held, to base */
@@ -66,6 +68,29 @@ struct holders {			/* not to be looked into */
 void changeset_holders(struct holders *h, struct state *s, const struct record *r);
 bool changeset_holder_next(struct holders *h, struct holder *found);
 void changeset_holders_release(struct holders *h);
+
+/* How many there are: a walk over all of them, for the number that is told. */
+uint64_t changeset_waiting(struct state *s, const struct record *r);
+
+/* One of what holds a record, kept in sight: as long as it holds, nobody walks over the others.  Begins
+ * zeroed.  Where it has got to is of no matter to what is found: what it says, each look has seen in the
+ * state as it is, of whatever record it is asked. */
+struct watch {				/* not to be looked into */
+	bool found;
+	unsigned stage;
+	struct walk at;
+};
+void watch_release(struct watch *w);
+/* True if what the last look found still holds r, or stands aside for another that does: one record of the
+ * state is read.  False says nothing. */
+bool changeset_still_held(struct state *s, const struct record *r, struct watch *w);
+/* The verdict of changeset_judge() without the number: looks on from what the last look found until one
+ * holds r, and over all only where none does. */
+enum record_verdict changeset_look(struct state *s, const struct record *r, struct watch *w);
+/* The same two of what leaves it open whether the complete listing that r closes names a document: a line of
+ * it that failed, or a document that was last finished by lines that this run did not take over. */
+bool changeset_still_incomplete(struct state *s, const struct record *r, struct watch *w);
+bool changeset_incomplete(struct state *s, const struct record *r, struct watch *w);
 
 /* What the state says of r: failures and doubts of its repository, failed lines of no known
  * repository before it in its run, documents changed after the position that no record closed and
@@ -97,6 +122,10 @@ void changeset_hold(struct state *s, const struct record *r, enum held_why why, 
 /* Looks again at a repository's held record, after something was settled; advances it if nothing
  * stands in its way any more.  True if it did. */
 bool changeset_release(struct state *s, const char *repo);
+/* The same, where it will be asked again: the number of what the record waits for stays as it was, until
+ * changeset_recount(). */
+bool changeset_release_seen(struct state *s, const char *repo, struct watch *w);
+void changeset_recount(struct state *s, const char *repo);
 
 /* A line of repo at `at` takes part in a run: notes which lines of an earlier run no record closed. */
 void changeset_line(struct state *s, const char *repo, struct place_in_run at);

@@ -180,6 +180,7 @@ static void count_repos(struct loop *l, bool whole)
 /* Nothing more is done: what was is committed, and printed as the reader takes it. */
 static void begin_drain(struct loop *l)
 {
+	records_recount(&l->p);
 	l->whole = !must_stop(l);
 	if (l->whole)
 		excluded_end(&l->p);

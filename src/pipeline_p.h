@@ -98,6 +98,7 @@ enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_
 
 /* last: the input is read and all is settled, so what cannot advance is held. */
 void records_judge(struct pipeline *p, bool last);
+void records_recount(struct pipeline *p);	/* what is left of it where a run stops */
 void record_fields(const struct group *g, const struct pending_record *pr, struct record *r);
 
 /* ---- readback.c ---- */

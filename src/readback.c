@@ -15,7 +15,7 @@
 
 #define AT_ONCE 100	/* marks looked at before others have their turn */
 
-enum step {
+enum readback_step {
 	STEP_NEXT,		/* no document */
 	STEP_LATE,		/* until its attempts are over */
 	STEP_TOUCH,		/* a later write is on its way */
@@ -24,7 +24,7 @@ enum step {
 
 struct readback {
 	struct walk at;
-	enum step step;
+	enum readback_step step;
 	struct doc *doc;
 	struct ask ask;
 	struct asking asking;

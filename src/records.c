@@ -14,19 +14,6 @@
 
 #define RECORDS_MAX 256		/* undecided changeset records of one repository */
 
-static bool works_before(const struct group *g, struct place_in_run at, struct state *s)
-{
-	for (const struct work *w = g->works; w != NULL; w = w->next) {
-		for (int i = 0; i < w->halves; i++) {
-			if (w->half[i].phase != TASK_SETTLED && state_later(s, at, w->half[i].hold))
-				return true;
-		}
-		if (w->open > 0 && state_later(s, at, w->at))
-			return true;
-	}
-	return false;
-}
-
 void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
 {
 	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
@@ -63,25 +50,79 @@ static void decide_record(struct pipeline *p, struct group *g, enum status statu
 	record_free(pr);
 }
 
-static bool own_failures(struct pipeline *p, const struct record *r);
-static bool perhaps_listed(struct pipeline *p, const struct record *r);
+/* An unsettled line before the record. */
+static bool stands_before(struct pipeline *p, const struct work *w, const struct record *r)
+{
+	for (int i = 0; i < w->halves; i++)
+		if (w->half[i].phase != TASK_SETTLED && state_later(p->state, r->at, w->half[i].hold))
+			return true;
+	return w->open > 0 && state_later(p->state, r->at, w->at);
+}
 
 /* A later line that is not settled names a document which the listing does not: it goes first, or a
  * crash could leave that document behind the record. */
-static bool unlisted_busy(struct pipeline *p, const struct group *g, const struct record *r)
+static bool has_unlisted(struct pipeline *p, const struct work *w, const struct record *r)
 {
-	for (const struct work *w = g->works; w != NULL; w = w->next)
-		for (int i = 0; i < w->halves; i++) {
-			const struct doc *d = w->half[i].doc;
+	for (int i = 0; i < w->halves; i++) {
+		const struct doc *d = w->half[i].doc;
 
-			if (d == NULL || w->half[i].phase == TASK_SETTLED ||
-			    (!(d->known.flags & DOC_PRESENT) && !d->has_mark))
-				continue;
-			if (d->known.last.run == 0 ||
-			    (!changeset_names(p->state, r, d->known.last) &&
-			     state_own_ord(p->state, d->known.last) <= r->at.ord))
-				return true;
-		}
+		if (d == NULL || w->half[i].phase == TASK_SETTLED ||
+		    (!(d->known.flags & DOC_PRESENT) && !d->has_mark))
+			continue;
+		if (d->known.last.run == 0 ||
+		    (!changeset_names(p->state, r, d->known.last) &&
+		     state_own_ord(p->state, d->known.last) <= r->at.ord))
+			return true;
+	}
+	return false;
+}
+
+static struct work *first_awaited(struct pipeline *p, struct work *from, const struct work *to,
+				  const struct record *r, bool lists)
+{
+	struct work *w = from;
+
+	while (w != to && !stands_before(p, w, r) && !(lists && has_unlisted(p, w, r)))
+		w = w->next;
+	return w != to ? w : NULL;
+}
+
+/* A line that the record waits for.  The one that was found last is asked first, then those behind it. */
+static bool waits_for_line(struct pipeline *p, struct group *g, const struct record *r, bool lists)
+{
+	struct work *from = g->awaited != NULL ? g->awaited : g->works;
+
+	g->awaited = first_awaited(p, from, NULL, r, lists);
+	if (g->awaited == NULL)
+		g->awaited = first_awaited(p, g->works, from, r, lists);
+	return g->awaited != NULL;
+}
+
+/* One record of the state is asked, the one that was found to be in the way last: walks are for when it
+ * is out of the way. */
+static bool still_waits(struct pipeline *p, struct group *g, const struct record *r, bool lists)
+{
+	if (lists)
+		return changeset_still_incomplete(p->state, r, &g->unlisted);
+	return g->nrecords <= RECORDS_MAX && changeset_still_held(p->state, r, &g->holder);
+}
+
+/* Decides the first record if that can be: what the state says of it.  False: it waits. */
+static bool decide(struct pipeline *p, struct group *g, const struct record *r, bool last)
+{
+	switch (changeset_look(p->state, r, &g->holder)) {
+	case RECORD_ADVANCE:
+		decide_record(p, g, STATUS_COMPLETED, HELD_LINES, 0);
+		return true;
+	case RECORD_NOT_FROM_HERE:
+		decide_record(p, g, STATUS_HELD, HELD_NOT_FROM_HERE, 0);
+		return true;
+	case RECORD_HELD:
+		if (!last && g->nrecords <= RECORDS_MAX)
+			return false;
+		decide_record(p, g, STATUS_HELD, HELD_LINES, changeset_waiting(p->state, r));
+		return true;
+	}
 	return false;
 }
 
@@ -92,35 +133,26 @@ static void judge_group(struct pipeline *p, struct group *g, bool last)
 	while (g->records != NULL && !sweep_of(p->sweep, g->records)) {
 		struct record r;
 		uint64_t waiting;
-		enum record_verdict v;
 		enum sweep_need need = SWEEP_NOT;
+		bool lists;
 
-		if (works_before(g, g->records->at, p->state))
-			return;
 		record_fields(g, g->records, &r);
-		if (g->records->complete && !g->records->swept && changeset_from_here(p->state, &r)) {
-			if (own_failures(p, &r) || perhaps_listed(p, &r)) {
-				if (!last)
-					return;
-				decide_record(p, g, STATUS_HELD, HELD_INCOMPLETE, 0);
-				continue;
-			}
-			if (unlisted_busy(p, g, &r))
+		lists = g->records->complete && !g->records->swept && changeset_from_here(p->state, &r);
+		if ((!last && still_waits(p, g, &r, lists)) || waits_for_line(p, g, &r, lists))
+			return;
+		if (lists && changeset_incomplete(p->state, &r, &g->unlisted)) {
+			if (!last)
 				return;
-			need = sweep_begin(p, g, g->records, &r, &waiting);
-			if (need == SWEEP_GOES)
-				return;
+			decide_record(p, g, STATUS_HELD, HELD_INCOMPLETE, 0);
+			continue;
 		}
-		v = need == SWEEP_TOO_MANY ? RECORD_HELD : changeset_judge(p->state, &r, &waiting);
+		if (lists)
+			need = sweep_begin(p, g, g->records, &r, &waiting);
+		if (need == SWEEP_GOES)
+			return;
 		if (need == SWEEP_TOO_MANY)
 			decide_record(p, g, STATUS_HELD, HELD_TOO_MANY_DELETES, waiting);
-		else if (v == RECORD_ADVANCE)
-			decide_record(p, g, STATUS_COMPLETED, HELD_LINES, 0);
-		else if (v == RECORD_NOT_FROM_HERE)
-			decide_record(p, g, STATUS_HELD, HELD_NOT_FROM_HERE, 0);
-		else if (last || g->nrecords > RECORDS_MAX)
-			decide_record(p, g, STATUS_HELD, HELD_LINES, waiting);
-		else
+		else if (!decide(p, g, &r, last))
 			return;
 	}
 }
@@ -140,7 +172,8 @@ static void release_held(struct pipeline *p, struct group *g)
 	if (rs->held_commit[0] == '\0' || state_own_ord(p->state, rs->held) != 0)
 		return;
 	before = xstrdup(rs->commit);
-	if (!changeset_release(p->state, g->repo)) {
+	if (!changeset_release_seen(p->state, g->repo, &g->held)) {
+		g->recount = true;
 		free(before);
 		return;
 	}
@@ -162,39 +195,18 @@ static void release_held(struct pipeline *p, struct group *g)
 
 /* ---- complete: true ---- */
 
-/* Failures in the listing itself stop the sweep: what they name may be there after all. */
-static bool own_failures(struct pipeline *p, const struct record *r)
+/* The number of what an earlier run's record waits for is told once nothing more changes it for a while. */
+static void recount(struct pipeline *p, struct group *g)
 {
-	struct failure_walk at = { 0 };
-	struct failure f = { 0 };
-	bool found = false;
-
-	while (!found && state_failure_next(p->state, &at, &f)) {
-		uint32_t ord = state_own_ord(p->state, f.line);
-
-		found = ord != 0 && ord < r->at.ord &&
-			(!at.repo_known || strcmp(f.repo, r->repo) == 0);
-	}
-	failure_release(&f);
-	failure_walk_release(&at);
-	return found;
+	if (g->recount)
+		changeset_recount(p->state, g->repo);
+	g->recount = false;
 }
 
-/* So does a document that was last finished by the part of an interrupted run that this run did not take
- * over: whether a line before that part names it too is not known, for what is done is not read again. */
-static bool perhaps_listed(struct pipeline *p, const struct record *r)
+void records_recount(struct pipeline *p)
 {
-	struct walk at = { 0 };
-	struct doc_state d;
-	bool found = false;
-
-	if (state_run(p->state)->nancestors == 0)
-		return false;
-	while (!found && state_walk(p->state, 'd', r->repo, &at))
-		found = doc_decode(&d, (const uint8_t *)at.value.data, at.value.len) == 0 &&
-			state_given_up(p->state, d.last);
-	walk_release(&at);
-	return found;
+	for (struct group *g = NULL; (g = work_group_next(p->window, g)) != NULL;)
+		recount(p, g);
 }
 
 void records_judge(struct pipeline *p, bool last)
@@ -207,6 +219,8 @@ void records_judge(struct pipeline *p, bool last)
 		if (g->look || last)
 			judge_group(p, g, last);
 		g->look = false;
+		if (last || work_group_idle(g))
+			recount(p, g);
 		work_group_put(p->window, g);
 	}
 }

@@ -46,6 +46,7 @@ struct state {
 	struct repo_entry *repos[REPO_SLOTS];
 	size_t nrepos;
 	struct buf key, value;		/* scratch */
+	uint64_t walked;
 };
 
 /* ---- open, commit, close ---- */
@@ -1034,11 +1035,13 @@ static bool walk_next(struct state *s, struct walk *at, const struct buf *prefix
 	struct buf *key = &s->key;
 	bool found, first = at->key.len == 0;
 
+	s->walked++;
 	do {
 		const struct buf *from = first ? prefix : &at->key;
 
-		found = tree_next(&s->tree, from->data, from->len, first, key, &at->value);
+		found = tree_next(&s->tree, from->data, from->len, first || at->again, key, &at->value);
 	} while (reader_again(s));
+	at->again = false;
 	if (!found || key->len < prefix->len || memcmp(key->data, prefix->data, prefix->len) != 0)
 		return false;
 	buf_reset(&at->key);
@@ -1088,6 +1091,11 @@ bool state_walk(struct state *s, char kind, const char *repo, struct walk *at)
 	if (key_split(at->key.data, at->key.len, &at->repo, &at->path) != 0)
 		return damaged(s, "a key does not parse");
 	return parses(kind, &at->value) || damaged(s, "a record does not parse");
+}
+
+uint64_t state_walked(const struct state *s)
+{
+	return s->walked;
 }
 
 bool state_any_doc(struct state *s, struct walk *at)
@@ -1407,6 +1415,33 @@ void failure_walk_release(struct failure_walk *at)
 	buf_release(&at->key);
 	buf_release(&at->value);
 	memset(at, 0, sizeof *at);
+}
+
+bool state_failure_walk(struct state *s, const char *repo, struct walk *at, struct failure *f)
+{
+	const char *kinds = repo == NULL ? "u" : at->key.len > 0 && at->key.data[0] == 'g' ? "g" : "fg";
+	bool found = false;
+
+	failure_release(f);
+	for (; !found && *kinds != '\0'; kinds++) {
+		auto_buf struct buf prefix = BUF_INIT;
+
+		buf_addc(&prefix, *kinds);
+		if (repo != NULL)
+			buf_add(&prefix, repo, strlen(repo) + 1);
+		if (at->key.len > 0 && at->key.data[0] != *kinds)
+			buf_reset(&at->key);
+		found = walk_next(s, at, &prefix);
+	}
+	if (!found)
+		return false;
+	return failure_decode(f, (const uint8_t *)at->value.data, at->value.len) == 0 ||
+	       damaged(s, "a failure does not parse");
+}
+
+void state_unknown_seek(struct walk *at, uint32_t run)
+{
+	key_line(&at->key, 'u', (struct place_in_run){ run, 0 });
 }
 
 void state_failure_del_line(struct state *s, const char *repo, struct place_in_run line)

@@ -171,9 +171,11 @@ void state_marks_doubt(struct state *s);
 struct walk {
 	struct buf key, value;	/* value: what the record's decode function takes */
 	char *repo, *path;
+	bool again;		/* the record at key, if it is there, is given once more first */
 };
 bool state_walk(struct state *s, char kind, const char *repo, struct walk *at);
 void walk_release(struct walk *at);
+uint64_t state_walked(const struct state *s);	/* steps of all walks until now, for those who count them */
 /* A document's record by chance into *at, from all over the state; false where none is met: the state may
  * hold many other records. */
 bool state_any_doc(struct state *s, struct walk *at);
@@ -212,6 +214,11 @@ struct failure_walk {
 };
 bool state_failure_next(struct state *s, struct failure_walk *at, struct failure *f);
 void failure_walk_release(struct failure_walk *at);
+/* Walks the failures of one repository like state_walk: those of documents by path, then those of lines.
+ * repo NULL: those of no known repository, by run and ordinal.  *f as state_failure_next gives it. */
+bool state_failure_walk(struct state *s, const char *repo, struct walk *at, struct failure *f);
+/* Puts *at before the failures of no known repository that are of `run` or later ones. */
+void state_unknown_seek(struct walk *at, uint32_t run);
 /* Deletes a failure that belongs to a line of repo alone, not to a document. */
 void state_failure_del_line(struct state *s, const char *repo, struct place_in_run line);
 /* Deletes the failure that state_failure_next gave last. */

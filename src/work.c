@@ -66,12 +66,15 @@ struct group *work_group_next(struct window *win, const struct group *g)
 
 static void group_free(struct group *g)
 {
+	watch_release(&g->holder);
+	watch_release(&g->unlisted);
+	watch_release(&g->held);
 	free(g->prior);
 	free(g->repo);
 	free(g);
 }
 
-static bool is_idle(const struct group *g)
+bool work_group_idle(const struct group *g)
 {
 	return g->works == NULL && g->ndocs == 0 && g->records == NULL && !g->look && !g->release &&
 	       g->prior == NULL;
@@ -81,7 +84,7 @@ void work_group_put(struct window *win, struct group *g)
 {
 	struct group **at = &win->groups[group_slot(g->repo)];
 
-	if (!is_idle(g))
+	if (!work_group_idle(g))
 		return;
 	while (*at != g)
 		at = &(*at)->chain;
@@ -382,6 +385,8 @@ void work_enter(struct window *win, struct work *w)
 
 void work_leave(struct window *win, struct work *w)
 {
+	if (w->group->awaited == w)
+		w->group->awaited = w->next;
 	if (w->prev != NULL)
 		w->prev->next = w->next;
 	else

@@ -17,6 +17,7 @@
 
 #include "buf.h"
 #include "change.h"
+#include "changeset.h"
 #include "lane.h"
 #include "offer.h"
 #include "state.h"
@@ -135,7 +136,11 @@ struct group {
 	struct pending_record *records;	/* in order */
 	size_t nrecords;
 	bool look;			/* something was settled since its records were judged */
-	bool release;			/* something may have freed a record held by an earlier run */
+	struct work *awaited;		/* one of works: found last when a record waited for a line */
+	struct watch holder, unlisted;	/* the same of what the state says: of the first of records */
+	struct watch held;		/* of the record held by an earlier run */
+	bool release;			/* something may have freed that one */
+	bool recount;			/* something did, or not: how much it waits for is to be told anew */
 	char *prior;			/* owned: the position before this run released a held record */
 	struct place_in_run prior_at;
 	bool prior_whole;
@@ -153,6 +158,7 @@ size_t window_works(const struct window *win);		/* how many */
 struct group *work_group(struct window *win, const char *repo);
 /* A walk over all groups, in no order: start with NULL; the one that was given last may be dropped. */
 struct group *work_group_next(struct window *win, const struct group *g);
+bool work_group_idle(const struct group *g);	/* nothing needs it */
 /* Frees a group that nothing needs any more; another is left as it is. */
 void work_group_put(struct window *win, struct group *g);
 

@@ -965,6 +965,214 @@ static void test_stories(void)
 	ok(wrong == 0 && advanced > 100, "random stories: %d positions, %d of them wrong", advanced, wrong);
 }
 
+/* ---- a holder kept in sight ---- */
+
+/* Something happens to a document, or to a line, of one of two repositories. */
+static void random_event(uint32_t ord)
+{
+	const char *repo = next_random(4) == 0 ? "B" : "A";
+	char name[4] = { 'd', (char)('a' + next_random(12)), '\0', '\0' };
+	struct place_in_run older = { 1 + next_random(run_now()), 1 + next_random(40) };
+
+	switch (next_random(12)) {
+	case 0:
+		failed(repo, ord, name);
+		break;
+	case 1:
+		failed_for(repo, ord, name, older);
+		break;
+	case 2:
+		failed(repo, ord, "");
+		break;
+	case 3:
+		state_failure_del_line(state, repo, here(1 + next_random(ord)));
+		break;
+	case 4:
+		failed(next_random(3) == 0 ? NULL : repo, ord, "");
+		break;
+	case 5:
+		doubt(repo, name, next_random(2) == 0);
+		break;
+	case 6:
+		uncommitted(repo, ord, name);
+		break;
+	case 7:
+		retried(repo, older.run, older.ord, name);
+		break;
+	case 8:
+		state_failure_del(state, repo, name);
+		break;
+	default:
+		line(repo, ord, name);
+		doubt(repo, name, false);
+	}
+}
+
+static struct record random_record(uint32_t ord)
+{
+	static const char *const since[] = { NULL, NULL, NULL, "c1", "c2", "" };
+	struct record r = { .repo = "A", .at = here(1 + next_random(ord)), .commit = "c9", .changeset = "{}",
+		.since = since[next_random(6)], .complete = next_random(2) };
+
+	if (next_random(4) == 0) {
+		r.prior = "c2";
+		r.prior_at = here(1);
+	}
+	return r;
+}
+
+/* What is in sight says the same as a walk over everything, of whatever record. */
+static bool sights_agree(const struct record *r, struct watch *lines, struct watch *listing)
+{
+	struct watch nothing = { 0 };
+	uint64_t waiting;
+	bool still = changeset_still_held(state, r, lines);
+	enum record_verdict seen = changeset_look(state, r, lines), all = changeset_judge(state, r, &waiting);
+	bool still_open = changeset_still_incomplete(state, r, listing);
+	bool open = changeset_incomplete(state, r, listing), open_all = changeset_incomplete(state, r, &nothing);
+
+	watch_release(&nothing);
+	return seen == all && (all == RECORD_HELD) == (waiting > 0) && !(still && all != RECORD_HELD) &&
+	       open == open_all && !(still_open && !open_all);
+}
+
+static void test_in_sight_at_random(void)
+{
+	int wrong = 0, verdicts[3] = { 0 };
+
+	for (int story = 0; story < 150; story++) {
+		struct watch lines = { 0 }, listing = { 0 };
+		struct record r;
+		uint32_t ord = 1;
+		uint64_t waiting;
+
+		fresh();
+		decide("A", ord, "c1", NULL, false);
+		r = random_record(1);
+		for (int step = 0; step < 60; step++) {
+			random_event(++ord);
+			if (next_random(10) == 0)
+				r = random_record(ord);
+			if (next_random(25) == 0)
+				decide("A", ++ord, "c2", NULL, false);
+			if (next_random(30) == 0) {
+				if (next_random(2) == 0)
+					next_run();
+				else
+					state_run_branch(state, ord / 2 + 1);
+				ord = ord / 2 + 1;
+				r = random_record(ord);
+			}
+			wrong += !sights_agree(&r, &lines, &listing);
+			verdicts[changeset_judge(state, &r, &waiting)]++;
+		}
+		watch_release(&lines);
+		watch_release(&listing);
+	}
+	ok(wrong == 0, "at random: what is in sight says what a walk over everything says (%d times not)", wrong);
+	ok(verdicts[0] > 300 && verdicts[1] > 300 && verdicts[2] > 300, "of each verdict many: %d, %d, %d",
+	   verdicts[0], verdicts[1], verdicts[2]);
+}
+
+#define MANY 600
+
+static uint64_t steps_of_looks(const struct record *r, struct watch *w, int looks)
+{
+	uint64_t before = state_walked(state);
+
+	while (looks-- > 0)
+		if (!changeset_still_held(state, r, w))
+			changeset_look(state, r, w);
+	return state_walked(state) - before;
+}
+
+static void many_lines(uint32_t *ord, void (*one)(const char *repo, uint32_t ord, const char *name))
+{
+	char name[16];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "x%04d", i);
+		one("A", ++*ord, name);
+	}
+}
+
+/* All that is in the way goes, one by one, and each time it is looked twice. */
+static uint64_t steps_until_free(const struct record *r, struct watch *w, bool backwards)
+{
+	uint64_t steps = 0;
+	char name[16];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "x%04d", backwards ? MANY - 1 - i : i);
+		line("A", r->at.ord, name);
+		steps += steps_of_looks(r, w, 2);
+	}
+	return steps;
+}
+
+static void test_in_sight_costs(void)
+{
+	struct watch w = { 0 };
+	struct record r;
+	uint64_t steps;
+	uint32_t ord = 0;
+
+	for (int backwards = 0; backwards < 2; backwards++) {
+		fresh();
+		ord = 1;
+		many_lines(&ord, line);
+		decide("A", ++ord, "c1", NULL, false);
+		uncommitted("A", ++ord, "y, behind them");
+		next_run();
+		r = (struct record){ .repo = "A", .at = here(1), .commit = "c2", .changeset = "{}" };
+		ok(changeset_look(state, &r, &w) == RECORD_HELD, "held by one of %d documents", MANY);
+		steps = steps_of_looks(&r, &w, 1000);
+		ok(steps <= 1000, "as long as that holds, one record is read each time (%d of 1000)", (int)steps);
+		state_doc_del(state, "A", "y, behind them");
+		ok(changeset_look(state, &r, &w) == RECORD_ADVANCE, "free");
+		ord = 0;
+		r.at = here(MANY + 1);
+		many_lines(&ord, failed);
+		steps = steps_until_free(&r, &w, backwards);
+		ok(steps <= 6 * MANY && changeset_look(state, &r, &w) == RECORD_ADVANCE,
+		   "%d failures go, %s first: %d steps", MANY, backwards ? "the last" : "the first", (int)steps);
+		watch_release(&w);
+	}
+}
+
+/* An earlier run's record waits: it is asked often, and counted when it is to be told. */
+static void test_released_in_sight(void)
+{
+	struct watch w = { 0 };
+	uint32_t ord = 0;
+	uint64_t before;
+
+	fresh();
+	many_lines(&ord, failed);
+	want_record("A", ++ord, "c1", NULL, "held 600", "held by all of them");
+	next_run();
+	state_failure_del(state, "A", "x0000");
+	state_failure_del(state, "A", "x0300");
+	before = state_walked(state);
+	for (int i = 0; i < 100; i++)
+		if (changeset_release_seen(state, "A", &w))
+			break;
+	ok(state_walked(state) - before <= 100 && holds("A", "c1"), "asked a hundred times, not walked over");
+	ok(state_repo(state, "A")->held_waiting == 600, "nor counted");
+	changeset_recount(state, "A");
+	ok(state_repo(state, "A")->held_waiting == 598, "until the number is to be told");
+	for (int i = 0; i < MANY; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "x%04d", i);
+		state_failure_del(state, "A", name);
+	}
+	ok(changeset_release_seen(state, "A", &w) && at("A", "c1") && holds("A", ""), "released with the last");
+	changeset_recount(state, "A");
+	ok(state_repo(state, "A")->held_waiting == 0, "nothing is held, and nothing counted");
+	watch_release(&w);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -999,6 +1207,9 @@ int main(void)
 	test_closes_when_decided();
 	test_touched();
 	test_stories();
+	test_in_sight_at_random();
+	test_in_sight_costs();
+	test_released_in_sight();
 	ok(disagreed == 0, "what is held for lines is held by as many as are told (%d are not)", disagreed);
 	state_close(state);
 	scratch_remove(dir, path);

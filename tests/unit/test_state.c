@@ -307,6 +307,60 @@ static void test_failures(void)
 	   payload_is(2, 1, NULL), "deleted");
 }
 
+static bool walk_of_failures_is(const char *repo, const char *want)
+{
+	struct walk at = { 0 };
+	struct failure f = { 0 };
+	auto_buf struct buf got = BUF_INIT;
+
+	buf_adds(&got, "");
+	while (state_failure_walk(state, repo, &at, &f))
+		buf_addf(&got, "%u:%u:%s ", f.line.run, f.line.ord, f.path);
+	walk_release(&at);
+	if (strcmp(got.data, want) == 0)
+		return true;
+	printf("# failures: %s\n", got.data);
+	return false;
+}
+
+static void test_failures_by_repository(void)
+{
+	struct walk at = { 0 };
+	struct failure f = { 0 };
+	uint64_t walked;
+
+	fresh();
+	state_run_begin(state, "", "");
+	fail("A", "y", 1, 3, HALF_NEW, NULL);
+	fail("A", "x", 1, 4, HALF_NEW, NULL);
+	fail("A", "", 1, 2, HALF_NEW, NULL);
+	fail("A", "", 1, 1, HALF_NEW, NULL);
+	fail("AB", "x", 1, 5, HALF_NEW, NULL);
+	fail("", "x", 1, 6, HALF_NEW, NULL);
+	fail("B", "", 1, 7, HALF_NEW, NULL);
+	fail(NULL, "", 2, 1, HALF_NEW, NULL);
+	fail(NULL, "", 1, 8, HALF_NEW, NULL);
+	ok(walk_of_failures_is("A", "1:4:x 1:3:y 1:1: 1:2: "), "a repository's: documents by path, then lines");
+	ok(walk_of_failures_is("AB", "1:5:x ") && walk_of_failures_is("", "1:6:x ") &&
+	   walk_of_failures_is("B", "1:7: ") && walk_of_failures_is("C", ""), "and no other's");
+	ok(walk_of_failures_is(NULL, "1:8: 2:1: "), "those of no known repository");
+	walked = state_walked(state);
+	while (state_failure_walk(state, "A", &at, &f) && f.path[0] != '\0')
+		state_failure_del(state, "A", f.path);
+	ok(f.line.ord == 1 && state_walked(state) - walked == 4, "deleted on the way: nothing is left out, or read twice");
+	at.again = true;
+	ok(state_failure_walk(state, "A", &at, &f) && f.line.ord == 1, "again: the same");
+	ok(state_failure_walk(state, "A", &at, &f) && f.line.ord == 2, "once");
+	state_failure_del_line(state, "A", (struct place_in_run){ 1, 2 });
+	at.again = true;
+	ok(!state_failure_walk(state, "A", &at, &f), "again, and it is gone");
+	walk_release(&at);
+	state_unknown_seek(&at, 2);
+	ok(state_failure_walk(state, NULL, &at, &f) && f.line.run == 2 && !state_failure_walk(state, NULL, &at, &f),
+	   "from a run on");
+	walk_release(&at);
+}
+
 static void test_failures_of_a_line(void)
 {
 	struct failure_walk at = { 0 };
@@ -1321,6 +1375,7 @@ int main(void)
 	test_marks();
 	test_walks();
 	test_failures();
+	test_failures_by_repository();
 	test_failures_of_a_line();
 	test_payload_limits();
 	test_failures_closed();
