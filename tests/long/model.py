@@ -659,6 +659,16 @@ class Model:
                     out[d] |= {TORN, None}
         return out
 
+    def may_be_lost(self):
+        """Documents with an object that a kill of the store would take out of the index: no write has been
+        answered since."""
+        if not self.on_weaviate:
+            return set()
+        with self.w.store.lock:
+            return {(o.properties["repository"], o.properties["file_path"])
+                    for c in self.w.store.classes.values() for o in c.objects.values()
+                    if any(o.number in numbers for _, numbers in c.loose)}
+
     def check_arrivals(self):
         now = time.monotonic()
         for _, cut, done in list(self.w.store.arriving):
@@ -692,8 +702,9 @@ class Model:
     def look(self):
         """What linesync and the store say now."""
         there = self.stored()
-        late = self.values_arriving()
-        self.prior = {d: there.get(d, {None}) | late.get(d, set()) for d in self.documents}
+        late, lost = self.values_arriving(), self.may_be_lost()
+        self.prior = {d: there.get(d, {None}) | late.get(d, set()) | ({TORN} if d in lost else set())
+                      for d in self.documents}
         strange = set(there) - set(self.documents)
         if strange:
             self.fail("the store holds %s", sorted(strange))
