@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import (World, as_line, find_list, program, put, record, report,  # noqa: E402
+from harness import (as_line, find_list, program, put, record, report,  # noqa: E402
                      run_tests)
 
 same, test = report.same, report.test
@@ -426,28 +426,6 @@ def all_in_one(w):
     test(len(listed) > 100, "all whose document has not failed again: %d" % len(listed))
 
 
-def ends_of_lines(w):
-    make_files(w)
-    ok = '{"repo":"R","path":"ok"}'
-    for name, text, want in (
-            ("CRLF", b"good1\r\n\r\n" + ok.encode() + b"\r\ngood2\r\n", [1, 3, 4]),
-            ("a byte order mark", b"\xef\xbb\xbf" + ok.encode() + b"\ngood1\n", [1, 2]),
-            ("one before a path", b"\xef\xbb\xbfgood1\n", [1]),
-            ("one alone", b"\xef\xbb\xbf", []),
-            ("nothing", b"", []),
-            ("blank lines", b"\n \t \n\r\n\ngood1\n\n", [5]),
-            ("no newline after a record", ok.encode(), [1]),
-            ("no newline after a path", b"good1\ngood2", [1, 2]),
-            ("no newline after a CR", ok.encode() + b"\r", [1]),
-            ("blanks around a record", b"  \t" + ok.encode() + b" \t\n", [1])):
-        ended = w.sync(text, "--force", "--repo", "R")
-        same((ended.rc, sorted(r["line"] for r in ended.results),
-              {r["status"] for r in ended.results} - {"completed"}), (0, want, set()), name)
-    same({p for _, p in w.documents()}, {"ok", "good1", "good2"}, "and that is what is stored")
-    ended = w.sync(["good1\r", "good2\r\r"], "--force", "--repo", "R")
-    same(ended.statuses(2), ["completed", "failed"], "only one CR belongs to the end")
-
-
 def lengths(w):
     """A line of exactly --max-line bytes, and one of a byte more, with every end."""
     make_files(w)
@@ -639,8 +617,8 @@ def memory(w):
         test(grown <= (3 * most + WINDOW) // 1024, "%s in 8 MiB takes %d kB" % (name, grown))
 
 
-TESTS = [broken_json, fields, paths, producers, name_status, fixed_forms, all_in_one, ends_of_lines,
-         lengths, cut_lines, no_document, unmerged, hopeless_root, memory]
+TESTS = [broken_json, fields, paths, producers, name_status, fixed_forms, all_in_one, lengths, cut_lines,
+         no_document, unmerged, hopeless_root, memory]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import urllib.parse
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness import HERE, World, delete, from_file, put, record, report, run_tests  # noqa: E402
+from harness import HERE, World, delete, put, record, report, run_tests  # noqa: E402
 
 FIXTURES = os.path.join(HERE, "fixtures")
 GIT_ENV = dict(GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull, GIT_AUTHOR_NAME="test",
@@ -454,108 +454,6 @@ def json_paths(w):
     same(sorted(texts(w)), left, "nothing is deleted for it")
 
 
-def absent_fields(w):
-    """null and the empty string count as absent, but for content and content_base64; unknown fields are
-    ignored."""
-    write(w, "a.py", "own file")
-    nothing = {
-        n: None for n in ("op", "old_path", "content_base64", "content_ref", "content_hash",
-                          "content_error", "size", "size_bytes", "mime", "mime_type", "charset",
-                          "is_truncated", "line_count", "skip_index", "skip_reason", "vector", "metadata",
-                          "uncommitted", "new_changeset", "repo")}
-    empty = {n: "" for n in nothing if n != "content_base64"}
-    same(w.sync(["a.py"], "--repo", "R").status(1), DONE, "a path")
-    first = w.objects()
-    for more, name in ((nothing, "null"), (empty, "the empty string"),
-                       (dict(colour="red", path2=["x"]), "an unknown field"),
-                       (dict(content=None), "content that is null, where there is a file")):
-        same(w.sync([dict(more, path="a.py")], "--repo", "R").status(1), UNCHANGED,
-            "the same with " + name)
-    ended = w.sync([dict(path="a.py", op=op) for op in ("add", "modify", "update")], "--repo", "R")
-    expect(ended, 0, [UNCHANGED] * 3, "add, modify and update are one")
-    same(w.objects(), first, "nothing was written")
-    for field in ("content", "content_base64"):
-        w.sync(["a.py"], "--repo", "R")
-        ended = w.sync([dict(path="a.py", **{field: ""})], "--repo", "R")
-        same((ended.status(1), w.documents()), ("skipped:empty", {}), "empty %s is an empty document" % field)
-
-
-def field_names(w):
-    """Both generations of names, kept as properties, in place of what would be found."""
-    fields = dict(charset="iso-8859-1", is_truncated=True, line_count=77,
-                  metadata={"b": [1, 2.5, 12345678901234567890123], "a": {"c": None}})
-    lines = [
-        '{"repo":"R","path":"a.py","content":"x\\n","size":123,"mime":"text/odd",%s}' %
-        json.dumps(fields)[1:-1],
-        '{"repo":"R","path":"b.py","content":"x\\n","size_bytes":123,"mime_type":"text/odd",%s}' %
-        json.dumps(fields)[1:-1]]
-    expect(w.sync(lines), 0, [DONE, DONE], "stored")
-    for path in "a.py", "b.py":
-        o = w.objects()["R", path]
-        want = dict(size_bytes=123, mime_type="text/odd", charset="iso-8859-1", truncated=True,
-                    line_count=77, metadata='{"b":[1,2.5,12345678901234567890123],"a":{"c":null}}')
-        same({n: o.get(n) for n in want}, want, path + ": what was given is kept")
-    ended = w.sync([lines[0].replace("size", "size_bytes", 1).replace("mime", "mime_type", 1)])
-    same(ended.status(1), UNCHANGED, "both names mean the same")
-    for name, value in (("size", 124), ("mime", "text/even"), ("charset", "utf-8"),
-                        ("is_truncated", False), ("line_count", 78), ("metadata", {"b": 1}),
-                        ("content", "y\n")):
-        other = json.loads(lines[0])
-        other[name] = value
-        same(w.sync([other]).status(1), DONE, "another %s is another object" % name)
-        same(w.sync([lines[0]]).status(1), DONE, "and back")
-
-
-def content(w):
-    write(w, "own.txt", "own file")
-    write(w, "refs/elsewhere", "referred to")
-    encoded = base64.b64encode("bytes é".encode()).decode()
-    all_three = dict(repo="R", content_base64=encoded, content_ref="refs/elsewhere")
-    ended = w.sync([
-        dict(repo="R", path="text", content="text é\n"),
-        dict(repo="R", path="bytes", content_base64=encoded),
-        dict(repo="R", path="ref", content_ref="refs/elsewhere"),
-        dict(repo="R", path="own.txt"),
-        dict(all_three, path="1", content="first"),
-        dict(all_three, path="2"),
-        dict(all_three, path="3", content_base64=None, content=None),
-        dict(repo="R", path="own2", content_ref=w.root + "/refs/../own.txt")], "--repo", "R")
-    expect(ended, 0, [DONE] * 8, "text, bytes, a reference, the own file")
-    same(texts(w), {
-        "text": "text é\n", "bytes": "bytes é", "ref": "referred to", "own.txt": "own file",
-            "1": "first", "2": "bytes é", "3": "referred to", "own2": "own file"},
-        "the first of them counts")
-    same({o["truncated"] for o in w.objects().values()}, {False}, "nothing is truncated")
-
-
-def partial_content(w):
-    """content_hash tells a sample from the whole."""
-    whole = "the whole\nof the file\n"
-    write(w, "sampled", whole)
-    write(w, "changed", "something else by now")
-    write(w, "refs/sample", "the sample")
-    write(w, "own", "something else by now")
-    sample = dict(repo="R", content="the sample", content_hash=sha256(whole).upper(), is_truncated=False)
-    ended = w.sync([
-        dict(sample, path="sampled"),
-        dict(sample, path="changed"),
-        dict(sample, path="missing"),
-        dict(sample, path="whole", content=whole, is_truncated=True),
-        dict(repo="R", path="ref", content_ref="refs/sample", content_hash=sha256(whole)),
-        dict(repo="R", path="said", content="a part", is_truncated=True),
-        dict(repo="R", path="own", content_hash=sha256(whole))], "--repo", "R")
-    expect(ended, 0, [DONE] * 7, "stored")
-    same({p: (o["content"], o["truncated"], o["content_hash"]) for (_, p), o in w.objects().items()}, {
-        "sampled": (whole, False, sha256(whole)), "changed": ("the sample", True, sha256(whole)),
-        "missing": ("the sample", True, sha256(whole)), "whole": (whole, False, sha256(whole)),
-        "ref": ("the sample", True, sha256(whole)), "said": ("a part", True, sha256("a part")),
-        "own": ("something else by now", False, sha256("something else by now"))},
-         "the file where it is the one that was hashed, else the sample, marked")
-    write(w, "missing", whole)
-    expect(w.sync([dict(sample, path="missing")], "--repo", "R"), 0, [DONE], "once the file is there")
-    same(w.documents()["R", "missing"], whole, "it is taken")
-
-
 def only_given_vectors(w):
     w.options = w.options[:-2]
     ended = w.sync([put("a", "text", vector=[1, 0, 0]), put("b", "text"), put("c", "text", vector=[1, 0])])
@@ -732,28 +630,6 @@ def folders(w):
     same(w.documents().get(("R", "g")), "root", "reads where the line was looked for")
 
 
-def read_again(w):
-    """A line that is tried again is read as it was at first, whatever this run's options say."""
-    ended = w.sync(b'"quoted"\0{brace\0', "-z", "--input-format", "paths", "--repo", "D", "--namespace", "team")
-    expect(ended, 1, ["failed:no-such-file"] * 2, "two names without files")
-    for name in '"quoted"', "{brace":
-        write(w, name, name)
-    same((w.sync([put("y", "Y")], "--repo", "E").rc, texts(w, "team/D")),
-         (0, {n: n for n in ('"quoted"', "{brace")}), "form, repository and namespace are kept")
-
-
-def referred_again(w):
-    """A reference that is tried again is read below the root that it was first looked for."""
-    other = os.path.join(w.dir, "other")
-    ended = w.sync([dict(repo="R", path="x", content_ref="refs/x"), put("y", "Y")])
-    expect(ended, 1, ["failed:no-such-file", DONE],
-           "a reference without a file, of a repository without a folder")
-    write(w, "refs/x", "right")
-    write(w, "refs/x", "wrong", other)
-    ended = w.sync([put("y", "Y")], "--root", other)
-    same((ended.rc, texts(w)), (0, dict(x="right", y="Y")), "is read where it was meant")
-
-
 def default_root(w):
     """Without --root: the current folder, which World makes the one above its root."""
     w.options = [o for o in w.options if o not in ("--root", w.root)]
@@ -885,94 +761,12 @@ def skipped(w):
         "they are known to be gone")
 
 
-def left_alone(w):
-    """no-content, not-a-change and no-commit delete nothing."""
-    held = [put("a", "A"), put("No repositories found in the specified path.", "N"), record("0")]
-    same(w.sync(held).rc, 0, "prepared")
-    before = w.objects()
-    ended = w.sync([
-        dict(repo="R", path="a", content=None),
-        dict(repo="R", path="unknown", content=None, content_hash=""),
-        "Detecting changes...                                            0% -:--:--   ",
-        "Detecting changes... ━━━━━━━━━━━━━━━━━━━━━━━━ 100% 0:00:07",
-        "No repositories found in the specified path.",
-        dict(repo="R", new_changeset={}),
-        dict(repo="R", new_changeset=dict(commit="", branch="x")),
-        dict(repo="R", new_changeset=dict(commit=None))], "--repo", "R")
-    expect(ended, 0,
-           ["skipped:no-content"] * 2 + ["skipped:not-a-change"] * 3 + ["skipped:no-commit"] * 3,
-           "skipped")
-    same((w.objects(), w.position("R")), (before, "0"), "and nothing changes")
-    listing = [put("b", "B"), put("c", "C"), dict(repo="R", path="a", content=None)]
-    ended = w.sync([*listing, record("1", complete=True)])
-    expect(ended, 0, [DONE, DONE, "skipped:no-content", DONE],
-           "a complete listing names it without content")
-    same(texts(w), dict(a="A", b="B", c="C"), "and only what it does not name is deleted")
-    ended = w.sync([dict(repo="R", path="a"), record("2")])
-    expect(ended, 1, ["failed:no-such-file", "held"], "a line that says nothing about content fails")
-    ended = w.sync([dict(repo="R", path="a", content=None), record("2")], "--no-retry")
-    expect(ended, 0, ["skipped:no-content", DONE], "one that does supersedes it")
-    write(w, "R/a", "from the file")
-    same((w.sync([dict(repo="R", path="a", content=None)]).status(1), texts(w)["a"]),
-         (DONE, "from the file"), "where the file can be read, it is")
-
-
-def left_alone_while_retried(w):
-    """A document that is named without content while an earlier line of it is tried again."""
-    same(w.sync([put("a", "A"), put("b", "B"), put("c", "C")]).rc, 0, "prepared")
-    w.script({"match": {"kind": "upsert", "content": "A2"}, "times": 1, "do": {"refuse_objects": True}},
-             {"match": {"kind": "upsert", "content": "A2"}, "do": {"delay_ms": 300}})
-    expect(w.sync([put("a", "A2")]), 1, ["failed:store-rejected"], "refused")
-    ended = w.sync([dict(repo="R", path="a", content=None), put("b", "B"), put("c", "C"),
-                    record("1", complete=True)])
-    expect(ended, 0, ["skipped:no-content", UNCHANGED, UNCHANGED, DONE], "a complete listing names it")
-    same(texts(w), dict(a="A2", b="B", c="C"), "it is stored, and stays")
-
-
 # ---- renames ----
 
 
 def rename(old, new, text=None):
     line = dict(repo="R", op="rename", old_path=old, path=new)
     return dict(line, content=text) if text is not None else line
-
-
-def renames(w):
-    same(w.sync([put(p, p) for p in ("a", "b", "c", "d", "e", "f", "g")]).rc, 0, "prepared")
-    write(w, "R/.git/x")
-    for name, text in (("b", "a"), ("c", "b"), ("d", "e"), ("e", "still here"), ("n", b"a\0b")):
-        write(w, "R/" + name, text)
-    ended = w.sync(['R100\ta\tb', 'R100\tb\tc', 'R090\te\td', 'R100\tf\tn', 'R100\tg\tnot-there'],
-                   "--repo", "R")
-    expect(ended, 1, [DONE] * 3 + ["skipped:not-text", "failed:no-such-file"],
-           "a chain, onto an existing file, to what is not stored or fails")
-    same(texts(w), {"b": "a", "c": "b", "d": "e", "e": "e"},
-         "the old path is left alone while a file is there, and deleted else")
-    same([(r["op"], r["old_path"], r["path"]) for r in in_order(ended)[:2]],
-         [("rename", "a", "b"), ("rename", "b", "c")], "results name both")
-
-
-def renames_with_content(w):
-    """Records with content are done one after the other, whatever files are there."""
-    same(w.sync([put(p, p) for p in "acep"] + [put("q", "q")]).rc, 0, "prepared")
-    for name in "a", "c", "e":
-        write(w, "R/" + name, "file")
-    ended = w.sync([
-        rename("a", "b", "A"),
-        rename("b", "b2", "A2"),
-        rename("c", "e", "C"),
-        rename("p", "q", "P"),
-        rename("q", "p", "Q"),
-        rename("same", "same", "S")])
-    same((ended.rc, [ended.of(n)["op"] for n in range(1, 7)]), (0, ["rename"] * 5 + ["modify"]),
-         "a chain, onto another, back, and to itself")
-    same(texts(w), {"b2": "A2", "e": "C", "p": "Q", "same": "S"},
-         "each document is as its last line says")
-    same((ended.of(6)["op"], ended.of(6).get("old_path")), ("modify", None), "a rename to itself is none")
-    expect(w.sync([put("o", "O")]), 0, [DONE], "prepared")
-    ended = w.sync([dict(repo="R", op="rename", old_path="o", path="gone", content=None)])
-    expect(ended, 0, ["skipped:no-content"], "one to a name whose content cannot be had")
-    same("o" in texts(w), False, "the old name goes all the same")
 
 
 def swap(w):
@@ -996,11 +790,8 @@ def swap(w):
              "both names are there, and what was in them is swapped")
 
 
-TESTS = [
-    forms, fixed_forms, line_ends, json_paths, absent_fields, field_names, content, partial_content,
-    only_given_vectors, vectors, properties, replaced, repositories, folders, read_again, referred_again, default_root,
-    absolute_paths, outside, skipped, left_alone, left_alone_while_retried, renames,
-    renames_with_content, tiers, base64_history]
+TESTS = [forms, fixed_forms, line_ends, json_paths, only_given_vectors, vectors, properties, replaced,
+         repositories, folders, default_root, absolute_paths, outside, skipped, tiers, base64_history]
 GIT_TESTS = [mgit_diff, mgit_embedded, mgit_untracked, git_names, git_name_status, type_changes, swap]
 
 if __name__ == "__main__":
