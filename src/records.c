@@ -193,8 +193,6 @@ static void release_held(struct pipeline *p, struct group *g)
 	run_release(&older);
 }
 
-/* ---- complete: true ---- */
-
 /* The number of what an earlier run's record waits for is told once nothing more changes it for a while. */
 static void recount(struct pipeline *p, struct group *g)
 {
