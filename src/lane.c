@@ -405,6 +405,19 @@ bool lane_away(const struct lane *l)
 	return l->away_since != 0 && l->held > 0;
 }
 
+static double seconds_to(int64_t until_ms)
+{
+	int64_t now = clock_ms();
+
+	return until_ms > now ? (double)(until_ms - now) / 1000 : 0;
+}
+
+void lane_say_away(const struct lane *l, struct buf *out)
+{
+	buf_addf(out, "waiting for the %s: %s, again in %.1f s, giving up in %.0f s", l->store->driver->role,
+		 l->away_why, seconds_to(l->pause_until), seconds_to(l->away_since + l->o.give_up_ms));
+}
+
 size_t lane_waiting(const struct lane *l)
 {
 	size_t n = 0;

@@ -113,6 +113,8 @@ bool lane_busy(const struct lane *l);	/* requests in flight that change or embed
 bool lane_flying(const struct lane *l);	/* requests in flight of any kind */
 bool lane_empty(const struct lane *l);	/* holds no item */
 bool lane_away(const struct lane *l);	/* nothing has succeeded since a failure: stop reading */
+/* While it is away: "waiting for the store: REASON, again in 1.5 s, giving up in 240 s", appended. */
+void lane_say_away(const struct lane *l, struct buf *out);
 bool lane_starved(const struct lane *l);	/* nothing closed that may go: flushing would help */
 size_t lane_waiting(const struct lane *l);	/* bytes of items that are in no request yet */
 const struct lane_figures *lane_figures(const struct lane *l);

@@ -55,6 +55,7 @@ struct lane {
 	size_t held;			/* items in the lane */
 	unsigned failures_in_a_row;
 	int64_t pause_until, away_since, rate_until;
+	char away_why[400];		/* since away_since: the last failure, for people */
 	uint64_t rate_owed;		/* thousandths of objects, less than one ms */
 	uint64_t successes, next_origin;
 	bool first_done;

@@ -264,9 +264,10 @@ void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
 	if (l->away_since == 0)
 		l->away_since = now;
 	l->pause_until = now + wait;
-	log_info("%s: %s%s%s; attempt %u in a row failed, the next in %.1f s", l->store->driver->role,
-		 v->text[0] ? v->text : "no clear answer", r != NULL && r->error[0] ? ": " : "",
-		 r != NULL ? r->error : "", l->failures_in_a_row, (double)wait / 1000);
+	snprintf(l->away_why, sizeof l->away_why, "%s%s%s", v->text[0] ? v->text : "no clear answer",
+		 r != NULL && r->error[0] ? ": " : "", r != NULL ? r->error : "");
+	log_info("%s: %s; attempt %u in a row failed, the next in %.1f s", l->store->driver->role, l->away_why,
+		 l->failures_in_a_row, (double)wait / 1000);
 }
 
 /* The batch of which an answer comes; NULL: it is one of somebody else's questions, which was given up. */

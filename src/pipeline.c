@@ -388,9 +388,12 @@ static void drain_turn(struct loop *l)
 
 /* ---- the loop ---- */
 
-static const char *phase_name(const struct loop *l)
+/* What is being done, for people; *away has room for why nothing is. */
+static const char *phase_name(const struct loop *l, struct buf *away)
 {
 	const struct pipeline *p = &l->p;
+	const struct lane *waits = lane_away(p->lane) ? p->lane :
+				   p->embed_lane != NULL && lane_away(p->embed_lane) ? p->embed_lane : NULL;
 
 	switch (l->phase) {
 	case PHASE_READ_BACK: return "reading back";
@@ -398,10 +401,10 @@ static const char *phase_name(const struct loop *l)
 	case PHASE_DRAIN: return "printing";
 	default: break;
 	}
-	if (lane_away(p->lane))
-		return "waiting for the store";
-	if (p->embed_lane != NULL && lane_away(p->embed_lane))
-		return "waiting for the embedding server";
+	if (waits != NULL) {
+		lane_say_away(waits, away);
+		return away->data;
+	}
 	if (sweep_going(p->sweep) || excluded_going(p))
 		return "sweeping";
 	if (l->phase == PHASE_READ && !again_done(p->again))
@@ -413,7 +416,8 @@ static void show_progress(struct loop *l, bool asked)
 {
 	const struct pipeline *p = &l->p;
 	const struct tally *t = outbox_tally(p->outbox);
-	struct progress_figures f = { .phase = phase_name(l), .failed = t->counts[STATUS_FAILED],
+	auto_buf struct buf away = BUF_INIT;
+	struct progress_figures f = { .phase = phase_name(l, &away), .failed = t->counts[STATUS_FAILED],
 		.in_flight = window_works(p->window), .total_lines = p->o->total,
 		.bytes = input_bytes(p->parts.input), .total_bytes = p->parts.input_size };
 

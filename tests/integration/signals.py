@@ -652,6 +652,25 @@ def asked_for(w):
     same((ended.rc, len(ended.results), len(ended.err.splitlines())), (1, 3, 3), "and the run goes on")
 
 
+def waiting_for_the_store(w):
+    """What it waits for, why and until when."""
+    prepare(w)
+    sync = Steered(w, *ONE, "--retry-wait", "60s", "--retry-max-wait", "60s", "--give-up", "600")
+    sync.feed(put("a", "A"))
+    sync.wait_results(1)
+    w.stop_store()
+    sync.feed(put("b", "B"))
+    line = r"^linesync: waiting for the store: .*onnect.*, again in \d+\.\d s, giving up in \d{3} s: 1 lines"
+
+    def told():
+        sync.signal(signal.SIGUSR1)
+        return re.search(line, sync.said(), re.M)
+    sync.wait("the reason", told)
+    sync.signal(signal.SIGTERM)
+    same(sync.ended().signal, signal.SIGTERM, "and it can be stopped")
+    w.start_store()
+
+
 def bars(w):
     prepare(w)
     ended = w.sync([put("a", "A")], "--progress", "auto")
@@ -682,7 +701,7 @@ def bars(w):
 TESTS = [in_flight, in_a_retry, read_ahead, idle, hanging, asking, looked_up, in_backoff,
          before_the_first_line, waiting_for_the_lock, before_a_resumed_line, dry_run, ignored,
          while_printing, reader_gone, gone_at_the_end, slow_reader, slow_reader_of_embedded, slow_reader_stopped,
-         slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, printing_nothing, asked_for, bars]
+         slow_reader_at_the_end, flags_untouched, whole_lines, pausing_input, printing_nothing, asked_for, waiting_for_the_store, bars]
 
 
 if __name__ == "__main__":
