@@ -7,8 +7,8 @@
  *
  * heartbeat, pre-flight-checks and version are answered as Chroma does.  A collection is 404 until it
  * has been created, then it is there, and says that it holds 0 records; with -n it is there from the
- * start and says COUNT.  Of every other request the body, with a length or chunked, is read and
- * dropped, and the answer is 200 {}.
+ * start and says COUNT; what is asked for by id is there.  Of every other request the body, with a
+ * length or chunked, is read and dropped, and the answer is 200 {}.
  *
  * Below /v1/ it is Weaviate: the class is what its creation said, and a batch is answered with the
  * whole of it, SUCCESS in each object, as linesync writes them.  And an embedding server: each text has
@@ -192,6 +192,23 @@ static const char *asked_collection(const char *what)
 	if (!p || strchr(p + 13, '/'))
 		return NULL;
 	return p + 13;
+}
+
+/* Objects asked for by id are all there, as linesync asks for them: "ids" comes first.  A listing is empty. */
+static bool answer_get(struct conn *c)
+{
+	static const char first[] = "{\"ids\":[";
+	const char *p = c->body.data + sizeof(first) - 1, *end;
+
+	reply.len = 0;
+	adds(&reply, first);
+	if (c->body.len > sizeof(first) && !memcmp(c->body.data, first, sizeof(first) - 1)) {
+		end = memchr(p, ']', (size_t)(c->body.data + c->body.len - p));
+		add(&reply, p, end ? (size_t)(end - p) : 0);
+	}
+	adds(&reply, "],\"embeddings\":null,\"documents\":null,\"uris\":null,\"metadatas\":[],"
+		     "\"include\":[\"metadatas\"]}");
+	return answer_text(c, 200, reply.data, reply.len);
 }
 
 static bool answer_asked(const char *collection, const struct conn *c)
@@ -385,8 +402,7 @@ static bool request_done(struct conn *c)
 	if (ends(c->what, "/count"))
 		return answer(c, 200, count);
 	if (ends(c->what, "/get"))
-		return answer(c, 200, "{\"ids\":[],\"embeddings\":null,\"documents\":null,"
-				      "\"uris\":null,\"metadatas\":[],\"include\":[\"metadatas\"]}");
+		return answer_get(c);
 	if (!strncmp(c->what, "POST ", 5) && ends(c->what, "/collections")) {
 		created = true;
 		return answer_collection(c);
@@ -418,7 +434,7 @@ static bool head_done(struct conn *c)
 		return false;
 	memcpy(c->what, c->head, n + 1 + path);
 	c->what[n + 1 + path] = '\0';
-	c->kept = !strncmp(c->what, "POST /v1/", 9);
+	c->kept = !strncmp(c->what, "POST /v1/", 9) || ends(c->what, "/get");
 	c->body.len = 0;
 	c->close = connection && !strncasecmp(connection, "close", 5);
 	if (expect && !strncasecmp(expect, "100-", 4) &&
