@@ -370,6 +370,8 @@ static void stop_turn(struct loop *l)
 	struct pipeline *p = &l->p;
 
 	lane_turn(p->lane);
+	if (p->embed_lane != NULL)	/* an answer that nobody takes would wake us again and again */
+		lane_turn(p->embed_lane);
 	records_judge(p, false);
 	settle_and_send(l, true);
 	l->until = l->grace_until;
@@ -443,7 +445,8 @@ static void wait_for_more(struct loop *l)
 		{ .fd = stop_usr1_fd(), .events = POLLIN },
 	};
 
-	http_wait(p->parts.http, fds, 4, earliest(l->until, progress_due()));
+	/* what comes back once all is decided is nobody's */
+	http_wait(l->phase == PHASE_DRAIN ? NULL : p->parts.http, fds, 4, earliest(l->until, progress_due()));
 	if (fds[0].revents != 0 && input_read(p->parts.input) < 0 && l->status == 0) {
 		log_err("cannot read the input: %s", strerror(errno));
 		l->status = 66;

@@ -2,6 +2,7 @@
 #include "config.h"
 #endif
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -401,8 +402,54 @@ void work_leave(struct window *win, struct work *w)
 	win->settled = w;
 }
 
+#ifdef CHECK_INVARIANTS
+
+/* The unsettled tasks that a document's task stands for, itself among them. */
+static size_t stands_for(const struct task *t)
+{
+	size_t n = t != NULL;
+
+	assert(t == NULL || t->phase != TASK_SETTLED);
+	for (const struct task *s = t != NULL ? t->superseded : NULL; s != NULL; s = s->also, n++)
+		assert(s->phase != TASK_SETTLED && s->superseded == NULL && !s->ready);
+	return n;
+}
+
+/* What work.h says of all that is in memory. */
+static void check(const struct window *win)
+{
+	size_t bytes = 0, works = 0, open = 0, reached = 0, docs = 0, pointed = 0;
+
+	for (const struct group *g = NULL; (g = work_group_next((struct window *)(uintptr_t)win, g)) != NULL;) {
+		pointed += g->ndocs;
+		for (const struct work *w = g->works; w != NULL; w = w->next, works++) {
+			bytes += w->size;
+			assert(w->group == g && w->open > 0);
+			for (int i = 0; i < w->halves; i++)
+				open += w->half[i].phase != TASK_SETTLED;
+		}
+	}
+	for (int i = 0; i < DOC_SLOTS; i++)
+		for (const struct doc *d = win->docs[i]; d != NULL; d = d->chain, docs++) {
+			assert(d->next == NULL || d->active != NULL);
+			assert(d->active == NULL || (d->active->doc == d && (d->next == NULL || d->next->doc == d)));
+			reached += stands_for(d->active) + stands_for(d->next);
+		}
+	assert(bytes == win->bytes && works == win->works && open == reached && docs == pointed);
+}
+
+#else
+
+static void check(const struct window *win)
+{
+	(void)win;
+}
+
+#endif
+
 void work_committed(struct window *win)
 {
+	check(win);
 	for (struct work *w; (w = win->settled) != NULL;) {
 		win->settled = w->done_next;
 		work_free(w);
