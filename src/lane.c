@@ -8,6 +8,8 @@
 #include "alloc.h"
 #include "clock.h"
 #include "lane_p.h"
+#include "log.h"
+#include "retry.h"
 
 void lane_list_init(struct lane_list *l)
 {
@@ -403,6 +405,26 @@ bool lane_empty(const struct lane *l)
 bool lane_away(const struct lane *l)
 {
 	return l->away_since != 0 && l->held > 0;
+}
+
+void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
+{
+	int64_t now = clock_ms();
+	int64_t wait;
+
+	l->failures_in_a_row++;
+	l->figures.failures++;
+	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms,
+			     clock_random());
+	if (r != NULL && r->retry_after_s > 0)	/* 0 without end would be asking without end */
+		wait = r->retry_after_s * 1000;
+	if (l->away_since == 0)
+		l->away_since = now;
+	l->pause_until = now + wait;
+	snprintf(l->away_why, sizeof l->away_why, "%s%s%s", v->text[0] ? v->text : "no clear answer",
+		 r != NULL && r->error[0] ? ": " : "", r != NULL ? r->error : "");
+	log_info("%s: %s; attempt %u in a row failed, the next in %.1f s", l->store->driver->role, l->away_why,
+		 l->failures_in_a_row, (double)wait / 1000);
 }
 
 static double seconds_to(int64_t until_ms)

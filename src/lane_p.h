@@ -93,8 +93,6 @@ void lane_repeat(struct lane *l, struct batch *b);
 void lane_repeat_behind(struct lane *l, struct batch *b);
 void lane_send_again(struct lane *l, struct lane_list *items);
 
-/* ---- lane_send.c ---- */
-
 /* After a failure nothing is sent for a while: longer each time, or as long as r (or NULL) asks for. */
 void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r);
 

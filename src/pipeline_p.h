@@ -89,8 +89,8 @@ bool sweep_going(const struct sweep *s);
 /* True while the documents of this record are being deleted. */
 bool sweep_of(const struct sweep *s, const struct pending_record *r);
 void sweep_turn(struct pipeline *p);		/* one more document; at its end its record can be judged */
-/* What a complete record, pr of g (r: its fields), asks for: begins it if no other one is going.
- * *waiting: how many documents. */
+/* What a complete record, pr of g (r: its fields), asks for.  SWEEP_GOES: it has begun, or another one is to
+ * end first.  *waiting: how many documents are too many. */
 enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_record *pr,
 			    const struct record *r, uint64_t *waiting);
 
@@ -99,7 +99,6 @@ enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_
 /* last: the input is read and all is settled, so what cannot advance is held. */
 void records_judge(struct pipeline *p, bool last);
 void records_recount(struct pipeline *p);	/* what is left of it where a run stops */
-void record_fields(const struct group *g, const struct pending_record *pr, struct record *r);
 
 /* ---- readback.c ---- */
 

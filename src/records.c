@@ -14,13 +14,6 @@
 
 #define RECORDS_MAX 256		/* undecided changeset records of one repository */
 
-void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
-{
-	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
-		.since = pr->since, .changeset = pr->changeset, .complete = pr->complete,
-		.prior = g->prior, .prior_at = g->prior_at, .prior_whole = g->prior_whole };
-}
-
 static void decide_record(struct pipeline *p, struct group *g, enum status status, enum held_why why,
 			  uint64_t waiting)
 {

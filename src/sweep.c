@@ -104,21 +104,24 @@ static uint64_t count(struct pipeline *p, const struct record *r, bool *any)
 enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_record *pr,
 			    const struct record *r, uint64_t *waiting)
 {
-	bool any;
-	uint64_t n = count(p, r, &any);
 	uint64_t most = p->o->max_delete_given ? p->o->max_delete : state_repo(p->state, g->repo)->present / 2;
+	uint64_t n;
+	bool any;
 
-	*waiting = n;
+	*waiting = 0;
+	if (sweep_going(p->sweep))	/* its end has all of them judged: to count at each would be a square */
+		return SWEEP_GOES;
+	*waiting = n = count(p, r, &any);
 	if (n > most) {
 		log_warn("'%s' would lose %llu documents that its complete listing does not name; allow it "
 			 "with --max-delete %llu", g->repo, (unsigned long long)n, (unsigned long long)n);
 		return SWEEP_TOO_MANY;
 	}
-	if (any && !sweep_going(p->sweep)) {
-		p->sweep->record = pr;
-		p->sweep->group = g;
-	}
-	return any ? SWEEP_GOES : SWEEP_NOT;
+	if (!any)
+		return SWEEP_NOT;
+	p->sweep->record = pr;
+	p->sweep->group = g;
+	return SWEEP_GOES;
 }
 
 /* Failures of documents that a complete listing does not name are settled by it. */

@@ -477,6 +477,13 @@ size_t window_works(const struct window *win)
 	return win->works;
 }
 
+void record_fields(const struct group *g, const struct pending_record *pr, struct record *r)
+{
+	*r = (struct record){ .repo = g->repo, .at = pr->at, .number = pr->number, .commit = pr->commit,
+		.since = pr->since, .changeset = pr->changeset, .complete = pr->complete,
+		.prior = g->prior, .prior_at = g->prior_at, .prior_whole = g->prior_whole };
+}
+
 void record_free(struct pending_record *r)
 {
 	free(r->commit);

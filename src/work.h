@@ -197,6 +197,8 @@ void work_drop_pieces(struct task *t);		/* its texts and vectors are not needed 
 void work_cut_payload(struct work *w, size_t at, size_t len);
 /* The line as it came, appended to *out: nothing if it was too long to keep. */
 void work_payload(const struct work *w, struct buf *out);
+/* What is judged of a record of g. */
+void record_fields(const struct group *g, const struct pending_record *pr, struct record *r);
 void record_free(struct pending_record *r);
 
 #endif

@@ -218,7 +218,7 @@ static void test_sweep(void)
 {
 	struct group *g;
 	struct record r;
-	uint64_t waiting;
+	uint64_t waiting, walked;
 	int turns = 0;
 
 	begin_state();
@@ -238,6 +238,9 @@ static void test_sweep(void)
 	parts_options.max_delete_given = true;
 	parts_options.max_delete = 2;
 	ok(sweep_begin(&p, g, g->records, &r, &waiting) == SWEEP_GOES && sweep_of(p.sweep, g->records), "allowed");
+	walked = state_walked(state);
+	ok(sweep_begin(&p, g, NULL, &r, &waiting) == SWEEP_GOES && !sweep_of(p.sweep, NULL) &&
+	   state_walked(state) == walked, "another one waits for its end, and nothing is counted");
 	for (ngiven = 0; sweep_going(p.sweep); turns++)
 		sweep_turn(&p);
 	ok(turns == 3 && ngiven == 2, "one document a turn, and an end");
