@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""layers.py - calls go down: no file of src calls another that calls it back, directly or around.  (A callback
-that is handed over is no call here.)  Reads the symbols of the objects in the folder one builds in."""
+"""layers.py - calls go down: the table of src/README has every file, and none calls one that stands above it,
+so that there is no circle.  (A callback that is handed over is no call here.)  Reads the symbols of the objects
+in the folder one builds in."""
 
 import collections
 import glob
 import os
+import re
 import subprocess
 import sys
 
@@ -31,37 +33,29 @@ def calls(folder):
     return graph
 
 
-def circle(graph):
-    """The files of a circle, in order; [] if there is none."""
-    done, path = set(), []
+def table():
+    """The files in the order of src/README."""
+    with open(os.path.join(os.environ["abs_top_srcdir"], "src/README"), encoding="utf-8") as f:
+        text = f.read().partition("Calls go down this table.")[2].partition("\nLibraries\n")[0]
+    return [name for line in text.splitlines() if line[:1].strip()
+            for name in re.findall(r"\b([a-z_]+)\.c\b", line.partition("  ")[0])]
 
-    def visit(file):
-        if file in path:
-            return path[path.index(file):] + [file]
-        if file in done:
-            return []
-        path.append(file)
-        for callee in sorted(graph[file]):
-            found = visit(callee)
-            if found:
-                return found
-        done.add(path.pop())
-        return []
 
-    for file in sorted(graph):
-        found = visit(file)
-        if found:
-            return found
-    return []
+def upwards(graph, order):
+    """The calls that go up."""
+    at = {file: n for n, file in enumerate(order)}
+    return [(a, symbol, b) for a in order for b, symbol in graph.get(a, {}).items() if at.get(b, 0) < at[a]]
 
 
 def main():
     graph = calls(os.path.join(os.environ["abs_top_builddir"], "src"))
-    report.test("pipeline" in graph and "task" in graph["intake"], "the objects are there", sorted(graph))
-    around = circle(graph)
-    report.same([(a, graph[a][b], b) for a, b in zip(around, around[1:])], [], "calls go down")
-    report.same(circle({"a": {"b": "f"}, "b": {"c": "g"}, "c": {"a": "h"}}), ["a", "b", "c", "a"],
-                "a circle would be found")
+    order = table()
+    files = {f for f in graph if not f.startswith("tests_")}
+    report.test("task" in graph.get("intake", {}), "the objects are there", sorted(graph))
+    report.same((sorted(files - set(order)), sorted(set(order) - files)), ([], []), "the table has every file, once")
+    report.same(len(order), len(set(order)), "and none twice")
+    report.same(upwards(graph, order), [], "calls go down")
+    report.same(upwards({"a": {"b": "f"}, "b": {"a": "g"}}, ["a", "b"]), [("b", "g", "a")], "one that goes up is seen")
     return report.end()
 
 
