@@ -150,7 +150,8 @@ static bool is_misfit(const struct batch *b)
  * that fails too then says that it is away. */
 static void check_give_up(struct lane *l, const struct verdict *v, bool answered)
 {
-	if (l->stop != 0 || l->away_since == 0 || clock_ms() - l->away_since < l->o.give_up_ms ||
+	/* where nothing is left that waits for the server, nothing is given up */
+	if (l->stop != 0 || l->held == 0 || l->away_since == 0 || clock_ms() - l->away_since < l->o.give_up_ms ||
 	    (answered && l->o.give_up_ms == 0))
 		return;
 	if (v->wrong_shape) {
@@ -337,7 +338,7 @@ static void touch_failed(struct lane *l, const struct verdict *v)
 	else			/* the first time, the pause of all requests is enough */
 		l->touch_until = now + retry_wait_ms(l->touch_failures, l->o.retry_wait_ms,
 						     l->o.retry_max_wait_ms, clock_random());
-	if (l->stop != 0 || now - l->touch_failed_since < l->o.give_up_ms)
+	if (l->stop != 0 || l->held == 0 || now - l->touch_failed_since < l->o.give_up_ms)
 		return;
 	log_err("the %s at '%s' takes objects, but not the small write after them that makes them last: %s; does "
 		"a proxy refuse DELETE? the same command resumes", role(l), l->store->url.base,

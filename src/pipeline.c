@@ -353,10 +353,19 @@ static void first_turn(struct loop *l)
 		begin_reading(l);
 }
 
+/* An answer of the embedding server's that nobody takes would wake us again and again. */
+static void take_embedded(struct pipeline *p)
+{
+	if (p->embed_lane != NULL)
+		lane_turn(p->embed_lane);
+}
+
 static void read_back_turn(struct loop *l)
 {
-	bool more = readback_turn(&l->p, &l->until);
+	bool more;
 
+	take_embedded(&l->p);
+	more = readback_turn(&l->p, &l->until);
 	if (commit_due(&l->p))
 		commit(l);
 	if (more)
@@ -370,8 +379,7 @@ static void stop_turn(struct loop *l)
 	struct pipeline *p = &l->p;
 
 	lane_turn(p->lane);
-	if (p->embed_lane != NULL)	/* an answer that nobody takes would wake us again and again */
-		lane_turn(p->embed_lane);
+	take_embedded(p);
 	records_judge(p, false);
 	settle_and_send(l, true);
 	l->until = l->grace_until;
