@@ -200,7 +200,7 @@ static void tell_loss(const struct entry *e)
 	bool open = e->l.has_run && (e->l.run.status == RUN_RUNNING || e->l.run.status == RUN_INTERRUPTED);
 
 	add_loss(&lost, h->present, "document", "documents");
-	add_loss(&lost, e->l.repos, "repository with its position", "repositories with their positions");
+	add_loss(&lost, e->l.repos, "repository", "repositories");
 	add_loss(&lost, e->l.failed, "failed line", "failed lines");
 	add_loss(&lost, e->l.held, "held changeset", "held changesets");
 	add_loss(&lost, h->marks, "request that may still arrive", "requests that may still arrive");

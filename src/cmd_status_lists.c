@@ -336,8 +336,9 @@ static void list_held(struct look *l, const char *repo, const struct repo_state 
 		held_by_itself(&h);
 	if (json != NULL)
 		buf_adds(json, "]}");
-	else if (h.shown == 0 && state_failed(l->s) == 0)
-		fputs("  nothing any more: the next sync moves it\n", stdout);
+	else if (h.shown == 0 && state_failed(l->s) == 0)	/* what later lines left open, the next sync finds */
+		fputs("  nothing that is in the way by itself: feed what 'linesync changeset --touched' names, with a\n"
+		      "  record behind it, as one input\n", stdout);
 	run_names_release(&h.names);
 }
 

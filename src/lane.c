@@ -4,6 +4,7 @@
 #endif
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "alloc.h"
 #include "clock.h"
@@ -409,6 +410,8 @@ bool lane_away(const struct lane *l)
 
 void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
 {
+	/* it is in the verdict's words, mostly */
+	const char *error = r != NULL && strstr(v->text, r->error) == NULL ? r->error : "";
 	int64_t now = clock_ms();
 	int64_t wait;
 
@@ -422,7 +425,7 @@ void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
 		l->away_since = now;
 	l->pause_until = now + wait;
 	snprintf(l->away_why, sizeof l->away_why, "%s%s%s", v->text[0] ? v->text : "no clear answer",
-		 r != NULL && r->error[0] ? ": " : "", r != NULL ? r->error : "");
+		 error[0] ? ": " : "", error);
 	log_info("%s: %s; attempt %u in a row failed, the next in %.1f s", l->store->driver->role, l->away_why,
 		 l->failures_in_a_row, (double)wait / 1000);
 }

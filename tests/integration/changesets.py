@@ -245,6 +245,21 @@ def uncommitted_by_environment(w):
     same((exported(w, "document"), w.touched("R")), (before, {"a"}), "and changes nothing")
 
 
+def left_open(w):
+    """A dirty file holds a record, and is listed again as it was, in an input without a record: what is said
+    to do then moves it."""
+    same(w.sync([put("a", "A"), put("b", "B"), record("P0")]).rc, 0, "prepared")
+    w.sync([put("a", "dirty")], "--uncommitted")
+    same(w.sync([record("P0", since="P0")]).status(1), "held", "a dirty file holds it")
+    same(w.sync([put("a", "A")]).rc, 1, "changed back")
+    test("'linesync changeset --touched' names, with a" in w.ask("status", "--held")[1], "what to do",
+         w.ask("status", "--held")[1])
+    touched = w.ask("changeset", "--touched", "R")[1].split()
+    same(touched, ["a"], "what is named")
+    ended = w.sync([put(p, "A") for p in touched] + [record("P0", since="P0")])
+    same((ended.rc, ended.status(2), w.position("R")), (0, "completed", "P0"), "in one input it moves")
+
+
 def changed_while_read(w):
     """A file that changed after its run began may hold more than the listing knew."""
     for name in ("a", "b"):
@@ -430,7 +445,7 @@ def delete_and_add_again(w):
 
 
 TESTS = [complete_in_a_namespace, unfilled, retry_as_it_was_read, retry_without_a_folder,
-         undecided_record_supersedes_nothing, uncommitted_by_environment, changed_while_read,
+         undecided_record_supersedes_nothing, uncommitted_by_environment, left_open, changed_while_read,
          changed_before_the_run, changed_before_the_difference, resume_early_end,
          resume_difference_behind_the_position, resume_settings, resume_older_line, resume_no_content,
          rename_stores_first, delete_and_add_again]

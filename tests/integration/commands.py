@@ -1356,7 +1356,7 @@ def remove_states(w):
     test(b"could not be read" in done.stdout, "and that is said", done.stdout)
     done = call(w, "states", "--remove", os.path.join(folder, names[0]), **env)
     same((done.returncode, os.listdir(folder)), (0, []), "by its path")
-    test(b"2 documents, 1 repository with its position, 1 failed line" in done.stdout, "what it knew", done.stdout)
+    test(b"2 documents, 1 repository, 1 failed line" in done.stdout, "what it knew", done.stdout)
     lines = as_line(put("a", "A")) + b"\n"
     done = call(w, "--root", w.root, stdin=lines, **env)
     same((done.returncode, json.loads(done.stdout)["status"]), (0, "completed"), "the next sync begins anew")
