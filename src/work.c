@@ -426,7 +426,7 @@ static void check(const struct window *win)
 			bytes += w->size;
 			assert(w->group == g && w->open > 0);
 			for (int i = 0; i < w->halves; i++)
-				open += w->half[i].phase != TASK_SETTLED;
+				open += w->half[i].phase != TASK_SETTLED && w->half[i].doc != NULL;
 		}
 	}
 	for (int i = 0; i < DOC_SLOTS; i++)
