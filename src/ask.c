@@ -27,13 +27,6 @@ static int ask_reply(struct store *s, struct http *h, struct ask *a, int stop_fd
 	return 0;
 }
 
-int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd)
-{
-	long retry_after_s = -1;
-
-	return ask_reply(s, h, a, stop_fd, &retry_after_s);
-}
-
 void asking_begin(struct asking *q, struct store *s, struct http *h, struct ask *a)
 {
 	*q = (struct asking){ .store = s, .http = h, .ask = a };

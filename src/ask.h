@@ -7,12 +7,8 @@
 #include "http.h"
 #include "options.h"
 
-/* Builds, sends and judges until the driver has no more to ask.  Returns 0 with a->verdict filled in,
- * or -1 if stop_fd became readable. */
-int ask_once(struct store *s, struct http *h, struct ask *a, int stop_fd);
-
-/* The same without waiting: a question on its way, which the caller's loop moves and waits for.  h carries
- * nothing else meanwhile. */
+/* A question on its way, which the caller's loop moves and waits for: until the driver has no more to ask.  h
+ * carries nothing else meanwhile. */
 struct asking {
 	struct store *store;
 	struct http *http;
@@ -30,8 +26,8 @@ struct ask_patience {
 };
 struct ask_patience ask_patience_of(const struct options *o);
 
-/* The same, again and again while the verdict is transient, until give_up_ms have passed; o NULL: once,
- * for a person who would rather be told than wait.  Returns 0 if
+/* One that is waited for, again and again while the verdict is transient, until give_up_ms have passed; o
+ * NULL: once, for a person who would rather be told than wait.  Returns 0 if
  * the store said yes; else an exit status (75 away or stopped, 77, 78) with the reason logged, saying
  * what was being done ("open the collection").  SIGUSR1 prints what it waits for. */
 int ask_patiently(struct store *s, struct http *h, struct ask *a, const struct ask_patience *o,

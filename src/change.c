@@ -108,6 +108,16 @@ const char *op_name(enum change_op op)
 	return (size_t)op < sizeof(names) / sizeof(names[0]) ? names[op] : NULL;
 }
 
+bool change_is_message(const struct change *c)
+{
+	return c->kind == CHANGE_SKIP && c->reason == REASON_NOT_A_CHANGE;
+}
+
+bool change_is_misspelt(const struct change *c)
+{
+	return c->kind == CHANGE_BAD && c->error == ERR_MISSPELT_FIELD;
+}
+
 void change_too_long(struct change *c, uint64_t max)
 {
 	memset(c, 0, sizeof *c);

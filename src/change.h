@@ -89,6 +89,8 @@ struct change_options {
  * change_release(). */
 void change_parse(struct change *c, const char *line, size_t n, bool last_without_newline,
 		  bool *needs_file, const struct change_options *o);
+bool change_is_message(const struct change *c);	/* of the producer's: it asks for nothing */
+bool change_is_misspelt(const struct change *c);	/* it asks for what is not meant: nothing is taken from here on */
 /* A line of more than max bytes, of which none is there. */
 void change_too_long(struct change *c, uint64_t max);
 void change_release(struct change *c);

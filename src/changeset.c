@@ -498,16 +498,6 @@ enum record_verdict changeset_look(struct state *s, const struct record *r, stru
 	return from_here(state_repo(s, r->repo), r) ? RECORD_HELD : RECORD_NOT_FROM_HERE;
 }
 
-enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting)
-{
-	struct watch w = { 0 };
-	enum record_verdict v = changeset_look(s, r, &w);
-
-	watch_release(&w);
-	*waiting = v == RECORD_HELD ? changeset_waiting(s, r) : 0;
-	return v;
-}
-
 void changeset_closes(struct state *s, const struct record *r)
 {
 	uint32_t number = state_repo(s, r->repo)->unknown_run;

@@ -26,7 +26,7 @@ struct record {
 
 enum record_verdict {
 	RECORD_ADVANCE,
-	RECORD_HELD,		/* for lines: *waiting says how many stand in its way */
+	RECORD_HELD,		/* for lines: changeset_waiting() says how many stand in its way */
 	RECORD_NOT_FROM_HERE
 };
 
@@ -84,18 +84,13 @@ void watch_release(struct watch *w);
 /* True if what the last look found still holds r, or stands aside for another that does: one record of the
  * state is read.  False says nothing. */
 bool changeset_still_held(struct state *s, const struct record *r, struct watch *w);
-/* The verdict of changeset_judge() without the number: looks on from what the last look found until one
- * holds r, and over all only where none does. */
+/* What the state says of r: looks on from what the last look found until one holds r, and over all only where
+ * none does.  Call when every earlier line of the repository is settled. */
 enum record_verdict changeset_look(struct state *s, const struct record *r, struct watch *w);
 /* The same two of what leaves it open whether the complete listing that r closes names a document: a line of
  * it that failed, or a document that was last finished by lines that this run did not take over. */
 bool changeset_still_incomplete(struct state *s, const struct record *r, struct watch *w);
 bool changeset_incomplete(struct state *s, const struct record *r, struct watch *w);
-
-/* What the state says of r: failures and doubts of its repository, failed lines of no known
- * repository before it in its run, documents changed after the position that no record closed and
- * that its block does not name.  Call when every earlier line of the repository is settled. */
-enum record_verdict changeset_judge(struct state *s, const struct record *r, uint64_t *waiting);
 
 /* r is decided and closes its block, by advancing or for lines: failed lines without a document of earlier
  * runs, which the block came without, are superseded; those of no known repository where they held no

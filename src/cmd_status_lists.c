@@ -5,9 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "alloc.h"
 #include "changeset.h"
 #include "cleanup.h"
 #include "clock.h"

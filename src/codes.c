@@ -83,6 +83,11 @@ const char *error_name(enum error_code e)
 	return (size_t)e < COUNT(errors) ? errors[e].name : NULL;
 }
 
+bool is_unchanged(enum status s, enum reason r)
+{
+	return s == STATUS_SKIPPED && r == REASON_UNCHANGED;
+}
+
 bool error_retryable(enum error_code e)
 {
 	return (size_t)e < COUNT(errors) && errors[e].retryable;

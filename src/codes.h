@@ -68,6 +68,7 @@ enum error_code {		/* why failed; stored as a number: append only */
 const char *status_name(enum status s);
 const char *reason_name(enum reason r);		/* "unchanged" ... */
 const char *error_name(enum error_code e);	/* "line-too-long" ... */
+bool is_unchanged(enum status s, enum reason r);	/* the state said that there was nothing to do */
 bool error_retryable(enum error_code e);
 enum error_code error_by_name(const char *name);	/* ERR_BAD_JSON where the name is unknown */
 

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "alloc.h"
 #include "changeset.h"
 #include "clock.h"
 #include "doc.h"
@@ -78,7 +77,7 @@ void doc_sent(struct state *s, struct task *t)
 	put_mark(s, d);
 }
 
-void doc_unsettled(struct state *s, struct doc *d, bool kept_nothing)
+void doc_attempt_failed(struct state *s, struct doc *d, bool kept_nothing)
 {
 	if (kept_nothing && !(d->mark.flags & MARK_DOUBT)) {
 		doc_unmark(s, d);
@@ -104,7 +103,7 @@ static void settle_mark(struct state *s, struct window *win, struct doc *d)
 	work_doc_late(win, d);
 }
 
-void doc_over(struct state *s, struct doc *d)
+void doc_attempts_over(struct state *s, struct doc *d)
 {
 	if (d->has_mark && (d->mark.flags & MARK_SETTLED))
 		doc_unmark(s, d);

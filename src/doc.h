@@ -31,11 +31,11 @@ bool doc_asks_for(const struct doc *d, const struct version *v);
 /* Step 4: a request for t is about to go out. */
 void doc_sent(struct state *s, struct task *t);
 /* What went out for t failed.  kept_nothing: the store is known to hold nothing of it. */
-void doc_unsettled(struct state *s, struct doc *d, bool kept_nothing);
+void doc_attempt_failed(struct state *s, struct doc *d, bool kept_nothing);
 /* Nothing of what the mark says was ever sent. */
 void doc_unmark(struct state *s, struct doc *d);
 /* Its attempts are over: a mark that a line has settled goes. */
-void doc_over(struct state *s, struct doc *d);
+void doc_attempts_over(struct state *s, struct doc *d);
 
 /* t's line has finished the document: it holds what flags (DOC_PRESENT ...) and digest say.  digest NULL: the
  * one that is known. */

@@ -115,13 +115,10 @@ bool excluded_going(const struct pipeline *p)
 /* The store may hold it: it goes, by no line. */
 static void let_go(struct pipeline *p, const struct excluded_walk *at)
 {
-	struct change c = { .op = OP_DELETE, .repo = xstrdup(at->at.repo), .path = xstrdup(at->at.path) };
-	struct change_options none = { 0 };
-	struct work_origin from = { &none, NULL };
-	struct work *w = work_new(&c, &from, at->doc.last, 0);
+	struct work *w = work_new_delete(at->at.repo, at->at.path, at->doc.last, 0);
 
-	w->internal = w->left_out = true;
-	work_add_half(w, LANE_DELETE, HALF_NEW)->skip = REASON_EXCLUDED;
+	w->left_out = true;
+	w->half[0].skip = REASON_EXCLUDED;
 	task_line(p->tasks, w);
 }
 

@@ -165,9 +165,9 @@ static void tell_unmerged(struct intake *in, const struct line *line, const stru
 		 c->path);
 }
 
-/* Asks for something, or is bad; *old: what the run that goes on knows of it, if that has it (again). */
+/* Asks for something, or is bad; *old: what the run that goes on knows of it, NULL if that does not have it. */
 static void take_work(struct pipeline *p, const struct line *line, struct change *c, struct content *k,
-		      bool keep_old, bool again, const struct line_state *old)
+		      bool keep_old, const struct line_state *old)
 {
 	struct intake *in = p->intake;
 	const struct run_state *run = state_run(p->state);
@@ -182,9 +182,9 @@ static void take_work(struct pipeline *p, const struct line *line, struct change
 	w = work_new(c, &from, (struct place_in_run){ run->number, in->ord }, line->number);
 	w->uncommitted |= content_is_newer(c, k, run->start_file_ns);
 	w->digest = line->digest;
-	w->resumed = again;
-	w->before = again ? old->status : STATUS_NONE;
-	w->before_reason = again ? old->reason : REASON_NONE;
+	w->resumed = old != NULL;
+	w->before = old != NULL ? old->status : STATUS_NONE;
+	w->before_reason = old != NULL ? old->reason : REASON_NONE;
 	work_keep_payload(w, line->data, line->too_long ? 0 : line->n);
 	work_take_offer(w, &of, &p->maker);
 	work_cut_payload(w, c->written_at, c->written_len);
@@ -236,7 +236,7 @@ static void take_change(struct pipeline *p, const struct line *line, struct chan
 	if (c->kind == CHANGE_CHANGESET)
 		take_record(p, c, line, again, old.status);
 	else
-		take_work(p, line, c, &k, keep_old, again, &old);
+		take_work(p, line, c, &k, keep_old, again ? &old : NULL);
 	content_release(&k);
 }
 
@@ -264,16 +264,6 @@ static void halt_at(struct pipeline *p, const struct line *line, const struct ch
 	p->intake->has_first = true;	/* read, and not settled */
 }
 
-static bool is_misspelt(const struct change *c)
-{
-	return c->kind == CHANGE_BAD && c->error == ERR_MISSPELT_FIELD;
-}
-
-static bool is_message(const struct change *c)
-{
-	return c->kind == CHANGE_SKIP && c->reason == REASON_NOT_A_CHANGE;
-}
-
 static void take_line(struct pipeline *p, const struct line *line)
 {
 	struct intake *in = p->intake;
@@ -288,11 +278,11 @@ static void take_line(struct pipeline *p, const struct line *line)
 	    l.digest == line->digest && take_finished(p, line, &l))
 		return;
 	parse(p, &c, line, &needs_file);
-	if (p->o->results != RESULTS_PROBLEMS && !is_misspelt(&c))
+	if (p->o->results != RESULTS_PROBLEMS && !change_is_misspelt(&c))
 		unknown_tell(&in->unknown, &c, line->number);
-	if (is_misspelt(&c))
+	if (change_is_misspelt(&c))
 		halt_at(p, line, &c);
-	else if (is_message(&c))
+	else if (change_is_message(&c))
 		take_not_a_change(p, line);
 	else
 		take_change(p, line, &c, needs_file);
@@ -333,8 +323,8 @@ static bool judge_first(struct pipeline *p)
 	if (state_line_get(p->state, 1, &l) && l.digest == in->first.digest)
 		return true;
 	parse(p, &c, &in->first, &needs_file);
-	message = is_message(&c);
-	misspelt = is_misspelt(&c);	/* the run that could go on is not given up for it */
+	message = change_is_message(&c);
+	misspelt = change_is_misspelt(&c);	/* the run that could go on is not given up for it */
 	change_release(&c);
 	if (message) {
 		in->has_first = in->began = false;

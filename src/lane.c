@@ -416,7 +416,6 @@ void lane_pause(struct lane *l, const struct verdict *v, const struct reply *r)
 	int64_t wait;
 
 	l->failures_in_a_row++;
-	l->figures.failures++;
 	wait = retry_wait_ms(l->failures_in_a_row, l->o.retry_wait_ms, l->o.retry_max_wait_ms,
 			     clock_random());
 	if (r != NULL && r->retry_after_s > 0)	/* 0 without end would be asking without end */

@@ -85,7 +85,7 @@ struct lane_options {
 };
 
 struct lane_figures {
-	uint64_t requests, bytes, halved, failures;
+	uint64_t requests, bytes, halved;
 	uint64_t objects, deletes;	/* done: upserts or texts, and ids */
 };
 

@@ -9,7 +9,6 @@
 #include "alloc.h"
 #include "clock.h"
 #include "lane_p.h"
-#include "log.h"
 
 #define LASTING_MS 1000		/* an acknowledged write waits no longer for the next: sooner than a
 				 * server that was killed can be back unnoticed */

@@ -174,7 +174,7 @@ static bool is_message(const struct head *h, const struct change_options *o)
 	if (*h->p == '{' || h->line_end - h->p > MESSAGE_MAX)
 		return false;
 	change_parse(&c, h->p, (size_t)(h->line_end - h->p), h->line_end == h->end, &needs_file, o);
-	message = c.kind == CHANGE_SKIP && c.reason == REASON_NOT_A_CHANGE;
+	message = change_is_message(&c);
 	change_release(&c);
 	return message;
 }

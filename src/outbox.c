@@ -38,7 +38,7 @@ void outbox_free(struct outbox *o)
 static void count(struct tally *t, const struct result *r)
 {
 	t->counts[r->status]++;
-	t->unchanged += r->status == STATUS_SKIPPED && r->reason == REASON_UNCHANGED && !r->counted;
+	t->unchanged += is_unchanged(r->status, r->reason) && !r->counted;
 	t->failed += r->status == STATUS_FAILED && !r->retried;
 	t->resumed += r->resumed;
 }

@@ -26,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "alloc.h"
 #include "changeset.h"
 #include "clock.h"
 #include "log.h"

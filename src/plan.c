@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "alloc.h"
 #include "clock.h"
 #include "doc.h"
 #include "excluded.h"
@@ -117,10 +116,9 @@ static void plan_change(struct plan *p, struct change *c, bool needs_file, struc
 	if (c->kind == CHANGE_DOCUMENT)
 		content_load(&k, c, p->parts.roots, needs_file, &keep_old);
 	offer_make(&of, &p->maker, c, &k, keep_old, HALF_NEW | HALF_OLD);
-	if (c->kind != CHANGE_SKIP || c->reason != REASON_NOT_A_CHANGE)
+	if (!change_is_message(c))
 		p->halt = first_changes_count(&p->first, &of, roots_path(p->parts.roots));
-	r->repo = c->repo;
-	r->path = c->path;
+	r->path = c->path;	/* as it was found to be meant */
 	r->old_path = c->old_path;
 	r->op = c->op;
 	plan_offer(p, c, &of, r);
@@ -132,8 +130,6 @@ static void plan_change(struct plan *p, struct change *c, bool needs_file, struc
 static void plan_record(struct plan *p, const struct change *c, struct result *r)
 {
 	first_changes_count(&p->first, NULL, NULL);
-	r->repo = c->repo;
-	r->op = c->op;
 	r->planned = "upsert";
 	r->changeset = c->commit;
 	result_write(&p->line, r);
@@ -142,9 +138,6 @@ static void plan_record(struct plan *p, const struct change *c, struct result *r
 static void halt_at(struct plan *p, const struct line *line, const struct change *c, struct result *r)
 {
 	log_err("line %llu: %s", (unsigned long long)line->number, c->message);
-	r->repo = c->repo;
-	r->path = c->path;
-	r->op = c->op;
 	r->status = STATUS_FAILED;
 	r->error = c->error;
 	r->message = c->message;
@@ -164,11 +157,14 @@ static void plan_line(struct plan *p, const struct line *line)
 		change_too_long(&c, p->o->max_line);
 	else
 		change_parse(&c, line->data, line->n, line->unterminated, &needs_file, &p->change);
-	if (p->o->results != RESULTS_PROBLEMS && c.error != ERR_MISSPELT_FIELD)
+	if (p->o->results != RESULTS_PROBLEMS && !change_is_misspelt(&c))
 		unknown_tell(&p->unknown, &c, line->number);
+	r.repo = c.repo;
+	r.path = c.path;
+	r.op = c.op;
 	r.has_offset = c.has_offset;
 	r.offset = c.offset;
-	if (c.kind == CHANGE_BAD && c.error == ERR_MISSPELT_FIELD)
+	if (change_is_misspelt(&c))
 		halt_at(p, line, &c, &r);
 	else if (c.kind == CHANGE_CHANGESET)
 		plan_record(p, &c, &r);

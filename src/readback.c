@@ -83,7 +83,7 @@ static bool next_doc(struct pipeline *p, unsigned *left)
 			return true;
 		}
 		if (d->late_until <= clock_ms())
-			doc_over(p->state, d);
+			doc_attempts_over(p->state, d);
 		work_doc_put(p->window, d);
 	}
 	return false;

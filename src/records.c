@@ -3,12 +3,10 @@
 #endif
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "changeset.h"
 #include "clock.h"
-#include "log.h"
 #include "pipeline_p.h"
 #include "results.h"
 

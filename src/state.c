@@ -682,11 +682,6 @@ void state_lines_drop(struct state *s, uint32_t number)
 	run_release(&r);
 }
 
-static bool is_unchanged(enum status status, enum reason reason)
-{
-	return status == STATUS_SKIPPED && reason == REASON_UNCHANGED;
-}
-
 void run_count(struct run_state *run, struct place_in_run at, enum status before, enum reason before_reason,
 	       enum status now, enum reason reason, enum change_op op)
 {

@@ -3,7 +3,6 @@
 #endif
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "changeset.h"
@@ -127,25 +126,20 @@ enum sweep_need sweep_begin(struct pipeline *p, struct group *g, struct pending_
 /* Failures of documents that a complete listing does not name are settled by it. */
 static void supersede_unlisted(struct pipeline *p, const struct record *r)
 {
-	struct failure_walk at = { 0 };
+	struct walk at = { 0 };
 	struct failure f = { 0 };
 
-	while (state_failure_next(p->state, &at, &f))
-		if (at.repo_known && f.path[0] != '\0' && strcmp(f.repo, r->repo) == 0 &&
-		    state_own_ord(p->state, f.line) == 0)
-			state_failure_del_at(p->state, &at);
-	failure_walk_release(&at);
+	while (state_failure_walk(p->state, r->repo, &at, &f))
+		if (f.path[0] != '\0' && state_own_ord(p->state, f.line) == 0)
+			state_failure_del(p->state, r->repo, f.path);
+	walk_release(&at);
 }
 
 static void delete_document(struct pipeline *p, const struct record *r, const char *path)
 {
-	struct change c = { .op = OP_DELETE, .repo = xstrdup(r->repo), .path = xstrdup(path) };
-	struct change_options none = { 0 };
-	struct work_origin from = { &none, NULL };
-	struct work *w = work_new(&c, &from, r->at, r->number);
+	struct work *w = work_new_delete(r->repo, path, r->at, r->number);
 
-	w->internal = true;
-	work_add_half(w, LANE_DELETE, HALF_NEW)->hold.ord = 0;	/* before its record */
+	w->half[0].hold.ord = 0;	/* before its record */
 	task_line(p->tasks, w);
 }
 

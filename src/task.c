@@ -109,7 +109,7 @@ static void fill_result(struct tasks *ts, struct work *w, const struct task *t, 
 static bool counts_as_before(const struct work *w, enum status now, enum reason reason)
 {
 	return (w->before == STATUS_COMPLETED || w->before == STATUS_SKIPPED || w->before == STATUS_SUPERSEDED) &&
-	       (now == STATUS_SUPERSEDED || (now == STATUS_SKIPPED && reason == REASON_UNCHANGED));
+	       (now == STATUS_SUPERSEDED || is_unchanged(now, reason));
 }
 
 static void count_line(struct tasks *ts, const struct work *w, enum status status, enum reason reason)
@@ -315,7 +315,7 @@ static bool kept_nothing(const struct task *t)
 
 static void failed(struct tasks *ts, struct task *t, const struct piece *first)
 {
-	doc_unsettled(ts->p.state, t->doc, kept_nothing(t));
+	doc_attempt_failed(ts->p.state, t->doc, kept_nothing(t));
 	fail_task(ts, t, first->end == LANE_REFUSED ? ERR_STORE_REJECTED : ERR_STORE_FAILED,
 		  first->item.verdict.http, first->item.verdict.text);
 }
@@ -369,7 +369,7 @@ static struct version wanted(const struct task *t)
 	return (struct version){ t->kind, t->digest, t->npieces, t->skip };
 }
 
-static bool is_unchanged(const struct tasks *ts, const struct task *t)
+static bool is_there(const struct tasks *ts, const struct task *t)
 {
 	struct version v = wanted(t);
 
@@ -499,7 +499,7 @@ static void start_task(struct tasks *ts, struct task *t)
 		if (w->retried)
 			state_failure_del(ts->p.state, t->doc->repo, t->doc->path);
 		settle_task(ts, t, STATUS_SUPERSEDED, REASON_NONE);
-	} else if (is_unchanged(ts, t)) {
+	} else if (is_there(ts, t)) {
 		settle_unchanged(ts, t);
 	} else if (must_wait(ts, t)) {
 		t->phase = TASK_LATE;
@@ -617,7 +617,7 @@ void tasks_late_turn(struct tasks *ts)
 
 	for (struct doc *next; d != NULL; d = next) {
 		next = d->late_next;
-		doc_over(ts->p.state, d);
+		doc_attempts_over(ts->p.state, d);
 		if (d->active != NULL && d->active->phase == TASK_LATE)
 			make_ready(ts, d->active);
 		else

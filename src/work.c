@@ -305,6 +305,18 @@ struct task *work_add_half(struct work *w, enum lane_kind kind, uint8_t half)
 	return t;
 }
 
+struct work *work_new_delete(const char *repo, const char *path, struct place_in_run at, uint64_t number)
+{
+	struct change c = { .op = OP_DELETE, .repo = xstrdup(repo), .path = xstrdup(path) };
+	struct change_options none = { 0 };
+	struct work_origin from = { &none, NULL };
+	struct work *w = work_new(&c, &from, at, number);
+
+	w->internal = true;
+	work_add_half(w, LANE_DELETE, HALF_NEW);
+	return w;
+}
+
 static void take_objects(struct work *w, struct task *t, struct offer_half *h, size_t dimension)
 {
 	memcpy(t->digest, h->digest, sizeof t->digest);

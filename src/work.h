@@ -175,12 +175,14 @@ int64_t work_late_due(const struct window *win);	/* when the next are; CLOCK_NEV
 
 /* What made a line what it is, for its failure's record. */
 struct work_origin {
-	struct change_options *options;
+	const struct change_options *options;
 	const struct content *content;	/* NULL: it names no file */
 };
 /* A line at `at`, the number-th of its input.  Takes the texts of *c. */
 struct work *work_new(struct change *c, const struct work_origin *from, struct place_in_run at,
 		      uint64_t number);
+/* A delete that no line asks for: it has no result of its own. */
+struct work *work_new_delete(const char *repo, const char *path, struct place_in_run at, uint64_t number);
 /* Keeps the line as it came, unless it is too long. */
 void work_keep_payload(struct work *w, const char *line, size_t n);
 /* What it is to do: *of's texts and objects pass over. */

@@ -11,6 +11,17 @@ static char dir[] = "/tmp/linesync-test-XXXXXX";
 static char path[64];
 static struct state *state;
 
+/* The verdict, and how many stand in the way. */
+static enum record_verdict judge(const struct record *r, uint64_t *waiting)
+{
+	struct watch w = { 0 };
+	enum record_verdict v = changeset_look(state, r, &w);
+
+	watch_release(&w);
+	*waiting = v == RECORD_HELD ? changeset_waiting(state, r) : 0;
+	return v;
+}
+
 /* ---- a run, told line by line ---- */
 
 static void fresh(void)
@@ -124,7 +135,7 @@ static const char *decide(const char *repo, uint32_t ord, const char *commit, co
 		.changeset = "{}", .complete = complete };
 	uint64_t waiting;
 
-	switch (changeset_judge(state, &r, &waiting)) {
+	switch (judge(&r, &waiting)) {
 	case RECORD_ADVANCE:
 		changeset_closes(state, &r);
 		changeset_advance(state, &r);
@@ -359,7 +370,7 @@ static void test_whole_prior(void)
 		want_record("A", 1, "c2", NULL, "advance", "what a held record moved to");
 		r.at = here(2);
 		r.prior_at = here(1);
-		ok(changeset_judge(state, &r, &waiting) == RECORD_ADVANCE, "changes since the one before");
+		ok(judge(&r, &waiting) == RECORD_ADVANCE, "changes since the one before");
 		changeset_advance(state, &r);
 		ok(is_whole("A") == whole, "whole as that was: %d", whole);
 	}
@@ -765,12 +776,12 @@ static void test_closes_when_decided(void)
 	failed("A", 1, "x");
 	r.at = here(2);
 	r.since = "a1";
-	ok(changeset_judge(state, &r, &waiting) == RECORD_HELD && waiting == 1, "held by its own line alone");
+	ok(judge(&r, &waiting) == RECORD_HELD && waiting == 1, "held by its own line alone");
 	ok(state_failure_next(state, &walk, &f) && f.line.run == 1, "the earlier one stays while it is undecided");
 	r.since = "a0";
 	r.prior = "a0";
 	r.prior_at = (struct place_in_run){ 1, 1 };
-	ok(changeset_judge(state, &r, &waiting) == RECORD_NOT_FROM_HERE, "and where the record does not count");
+	ok(judge(&r, &waiting) == RECORD_NOT_FROM_HERE, "and where the record does not count");
 	failure_walk_release(&walk);
 	memset(&walk, 0, sizeof(walk));
 	ok(state_failure_next(state, &walk, &f) && f.line.run == 1, "it stays");
@@ -1027,7 +1038,7 @@ static bool sights_agree(const struct record *r, struct watch *lines, struct wat
 	struct watch nothing = { 0 };
 	uint64_t waiting;
 	bool still = changeset_still_held(state, r, lines);
-	enum record_verdict seen = changeset_look(state, r, lines), all = changeset_judge(state, r, &waiting);
+	enum record_verdict seen = changeset_look(state, r, lines), all = judge(r, &waiting);
 	bool still_open = changeset_still_incomplete(state, r, listing);
 	bool open = changeset_incomplete(state, r, listing), open_all = changeset_incomplete(state, r, &nothing);
 
@@ -1064,7 +1075,7 @@ static void test_in_sight_at_random(void)
 				r = random_record(ord);
 			}
 			wrong += !sights_agree(&r, &lines, &listing);
-			verdicts[changeset_judge(state, &r, &waiting)]++;
+			verdicts[judge(&r, &waiting)]++;
 		}
 		watch_release(&lines);
 		watch_release(&listing);

@@ -126,13 +126,13 @@ static void test_unsettled(void)
 	d = work_doc_find(window, "R", "d");
 	doc_sent(state, d->active);
 	ok(d->has_mark && !(d->mark.flags & MARK_DOUBT) && doc_most_chunks(d) == 1, "in flight");
-	doc_unsettled(state, d, true);
+	doc_attempt_failed(state, d, true);
 	ok(!d->has_mark && state_head(state)->marks == 0, "kept nothing");
 	d->active->marked = false;
 	doc_sent(state, d->active);
-	doc_unsettled(state, d, false);
+	doc_attempt_failed(state, d, false);
 	ok(d->has_mark && (d->mark.flags & MARK_DOUBT), "perhaps kept");
-	doc_unsettled(state, d, true);
+	doc_attempt_failed(state, d, true);
 	ok(d->has_mark && (d->mark.flags & MARK_DOUBT), "an older doubt stays, whatever the next attempt left");
 }
 

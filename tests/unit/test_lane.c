@@ -610,6 +610,35 @@ static void test_witness(void)
 	ok(lane_next(lane) == NULL && lane_due(lane) == CLOCK_NEVER, "and nothing more goes");
 }
 
+/* The last item is settled while a smallest write is on its way: that it fails stops nothing. */
+static void test_witness_too_late(void)
+{
+	set_up(1);
+	options.connections = 2;
+	options.give_up_ms = 0;
+	start();
+	rules[0] = CRASHES;
+	touch_fails = true;
+	add(0);
+	while (strstr(sent, "touch") == NULL) {
+		lane_turn(lane);
+		set_time(lane_due(lane) > now ? lane_due(lane) : now);
+		send_one();
+	}
+	add(10);
+	send_one();
+	ok(nflying == 2, "another object goes beside it");
+	flying[2] = flying[0];
+	flying[0] = flying[1];
+	flying[1] = flying[2];
+	held_back = 1;
+	lane_turn(lane);
+	held_back = 0;
+	ok(ended[0] == 'g' && ended[10] == 'd' && lane_empty(lane), "and decides first");
+	lane_turn(lane);
+	ok(lane_stop(lane) == 0, "nothing waits for the store that could be given up");
+}
+
 /* What is set aside, a smallest write that fails, and another object that decides: twice, hours apart. */
 static void test_witness_fails_now_and_then(void)
 {
@@ -2107,6 +2136,7 @@ int main(void)
 	test_halving();
 	test_crash();
 	test_witness();
+	test_witness_too_late();
 	test_witness_fails_now_and_then();
 	test_witness_of_its_kind();
 	test_set_aside_while_others_wait();
